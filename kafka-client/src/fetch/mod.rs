@@ -1,0 +1,1 @@
+//! Fetching: one loop per broker, incremental sessions, a bounded prefetch.

@@ -1,0 +1,138 @@
+//! What the client takes from outside: sockets, clocks, chance, and a runtime to run on.
+//!
+//! In production these are TCP, the system's clocks, the thread's random state and the client's own I/O thread.
+//! In a simulation they are in-memory pipes, tokio's paused clock, a seeded generator and the test's own
+//! `current_thread` runtime, and a run repeats exactly.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+/// A connected byte stream.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// The future of a [`Transport::connect`].
+pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+
+/// Opens byte streams to brokers.
+pub trait Transport: Send + Sync + fmt::Debug + 'static {
+    /// Connects to `host:port`. Every address that the host's name has is tried before this fails.
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
+}
+
+/// TCP with `TCP_NODELAY`. **(default)**
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+impl Transport for Tcp {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        Box::pin(async move {
+            // `TcpStream::connect` tries each address of the name in turn.
+            let stream = tokio::net::TcpStream::connect((host, port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// The time, as instants for deadlines and as wall time for record timestamps.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// The monotonic time that deadlines and leases are measured in.
+    fn now(&self) -> Instant;
+    /// Milliseconds since 1970, the timestamp of a record that names none.
+    fn wall_millis(&self) -> i64;
+}
+
+/// The clocks of the system (and tokio's paused clock where a test paused it). **(default)**
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn wall_millis(&self) -> i64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Chance, for back-off jitter, broker choice and sticky partitions. Never used for secrets.
+#[derive(Debug)]
+pub struct Rng(AtomicU64);
+
+impl Rng {
+    /// A generator whose numbers follow from `seed` alone.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    /// A generator seeded differently in every process and at every call.
+    #[must_use]
+    pub fn from_entropy() -> Self {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        Self::seeded(RandomState::new().build_hasher().finish())
+    }
+
+    /// The next number (SplitMix64).
+    pub fn next_u64(&self) -> u64 {
+        let state = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`; 0 where `bound` is 0.
+    pub fn below(&self, bound: u64) -> u64 {
+        // The high half of a 128-bit product: uniform enough for choosing among brokers, and without division.
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// A number in `0.0..1.0`.
+    pub fn unit(&self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// The seams together, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Seams {
+    /// How brokers are reached.
+    pub transport: Arc<dyn Transport>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where chance comes from.
+    pub rng: Arc<Rng>,
+}
+
+impl Default for Seams {
+    fn default() -> Self {
+        Self { transport: Arc::new(Tcp), clock: Arc::new(SystemClock), rng: Arc::new(Rng::from_entropy()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_every_number() {
+        let (one, two) = (Rng::seeded(7), Rng::seeded(7));
+        for _ in 0..100 {
+            assert_eq!(one.next_u64(), two.next_u64());
+        }
+        assert!((0..1000).all(|_| one.below(10) < 10 && one.unit() < 1.0));
+        assert_eq!(one.below(0), 0);
+    }
+}

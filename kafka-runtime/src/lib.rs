@@ -1,0 +1,19 @@
+//! Declarative Kafka listeners.
+//!
+//! # Layout, in the order that data flows
+//!
+//! ```text
+//! config     application.yml, environment, profiles -> typed settings, each with its source
+//! listener   what #[kafka_listener] registers: descriptor, handler, payloads, extractors
+//! container  a listener at work: members, partitions, dispatch, outcome, ledger, commits
+//! template   sending
+//! app        the application: registry + configuration -> containers, run until told to stop
+//! testing    the application of main() on an embedded broker (feature `testing`)
+//! ```
+// The expansion of #[kafka_listener] names this crate; so do its own tests.
+extern crate self as kafka_runtime;
+
+pub mod config;
+pub mod container;
+pub mod listener;
+pub mod template;

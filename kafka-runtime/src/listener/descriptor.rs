@@ -1,0 +1,96 @@
+//! A listener as its attribute says it: a constant, registered through `inventory`.
+
+use std::fmt;
+
+use super::Preparation;
+use crate::container::Bound;
+
+/// Where the attribute stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceLocation {
+    /// `file!()`
+    pub file: &'static str,
+    /// `line!()`
+    pub line: u32,
+    /// `column!()`
+    pub column: u32,
+}
+
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// `partitions("orders", "0, 2-4", from = "earliest")`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionsAttribute {
+    /// The topic.
+    pub topic: &'static str,
+    /// Numbers and ranges, or `*`.
+    pub partitions: &'static str,
+    /// `committed`, `earliest`, `latest`, an offset, or an RFC 3339 / millisecond timestamp as `@1700000000000`.
+    pub from: Option<&'static str>,
+}
+
+/// `commit_every(records = 500, time = "2s")`, or `commit_every = "record" | "batch"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommitEvery {
+    /// `record` or `batch`.
+    pub each: Option<&'static str>,
+    /// A number of records.
+    pub records: Option<&'static str>,
+    /// A duration.
+    pub time: Option<&'static str>,
+}
+
+/// What the attribute says, as text: literals and `${placeholders}` alike, so that the file and the attribute are
+/// parsed by the same code and fail with the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// `topic = ".."` or `topics = [..]`.
+    pub topics: &'static [&'static str],
+    /// `pattern = ".."`.
+    pub pattern: Option<&'static str>,
+    /// `partitions(..)`.
+    pub partitions: &'static [PartitionsAttribute],
+    /// `group = ".."`.
+    pub group: Option<&'static str>,
+    /// `concurrency = 4` or `"${..}"`.
+    pub concurrency: Option<&'static str>,
+    /// `members = 2`.
+    pub members: Option<&'static str>,
+    /// `commit = "sync" | "async" | "combined"`.
+    pub commit: Option<&'static str>,
+    /// `commit_every`.
+    pub commit_every: Option<CommitEvery>,
+    /// `ack = "auto" | "manual" | "manual-immediate"`.
+    pub ack: Option<&'static str>,
+    /// `auto_startup = false`.
+    pub auto_startup: Option<&'static str>,
+    /// `client_id = ".."`.
+    pub client_id: Option<&'static str>,
+    /// `properties("max.poll.records" = "10")`, Kafka's names.
+    pub properties: &'static [(&'static str, &'static str)],
+}
+
+/// One annotated function.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerDescriptor {
+    /// `id = ".."`, or the function's name.
+    pub id: &'static str,
+    /// The function with its module path.
+    pub function: &'static str,
+    /// Where it stands.
+    pub location: SourceLocation,
+    /// What the attribute says.
+    pub attributes: Attributes,
+    /// Whether it takes batches.
+    pub batch: bool,
+    /// Whether an argument is `Ack`.
+    pub takes_ack: bool,
+    /// Looks up what the handler needs and binds it: the only call into the generated code before records come.
+    pub bind: fn(&mut Preparation<'_>) -> Bound,
+}
+
+inventory::collect!(ListenerDescriptor);

@@ -1,0 +1,1 @@
+//! Sending: a typed producer built from the configuration.
