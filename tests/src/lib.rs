@@ -1,1 +1,13 @@
-//! Placeholder of the first build.
+//! What the suites stand on: a cluster to run against, topics of their own, other clients as peers, and a probe in the
+//! handlers.
+//!
+//! The same tests run on the embedded broker and, when `KAFKA_BOOTSTRAP_SERVERS` names one (`scripts/with-kafka` does),
+//! on a cluster of Apache Kafka.
+
+mod cluster;
+mod peer;
+mod probe;
+
+pub use cluster::{Cluster, eventually, unique};
+pub use peer::{Line, Peer, PeerKind};
+pub use probe::{Probe, Seen};

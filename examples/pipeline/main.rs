@@ -1,0 +1,98 @@
+//! orders -> enriched -> totals, typed on every hop: each stage is a listener that sends to the next topic.
+//!
+//! `cargo run --bin pipeline` runs on a broker inside the process; with `BROKERS=host:9092` on a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use kafka_embedded::EmbeddedKafka;
+use kafka_runtime::prelude::*;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    customer: String,
+    item: String,
+    quantity: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Enriched {
+    customer: String,
+    cents: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Total {
+    customer: String,
+    cents: u64,
+}
+
+struct Prices(BTreeMap<&'static str, u64>);
+
+#[derive(Debug, thiserror::Error)]
+enum EnrichError {
+    #[error("no price for {0}")]
+    NoPrice(String),
+    #[error(transparent)]
+    Send(#[from] TemplateError),
+}
+
+#[kafka_listener(topic = "orders", group = "${spring.application.name}-enrich")]
+async fn enrich(order: Order, prices: &State<Prices>, template: &State<Template>) -> Result<(), EnrichError> {
+    let Some(price) = prices.0.get(order.item.as_str()) else {
+        return Err(EnrichError::NoPrice(order.item));
+    };
+    let enriched = Enriched { customer: order.customer, cents: price * order.quantity };
+    template.send("enriched", &enriched.customer, &enriched).await?;
+    Ok(())
+}
+
+/// Running totals. Keyed by customer, so one customer's records come in order and to one member.
+#[derive(Default)]
+struct Totals(Mutex<BTreeMap<String, u64>>);
+
+#[kafka_listener(topic = "enriched", group = "${spring.application.name}-total")]
+async fn total(enriched: Enriched, totals: &State<Totals>, template: &State<Template>) -> Result<(), TemplateError> {
+    let cents = {
+        let mut totals = totals.0.lock().expect("never poisoned");
+        let cents = totals.entry(enriched.customer.clone()).or_default();
+        *cents += enriched.cents;
+        *cents
+    };
+    template.send("totals", &enriched.customer, &Total { customer: enriched.customer.clone(), cents }).await?;
+    Ok(())
+}
+
+#[kafka_listener(topic = "totals", group = "${spring.application.name}-show")]
+async fn show(total: Total) {
+    println!("{}: {} cents", total.customer, total.cents);
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_env_filter("warn").init();
+    let mut app = App::from_config(concat!(env!("CARGO_MANIFEST_DIR"), "/pipeline/application.yml"))?
+        .state(Prices(BTreeMap::from([("apple", 30), ("bread", 250), ("cheese", 900)])))
+        .state(Totals::default());
+    let mut _broker = None;
+    if std::env::var_os("BROKERS").is_none() {
+        let broker = EmbeddedKafka::builder().topic("orders", 4).topic("enriched", 4).topic("totals", 1).start().await?;
+        app = app.property("spring.kafka.bootstrap-servers", broker.bootstrap_servers());
+        _broker = Some(broker);
+    }
+
+    let app = app.start().await?;
+    let template = app.template();
+    let items = ["apple", "bread", "cheese"];
+    for n in 0..12u64 {
+        let order = Order {
+            customer: format!("customer-{}", n % 2),
+            item: items[n as usize % items.len()].into(),
+            quantity: n + 1,
+        };
+        template.send("orders", &order.customer, &order).await?;
+    }
+    app.handled("show", 12).await;
+    app.stop().await?;
+    Ok(())
+}

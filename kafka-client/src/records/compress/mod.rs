@@ -1,0 +1,134 @@
+//! Compression codecs, bounded: no length that the sender chose makes this side allocate what it likes.
+
+use bytes::Bytes;
+
+use super::{Codec, RecordError};
+use crate::config::Compression;
+
+mod gzip;
+mod lz4;
+mod snappy;
+mod zstd;
+
+/// What any batch may open to, however small it was. Far more than a producer puts into one, so that the ratio only
+/// matters for what is suspicious by its size, too.
+pub(super) const ALWAYS_ALLOWED: usize = 64 << 20;
+/// Above [`ALWAYS_ALLOWED`], how many times its compressed size a batch may open to. Repetitive JSON reaches 1000:1
+/// with zstd; a bomb of one run of bytes reaches more than 30000:1.
+pub(super) const MAX_RATIO: usize = 1024;
+/// What no batch may open to more than.
+pub(super) const MAX_OUTPUT: usize = 1 << 30;
+
+/// The first guess of how much larger a batch gets; memory beyond it is taken as it is needed.
+const USUAL_RATIO: usize = 4;
+const LARGEST_GUESS: usize = 4 << 20;
+
+/// Why a codec gave up, in its own words.
+type Reason = String;
+
+/// Opens `input`.
+pub(super) fn decompress(codec: Codec, input: &[u8]) -> Result<Bytes, RecordError> {
+    let mut output = Output::for_input(input.len());
+    let opened = match codec {
+        Codec::None => output.extend(input),
+        Codec::Gzip => gzip::decompress(input, &mut output),
+        Codec::Snappy => snappy::decompress(input, &mut output),
+        Codec::Lz4 => lz4::decompress(input, &mut output),
+        Codec::Zstd => zstd::decompress(input, &mut output),
+        Codec::Unknown(id) => Err(format!("there is no codec {id}")),
+    };
+    match opened {
+        Ok(()) => Ok(output.bytes.into()),
+        Err(reason) => Err(RecordError::Decompress { codec: codec.name(), reason }),
+    }
+}
+
+/// Appends `input`, compressed, to `out`, as the Java client would read it.
+pub(super) fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    let done = match compression {
+        Compression::None => {
+            out.extend_from_slice(input);
+            Ok(())
+        }
+        Compression::Gzip => gzip::compress(input, out),
+        Compression::Snappy => snappy::compress(input, out),
+        Compression::Lz4 => lz4::compress(input, out),
+        Compression::Zstd => {
+            zstd::compress(input, out);
+            Ok(())
+        }
+    };
+    done.map_err(|reason| {
+        RecordError::Malformed(format!("cannot compress ({}): {reason}", codec_of(compression).name()))
+    })
+}
+
+/// The codec that stands in a batch's attributes.
+pub(super) fn codec_of(compression: Compression) -> Codec {
+    match compression {
+        Compression::None => Codec::None,
+        Compression::Gzip => Codec::Gzip,
+        Compression::Snappy => Codec::Snappy,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    }
+}
+
+/// Where decompressed bytes go, up to a limit.
+struct Output {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Output {
+    fn for_input(input: usize) -> Self {
+        let limit = input.saturating_mul(MAX_RATIO).clamp(ALWAYS_ALLOWED, MAX_OUTPUT);
+        let guess = input.saturating_mul(USUAL_RATIO).min(LARGEST_GUESS);
+        Self { bytes: Vec::with_capacity(guess), limit }
+    }
+
+    /// How many more bytes are allowed.
+    fn allowance(&self) -> usize {
+        self.limit.saturating_sub(self.bytes.len())
+    }
+
+    fn too_large(&self) -> Reason {
+        format!("it opens to more than {} bytes, the most allowed for its size", self.limit)
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+        if bytes.len() > self.allowance() {
+            return Err(self.too_large());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Room for `length` more bytes: what stands already, and the zeroed room to be written. What is not used of it
+    /// must be given back with [`Output::truncate`].
+    fn room(&mut self, length: usize) -> Result<(&[u8], &mut [u8]), Reason> {
+        if length > self.allowance() {
+            return Err(self.too_large());
+        }
+        let before = self.bytes.len();
+        self.bytes.resize(before + length, 0);
+        let (done, room) = self.bytes.split_at_mut(before);
+        Ok((done, room))
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+}
+
+/// Takes `N` bytes off the front.
+fn take_array<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Reason> {
+    let (taken, rest) = input.split_first_chunk().ok_or("the stream is cut off")?;
+    *input = rest;
+    Ok(*taken)
+}
+
+/// Takes `length` bytes off the front.
+fn take<'i>(input: &mut &'i [u8], length: usize) -> Result<&'i [u8], Reason> {
+    super::take(input, length).map_err(|_| "the stream is cut off".to_owned())
+}

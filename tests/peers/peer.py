@@ -1,0 +1,89 @@
+"""librdkafka (confluent-kafka) as a peer of the suite; speaks the language of Peer.java.
+
+peer.py COMMAND SERVERS ARGUMENT...
+"""
+
+import base64
+import sys
+import threading
+import time
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+
+def say(*words):
+    print("\t".join(str(word) for word in words), flush=True)
+
+
+def encoded(data):
+    return "-" if data is None else "=" + base64.b64encode(data).decode()
+
+
+def show(message):
+    headers = ",".join(name + encoded(value) for name, value in message.headers() or [])
+    say("record", message.topic(), message.partition(), message.offset(), message.timestamp()[1],
+        encoded(message.key()), encoded(message.value()), headers)
+
+
+def produce(servers, topic, count, codec):
+    producer = Producer({"bootstrap.servers": servers, "compression.type": codec, "linger.ms": 5,
+                         "enable.idempotence": True})
+    for i in range(int(count)):
+        producer.produce(topic, key=f"k{i % 10}", value=f'{{"n":{i}}}',
+                         headers=[("h", b"1"), ("h", b"2"), ("none", None)])
+        producer.poll(0)
+    producer.flush()
+    say("produced", count)
+
+
+def consume(servers, topic, count, isolation):
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "peer", "isolation.level": isolation,
+                         "enable.auto.commit": False, "check.crcs": True})
+    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    seen, last = 0, time.monotonic()
+    while seen < int(count) and time.monotonic() - last < 20:
+        message = consumer.poll(0.2)
+        if message is None or message.error():
+            continue
+        show(message)
+        seen, last = seen + 1, time.monotonic()
+    consumer.close()
+    say("end")
+
+
+def committed(servers, group, topic):
+    admin = AdminClient({"bootstrap.servers": servers})
+    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(timeout=20)
+    for found in answer.topic_partitions:
+        if found.topic == topic and found.offset >= 0:
+            say("committed", found.partition, found.offset, encoded((found.metadata or "").encode()))
+    say("end")
+
+
+def member(servers, group, topic, assignor):
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False, "partition.assignment.strategy": assignor,
+                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 500})
+
+    def tell(what):
+        def listener(consumer, partitions):
+            say(what, ",".join(str(p) for p in sorted(p.partition for p in partitions)))
+        return listener
+
+    consumer.subscribe([topic], on_assign=tell("assigned"), on_revoke=tell("revoked"), on_lost=tell("lost"))
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not ended.is_set():
+        message = consumer.poll(0.1)
+        if message is None or message.error():
+            continue
+        show(message)
+        consumer.commit(message, asynchronous=False)
+    consumer.close()
+    say("left")
+
+
+if __name__ == "__main__":
+    {"produce": produce, "consume": consume, "committed": committed, "member": member}[sys.argv[1]](*sys.argv[2:])

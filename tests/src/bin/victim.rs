@@ -1,0 +1,29 @@
+//! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
+//! before the handler returns.
+
+use std::io::Write;
+
+use kafka_runtime::prelude::*;
+
+#[derive(Deserialize)]
+struct Numbered {
+    n: u64,
+}
+
+#[kafka_listener]
+async fn victim(record: Numbered, meta: Metadata) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
+    let _ = out.flush();
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    App::from_yaml(&std::env::var("VICTIM_YAML")?)?.run().await?;
+    println!("stopped");
+    Ok(())
+}

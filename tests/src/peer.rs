@@ -1,0 +1,109 @@
+//! Other clients: the Java client (`peers/Peer.java`) and librdkafka (`peers/peer.py`), as processes that speak lines.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Which client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerKind {
+    /// Apache Kafka's own, from `KAFKA_LIBS`.
+    Java,
+    /// confluent-kafka with its librdkafka, by the interpreter `KAFKA_PEER_PYTHON`.
+    Librdkafka,
+}
+
+/// A running peer. It is killed when dropped.
+pub struct Peer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// A line of words.
+pub type Line = Vec<String>;
+
+impl Peer {
+    /// Starts `command` against `servers`; `None`, loudly, on a machine that does not have this peer. In CI it must.
+    pub fn start(kind: PeerKind, command: &str, servers: &str, arguments: &[&str]) -> Option<Self> {
+        let peers = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
+        let mut process = match kind {
+            PeerKind::Java => {
+                let libs = Self::needed("KAFKA_LIBS", kind)?;
+                let mut java = Command::new("java");
+                java.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(format!("{libs}/*")).arg(peers.join("Peer.java"));
+                java
+            }
+            PeerKind::Librdkafka => {
+                let mut python = Command::new(Self::needed("KAFKA_PEER_PYTHON", kind)?);
+                python.arg(peers.join("peer.py"));
+                python
+            }
+        };
+        let mut child = process
+            .arg(command)
+            .arg(servers)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(if std::env::var_os("PEER_STDERR").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{kind:?} peer: {error}"));
+        let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        Some(Self { stdin: child.stdin.take(), child, lines })
+    }
+
+    fn needed(variable: &str, kind: PeerKind) -> Option<String> {
+        let found = std::env::var(variable).ok();
+        if found.is_none() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{kind:?} peer: {variable} is not set (scripts/test sets it)"
+            );
+            eprintln!("NOT RUN: {variable} is not set, so nothing is tested against {kind:?}; scripts/test sets it");
+        }
+        found
+    }
+
+    /// The next line; `None` at the end. A silent minute is a failure.
+    pub async fn line(&mut self) -> Option<Line> {
+        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line())
+            .await
+            .expect("the peer was silent for a minute")
+            .expect("the peer's output");
+        line.map(|text| text.split('\t').map(str::to_owned).collect())
+    }
+
+    /// Lines up to the first that begins with `word`, which comes last.
+    pub async fn until(&mut self, word: &str) -> Vec<Line> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.line().await {
+            let found = line.first().is_some_and(|first| first == word);
+            lines.push(line);
+            if found {
+                return lines;
+            }
+        }
+        panic!("the peer ended before it said {word:?}; it said {lines:?} (PEER_STDERR=1 shows why)");
+    }
+
+    /// Ends its standard input, which tells a member to leave and an open transaction's holder to go, and reads the rest.
+    pub async fn finish(mut self) -> Vec<Line> {
+        drop(self.stdin.take());
+        let mut lines = Vec::new();
+        while let Some(line) = self.line().await {
+            lines.push(line);
+        }
+        let _ = self.child.wait().await;
+        lines
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(kind: PeerKind, command: &str, servers: &str, arguments: &[&str]) -> Option<Vec<Line>> {
+        Some(Self::start(kind, command, servers, arguments)?.finish().await)
+    }
+}
