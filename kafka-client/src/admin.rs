@@ -1,13 +1,16 @@
 //! Topics: created, deleted, listed, described, extended.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::ClientContext;
 use crate::cluster::{ClusterMetadata, TopicMetadata};
 use crate::config::StartAt;
 use crate::error::Result;
 use crate::group::CommittedOffset;
 use crate::ids::{TopicName, TopicPartition};
+use crate::net::Pool;
 
 /// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +27,15 @@ pub struct NewTopic {
 
 /// Administration of a cluster; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Admin {}
+pub struct Admin {
+    context: ClientContext,
+    pool: Arc<Pool>,
+}
 
 impl Admin {
+    pub(crate) fn new(context: ClientContext, pool: Arc<Pool>) -> Self {
+        Self { context, pool }
+    }
     /// Creates topics, one result each; waits at most `timeout` for the controller.
     pub async fn create_topics(
         &self,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::{CODECS, only_batch};
 use crate::config::Compression;
 use crate::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite, restamp};
 use crate::records::{BATCH_OVERHEAD, Batch, Batches, RecordError, header};
@@ -16,9 +17,6 @@ struct Owned {
     value: Option<Vec<u8>>,
     headers: Vec<(String, Option<Vec<u8>>)>,
 }
-
-const CODECS: [Compression; 5] =
-    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn any_codec() -> impl Strategy<Value = Compression> {
     prop::sample::select(&CODECS[..])
@@ -71,13 +69,6 @@ fn build(records: &[Owned], codec: Compression, stamp: ProducerStamp) -> Bytes {
     let size = builder.size();
     let batch = builder.build(codec, stamp).unwrap();
     assert!(codec != Compression::None || batch.len() == size);
-    batch
-}
-
-fn only_batch(bytes: &Bytes) -> Batch {
-    let mut batches = Batches::new(bytes.clone(), true);
-    let batch = batches.next_batch().unwrap().unwrap();
-    assert_eq!(batches.remaining(), 0);
     batch
 }
 
