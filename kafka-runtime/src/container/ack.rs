@@ -62,6 +62,10 @@ impl AckIssuer {
         &self.desk
     }
 
+    pub(crate) fn shared_desk(&self) -> Arc<AckDesk> {
+        Arc::clone(&self.desk)
+    }
+
     /// Records from `first` to `last` go to a handler now.
     pub(crate) fn deliver(&self, first: i64, last: i64) {
         self.delivery.store(self.desk.deliver(first, last), Ordering::Relaxed);
@@ -174,6 +178,7 @@ impl AckDesk {
 
     fn fail(&self, last: i64, delivery: u64, reason: String) {
         let noted = self.with(|state| {
+            state.split(last);
             let current = !state.closed && state.open.get(&last) == Some(&delivery);
             let Some(first) = state.ledger.first_of(last).filter(|_| current) else { return false };
             state.failures.push(NotAcknowledged { first, last, reason });
@@ -198,15 +203,17 @@ impl AckDesk {
         })
     }
 
-    /// Everything below `first` of the delivery that ends with `last` is done without an acknowledgement.
-    pub(crate) fn settle_below(&self, last: i64, first: i64) {
+    /// The delivery that ends with `last` is done without an acknowledgement.
+    pub(crate) fn settle_by_policy(&self, last: i64) {
         self.with(|state| {
-            state.ledger.settle_below(last, first);
-            if !state.ledger.is_open(last) {
-                state.open.remove(&last);
-            }
+            state.settle(last);
             self.shared.acknowledged_to(state.ledger.safe());
         });
+    }
+
+    /// Of the delivery around `last`, what ends there goes its own way.
+    pub(crate) fn split(&self, last: i64) {
+        self.with(|state| state.split(last));
     }
 
     /// Offsets below `next` that were not delivered are not for a handler.
@@ -220,6 +227,11 @@ impl AckDesk {
     /// Whether delivery has to wait for acknowledgements.
     pub(crate) fn is_full(&self) -> bool {
         self.with(|state| state.ledger.window() >= WINDOW)
+    }
+
+    /// Whether every delivery has its acknowledgement.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.with(|state| state.ledger.window() == 0)
     }
 
     pub(crate) fn has_failures(&self) -> bool {
@@ -252,7 +264,14 @@ impl AckDesk {
 }
 
 impl State {
+    /// An `Ack` may stand for the front of a delivery: a batch whose rest could not be decoded.
+    fn split(&mut self, last: i64) {
+        let number = self.ledger.split(last).and_then(|end| self.open.get(&end).copied());
+        self.open.extend(number.map(|number| (last, number)));
+    }
+
     fn settle(&mut self, last: i64) -> bool {
+        self.split(last);
         let first = self.ledger.first_of(last).unwrap_or(last);
         let settled = self.ledger.settle(last);
         if settled {
@@ -261,5 +280,113 @@ impl State {
             self.settled += u64::try_from(last - first + 1).unwrap_or(1);
         }
         settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_client::TopicPartition;
+
+    use super::*;
+
+    fn issuer() -> (AckIssuer, Arc<Shared>) {
+        let shared = Arc::new(Shared::new(TopicPartition::new("jobs", 0), 0, 1, -1, true));
+        (AckIssuer::new(AckDesk::new(Arc::clone(&shared), 0, None)), shared)
+    }
+
+    fn delivered(issuer: &AckIssuer, offset: i64) -> Ack {
+        issuer.deliver(offset, offset);
+        issuer.issue(offset)
+    }
+
+    #[test]
+    fn acknowledgements_out_of_order_commit_the_prefix() {
+        let (issuer, shared) = issuer();
+        let acks: Vec<Ack> = (0..3).map(|offset| delivered(&issuer, offset)).collect();
+        let [first, second, third] = <[Ack; 3]>::try_from(acks).unwrap();
+        third.ack().unwrap();
+        assert_eq!(shared.safe().offset, 0);
+        first.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+        second.ack().unwrap();
+        assert_eq!((shared.safe().offset, issuer.desk().take_settled()), (3, 3));
+    }
+
+    #[test]
+    fn dropping_and_refusing_are_failures_with_their_reasons() {
+        let (issuer, shared) = issuer();
+        drop(delivered(&issuer, 0));
+        delivered(&issuer, 1).nack("no stock");
+        let failures = issuer.desk().take_failures();
+        let told: Vec<_> = failures.iter().map(|failure| (failure.first, failure.reason.as_str())).collect();
+        assert_eq!(told, [(0, DROPPED), (1, "no stock")]);
+        assert_eq!(shared.safe().offset, 0);
+    }
+
+    #[test]
+    fn an_old_ack_cannot_fail_a_later_try_but_may_settle_it() {
+        let (issuer, shared) = issuer();
+        let (one, two) = (delivered(&issuer, 0), delivered(&issuer, 0));
+        drop(one);
+        assert!(!issuer.desk().has_failures());
+        two.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+
+        let late = delivered(&issuer, 1);
+        assert!(issuer.desk().take_back(1));
+        late.ack().unwrap();
+        assert_eq!(shared.safe().offset, 2);
+        assert!(!issuer.desk().take_back(1), "it was acknowledged");
+    }
+
+    #[test]
+    fn after_the_partition_has_gone_it_is_an_error() {
+        let (issuer, shared) = issuer();
+        let (one, two) = (delivered(&issuer, 0), delivered(&issuer, 1));
+        issuer.desk().close();
+        one.ack().unwrap_err();
+        drop(two);
+        assert!(!issuer.desk().has_failures());
+        assert_eq!(shared.safe().offset, 0);
+    }
+
+    #[test]
+    fn an_ack_of_an_older_position_is_an_error() {
+        let (issuer, shared) = issuer();
+        let old = delivered(&issuer, 0);
+        issuer.desk().restart(0);
+        let new = delivered(&issuer, 0);
+        old.ack().unwrap_err();
+        new.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+    }
+
+    #[test]
+    fn an_ack_for_the_front_of_a_batch_settles_that() {
+        let (issuer, shared) = issuer();
+        issuer.deliver(0, 9);
+        let front = issuer.issue(3);
+        front.ack().unwrap();
+        assert_eq!(shared.safe().offset, 4);
+        issuer.deliver(4, 9);
+        drop(issuer.issue(5));
+        let failures = issuer.desk().take_failures();
+        assert_eq!((failures[0].first, failures[0].last), (4, 5));
+    }
+
+    #[test]
+    fn the_window_is_bounded() {
+        let (issuer, _) = issuer();
+        let mut acks: Vec<Ack> =
+            (0..i64::try_from(WINDOW).unwrap()).map(|offset| delivered(&issuer, offset)).collect();
+        assert!(issuer.desk().is_full());
+        acks.swap_remove(1).ack().unwrap();
+        assert!(issuer.desk().is_full(), "the first one still holds it");
+        acks.swap_remove(0).ack().unwrap();
+        assert!(!issuer.desk().is_full());
+        for ack in acks {
+            ack.ack().unwrap();
+        }
+        assert!(issuer.desk().is_clear());
     }
 }

@@ -39,7 +39,8 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
 /// The span's records, up to the first that cannot be read.
 fn gather<'r>(span: &Span<'r>) -> (Vec<One<'r>>, Option<RecordError>) {
     let expected = span.batches.iter().map(|batch| batch.batch().header().record_count.max(0));
-    let expected = expected.fold(0usize, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(0)));
+    let expected =
+        expected.fold(0usize, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(0)));
     // The count is the sender's word: it reserves no more than a few slices.
     let mut records = Vec::with_capacity(expected.min(span.most.saturating_mul(4)));
     for batch in span.batches {
@@ -75,7 +76,8 @@ async fn hand_over<H: BatchHandler>(
                 rest = rest.get(index + 1..).unwrap_or_default();
                 let next = rest.first().map_or(last.offset + 1, |(record, _)| record.offset);
                 lane.part_done(1, next);
-                lane.settle_by_policy(last.offset, next);
+                lane.split(next - 1);
+                lane.settle_by_policy(next - 1);
                 lane.give_back(length(rest));
                 attempt = 1;
             }
@@ -103,23 +105,27 @@ async fn until_settled<H: BatchHandler>(
     let (mut rest, mut handled) = (slice, 0);
     while let (Some((first, _)), Some((last, _))) = (rest.first(), rest.last()) {
         lane.deliver(first.offset, last.offset);
-        let (partition, listener) = (lane.partition(), span.work.settings.id.as_str());
+        let (partition, listener) = (lane.partition(), span.work.id);
         let delivery = BatchDelivery { records: rest, partition, listener, attempt, acks: span.issuer };
         let panicked = |message| BatchFailure { index: 0, failure: Failure::Panic(message) };
         let Err(failed) = guarded(lane, length(rest), || H::call(prepared, delivery), panicked).await else {
             break;
         };
-        if !lane.take_back(last.offset) {
-            // It was acknowledged before the handler failed, and that is the word that counts.
-            break;
-        }
         // An index behind the end would mean that nothing failed; something did.
         let (done, left) = rest.split_at(failed.index.min(rest.len() - 1));
         let Some((culprit, _)) = left.first() else { break };
-        if !done.is_empty() {
+        if let Some((before, _)) = done.last() {
             attempt = 1;
             lane.part_done(length(done), culprit.offset);
-            lane.settle_by_policy(last.offset, culprit.offset);
+            lane.split(before.offset);
+            if !matches!(failed.failure, Failure::Decode(_)) {
+                // The handler's word; a front that it got alone, since the rest cannot be decoded, has an `Ack`.
+                lane.settle_by_policy(before.offset);
+            }
+        }
+        if !lane.take_back(last.offset) {
+            // It was acknowledged before the handler failed, and that is the word that counts.
+            break;
         }
         (rest, handled) = (left, handled + done.len());
         let at = Where { partition, offset: culprit.offset, key: culprit.key, attempt };

@@ -43,7 +43,9 @@ impl Meter {
         match self.cadence {
             Cadence::Record => 1,
             Cadence::Batch => self.drain.saturating_sub(self.since_asked()),
-            Cadence::Every { records: Some(bound), .. } => at_least_one(bound).saturating_sub(self.unconfirmed()),
+            Cadence::Every { records: Some(bound), .. } => {
+                at_least_one(bound).saturating_sub(self.unconfirmed())
+            }
             Cadence::Every { records: None, .. } => u64::MAX,
         }
     }
@@ -62,7 +64,9 @@ impl Meter {
         match self.cadence {
             Cadence::Record if since > 0 => Due::Commit,
             Cadence::Batch if since >= self.drain || (drained && since > 0) => Due::Commit,
-            Cadence::Every { records: Some(bound), .. } if self.unconfirmed() >= at_least_one(bound) => Due::Confirm,
+            Cadence::Every { records: Some(bound), .. } if self.unconfirmed() >= at_least_one(bound) => {
+                Due::Confirm
+            }
             _ => Due::Nothing,
         }
     }

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::Record;
 
@@ -39,7 +40,7 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                 }
             }
             lane.deliver(record.offset, record.offset);
-            let delivery = delivery(&span, batch, record, span.attempt);
+            let delivery = delivery(&span, batch, record, lane.partition());
             match guarded(lane, 1, || H::call(prepared, delivery), Failure::Panic).await {
                 Ok(()) => {}
                 Err(failure) => {
@@ -56,9 +57,14 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
     End::Done
 }
 
-fn delivery<'r>(span: &Span<'r>, batch: &'r ChunkBatch, record: Record<'r>, attempt: u32) -> Delivery<'r> {
-    let partition = batch.partition();
-    Delivery { record, batch, partition, listener: &span.work.settings.id, attempt, acks: span.issuer }
+fn delivery<'r>(
+    span: &Span<'r>,
+    batch: &'r ChunkBatch,
+    record: Record<'r>,
+    partition: TopicPartition,
+) -> Delivery<'r> {
+    let Span { work, attempt, issuer: acks, .. } = *span;
+    Delivery { record, batch, partition, listener: work.id, attempt, acks }
 }
 
 /// The way of a record that failed: tries until it succeeds or the policy has its last word. `Some` ends the batch.
@@ -80,7 +86,7 @@ async fn again<H: Handler>(
         match lane.failed(at, &failure, 1).await {
             Verdict::Retry => delivery.attempt += 1,
             Verdict::Skip => {
-                lane.settle_by_policy(offset, offset + 1);
+                lane.settle_by_policy(offset);
                 return None;
             }
             Verdict::End(end) => return Some(end),

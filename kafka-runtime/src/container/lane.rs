@@ -9,12 +9,12 @@ use std::sync::Arc;
 use kafka_client::TopicPartition;
 use kafka_client::group::Lease;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::ack::AckIssuer;
 use super::cadence::{Due, Meter};
-use super::commit::Committer;
+use super::commit::{Committer, sleep_until};
 use super::outcome::{Outcome, Where, decide, told};
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use super::work::ListenerWork;
@@ -68,6 +68,10 @@ pub(crate) struct Lane {
     /// Of those granted, passed over after the last try.
     skipped: u64,
     looks: u32,
+    /// When a delivery that was not acknowledged is due again.
+    pub(crate) again_at: Option<Instant>,
+    /// Whether such deliveries are being made: they wait for nobody's acknowledgement.
+    pub(crate) is_again: bool,
 }
 
 impl Lane {
@@ -91,6 +95,8 @@ impl Lane {
             granted: 0,
             skipped: 0,
             looks: 0,
+            again_at: None,
+            is_again: false,
         }
     }
 
@@ -172,11 +178,30 @@ impl Lane {
         }
     }
 
+    /// Deliveries were made again; the position is where it was before.
+    pub(crate) fn back_to(&mut self, reached: i64) {
+        self.settle(reached);
+        self.release();
+    }
+
+    /// The handler in hand was dropped: what was taken is not finished.
+    pub(crate) fn abandon(&mut self) {
+        self.fuel = self.granted;
+    }
+
+    /// The partition is given away: what was finished is counted.
+    pub(crate) fn leave(&mut self) {
+        self.settle(self.shared.position());
+        self.permit = None;
+    }
+
     /// The queue is empty.
     pub(crate) async fn drained(&mut self) {
         self.permit = None;
         while !self.commit_if_due(true).await && self.shared.signal() < Signal::Drain {}
-        self.shared.set_phase(PartitionPhase::Idle);
+        if self.shared.phase() != PartitionPhase::Stopped {
+            self.shared.set_phase(PartitionPhase::Idle);
+        }
     }
 
     /// A batch is through: other partitions of the listener may run (see `concurrency`).
@@ -242,24 +267,27 @@ impl Lane {
         }
     }
 
+    /// Bounds how far deliveries run ahead of their acknowledgements; those that failed go first when they are due.
     async fn wait_for_acknowledgements(&mut self) -> Option<End> {
-        let desk = self.issuer.as_ref()?.desk();
-        if desk.has_failures() {
-            return Some(End::Redeliver);
+        let issuer = self.issuer.clone()?;
+        let desk = issuer.desk();
+        if self.is_again {
+            return None;
         }
-        if desk.is_full() {
-            self.shared.set_phase(PartitionPhase::Waiting);
-            self.permit = None;
-            let shared = &self.shared;
-            shared
-                .woken(|| {
-                    (shared.signal() > Signal::Run || desk.has_failures() || !desk.is_full()).then_some(())
-                })
-                .await;
-            // Whatever it was is looked at from the top.
-            return if desk.has_failures() { Some(End::Redeliver) } else { None };
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        while desk.is_full() && !desk.has_failures() && !due(self.again_at) {
+            self.waiting();
+            let (shared, again_at) = (Arc::clone(&self.shared), self.again_at);
+            let look = || shared.signal() > Signal::Run || desk.has_failures() || !desk.is_full();
+            tokio::select! {
+                () = shared.woken(|| look().then_some(())) => {}
+                () = sleep_until(again_at), if again_at.is_some() => {}
+            }
+            if let Some(end) = self.clear().await {
+                return Some(end);
+            }
         }
-        None
+        (desk.has_failures() || due(self.again_at)).then_some(End::Redeliver)
     }
 
     /// Whether dispatch may go on.
@@ -296,7 +324,7 @@ impl Lane {
         tokio::select! {
             result = committer.commit_sync(partition) => {
                 if let Err(cause) = result {
-                    let listener = self.work.settings.id.as_str();
+                    let listener = self.work.id;
                     warn!(listener, %partition, %cause, "a synchronous commit failed for good: these records come again after a restart");
                 }
             }
@@ -368,17 +396,24 @@ impl Lane {
         self.issuer.as_ref().is_none_or(|issuer| issuer.desk().take_back(last))
     }
 
-    /// Of the delivery that ends with `last`, everything below `first` is done without an acknowledgement.
-    pub(crate) fn settle_by_policy(&self, last: i64, first: i64) {
+    /// The delivery that ends with `last` is done without an acknowledgement.
+    pub(crate) fn settle_by_policy(&self, last: i64) {
         if let Some(issuer) = &self.issuer {
-            issuer.desk().settle_below(last, first);
+            issuer.desk().settle_by_policy(last);
+        }
+    }
+
+    /// Of the delivery around `last`, what ends there waits for an acknowledgement of its own.
+    pub(crate) fn split(&self, last: i64) {
+        if let Some(issuer) = &self.issuer {
+            issuer.desk().split(last);
         }
     }
 
     /// What the policy makes of a failure, counted and told.
     pub(crate) fn judge(&mut self, at: Where<'_>, failure: &Failure) -> Outcome {
         self.shared.add(Counts { failed: 1, ..Counts::default() });
-        let (listener, cause) = (self.work.settings.id.as_str(), told(failure));
+        let (listener, cause) = (self.work.id, told(failure));
         let outcome = decide(&self.work.settings, failure, at.attempt, self.work.rng.unit());
         match outcome {
             Outcome::Retry(wait) => {
@@ -412,7 +447,7 @@ impl Lane {
     }
 
     fn stop(&mut self, at: Where<'_>, cause: &str) {
-        let listener = self.work.settings.id.as_str();
+        let listener = self.work.id;
         error!(
             listener, record = %at, cause,
             "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
@@ -423,6 +458,7 @@ impl Lane {
     }
 
     /// The batch cannot be read from `offset` on.
+    #[cold]
     pub(crate) fn unreadable(&mut self, offset: i64, cause: &str) -> End {
         self.settle(offset);
         self.stop(Where { partition: self.partition(), offset, key: None, attempt: 1 }, cause);

@@ -52,13 +52,19 @@ impl Ledger {
         true
     }
 
-    /// Of the delivery that ends with `last`, everything below `first` is done.
-    pub(crate) fn settle_below(&mut self, last: i64, first: i64) {
-        if first > last {
-            self.settle(last);
-        } else if let Some(delivery) = self.find(last) {
-            delivery.first = delivery.first.max(first);
+    /// Makes two of the delivery that `last` lies inside of: one that ends with it, and the rest. The last offset of
+    /// the one that was split, if it was.
+    pub(crate) fn split(&mut self, last: i64) -> Option<i64> {
+        let index = self.deliveries.partition_point(|delivery| delivery.last < last);
+        let whole = self.deliveries.get_mut(index)?;
+        if whole.settled || !(whole.first..whole.last).contains(&last) {
+            return None;
         }
+        let front = Delivery { last, ..*whole };
+        whole.first = last + 1;
+        let end = whole.last;
+        self.deliveries.insert(index, front);
+        Some(end)
     }
 
     /// Everything below `next` that was not delivered is not for a handler.
@@ -144,13 +150,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_may_be_settled_from_its_front() {
+    fn a_batch_may_be_settled_in_parts() {
         let mut ledger = Ledger::new(0);
         ledger.deliver(0, 9);
-        ledger.settle_below(9, 4);
-        assert_eq!((ledger.safe(), ledger.first_of(9)), (4, Some(4)));
+        assert_eq!(ledger.split(3), Some(9));
+        assert_eq!((ledger.split(3), ledger.split(9), ledger.split(20)), (None, None, None));
+        assert_eq!((ledger.first_of(3), ledger.first_of(9)), (Some(0), Some(4)));
+        ledger.settle(3);
+        assert_eq!(ledger.safe(), 4);
         ledger.deliver(4, 9); // the rest again
-        ledger.settle_below(9, 10);
+        ledger.settle(9);
         assert_eq!((ledger.safe(), ledger.window()), (10, 0));
     }
 

@@ -18,6 +18,8 @@ use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 /// A listener's handler and what it runs by.
 #[derive(Debug)]
 pub(crate) struct ListenerWork {
+    /// Its id, which metadata carries around.
+    pub(crate) id: &'static str,
     pub(crate) settings: ListenerSettings,
     pub(crate) bound: Bound,
     /// `concurrency`: handlers of this listener that run at once.
@@ -26,9 +28,9 @@ pub(crate) struct ListenerWork {
 }
 
 impl ListenerWork {
-    pub(crate) fn new(settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
+    pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
-        Self { settings, bound, permits, rng }
+        Self { id, settings, bound, permits, rng }
     }
 
     /// Whether records are acknowledged by hand.

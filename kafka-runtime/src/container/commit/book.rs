@@ -78,7 +78,7 @@ impl<W> Entry<W> {
 }
 
 /// A waiter with what it is to be told.
-pub(crate) type Answer<W> = (W, Result<(), Error>);
+pub(crate) type Told<W> = (W, Result<(), Error>);
 
 impl<W> Book<W> {
     pub(crate) fn new(backoff: Backoff) -> Self {
@@ -118,7 +118,8 @@ impl<W> Book<W> {
         for entry in self.entries.values_mut() {
             let safe = entry.safe().offset;
             let idle = std::mem::replace(&mut entry.seen, safe) == safe;
-            let behind = |offset: Option<i64>| offset.is_none_or(|offset| offset < safe) && entry.has_moved(safe);
+            let behind =
+                |offset: Option<i64>| offset.is_none_or(|offset| offset < safe) && entry.has_moved(safe);
             let (unconfirmed, unsent) = (behind(entry.confirmed), behind(entry.sent));
             if !timed && !idle {
                 continue;
@@ -157,7 +158,7 @@ impl<W> Book<W> {
         result: &Result<(), Error>,
         now: Instant,
         unit: f64,
-    ) -> Vec<Answer<W>> {
+    ) -> Vec<Told<W>> {
         let Some(entry) = self.entries.get_mut(&partition) else { return Vec::new() };
         let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.epoch) else {
             return Vec::new();

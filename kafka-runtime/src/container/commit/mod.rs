@@ -106,6 +106,9 @@ impl CommitPolicy {
     }
 }
 
+/// What a commit came to; an error of the channel when the partition is not held any more.
+pub(crate) type Answer = oneshot::Receiver<Result<(), Error>>;
+
 type Waiter = oneshot::Sender<Result<(), Error>>;
 
 #[derive(Debug)]
@@ -162,16 +165,17 @@ impl Committer {
         self.send(Command::Demand { partition, tries, waiter: None });
     }
 
-    /// Waits until everything that was safe at the call is committed, or was refused for good.
-    pub(crate) async fn commit(&self, partition: TopicPartition, tries: Tries) -> Result<(), Error> {
+    /// Asks for a commit of everything that is safe at the call. The answer says when it is confirmed or was refused.
+    pub(crate) fn request(&self, partition: TopicPartition, tries: Tries) -> Answer {
         let (waiter, answer) = oneshot::channel();
         self.send(Command::Demand { partition, tries, waiter: Some(waiter) });
-        answer.await.unwrap_or(Err(Error::Closed))
+        answer
     }
 
-    /// As [`Committer::commit`], tried again for the commit timeout.
+    /// Waits for a commit that is tried again for the commit timeout.
     pub(crate) async fn commit_sync(&self, partition: TopicPartition) -> Result<(), Error> {
-        self.commit(partition, Tries::Until(Instant::now() + self.timeout)).await
+        let tries = Tries::Until(Instant::now() + self.timeout);
+        self.request(partition, tries).await.unwrap_or(Err(Error::Closed))
     }
 
     fn send(&self, command: Command) {
@@ -276,7 +280,8 @@ fn to_commit((partition, safe): &(TopicPartition, Safe)) -> (TopicPartition, Com
     (*partition, CommittedOffset { offset, leader_epoch, metadata: String::new() })
 }
 
-async fn sleep_until(when: Option<Instant>) {
+/// Sleeps until then; with `None` not at all.
+pub(crate) async fn sleep_until(when: Option<Instant>) {
     if let Some(when) = when {
         tokio::time::sleep_until(when).await;
     }
