@@ -99,7 +99,10 @@ impl Cluster {
             name: name.to_owned(),
             partitions: Some(partitions),
             replication: Some(if self.is_apache() { 1 } else { -1 }),
-            config: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            config: config
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
         };
         let created = self.admin().create_topics(&[topic], Duration::from_secs(30)).await.expect("create");
         for (topic, result) in created {
@@ -109,7 +112,8 @@ impl Cluster {
         eventually(&format!("{name} has leaders"), Duration::from_secs(30), || async {
             let described = self.admin().describe_topics(&[name]).await.expect("describe");
             described.get(&TopicName::new(name)).is_some_and(|topic| {
-                topic.partitions.len() == wanted && topic.partitions.iter().all(|found| found.leader.is_some())
+                topic.partitions.len() == wanted
+                    && topic.partitions.iter().all(|found| found.leader.is_some())
             })
         })
         .await;

@@ -1,6 +1,6 @@
 //! Control records: what a broker writes between the records of a reader.
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 
 /// What a control record says, by its key (KIP-98, KIP-595, KIP-853).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,4 +47,46 @@ pub fn coordinator_epoch(value: Option<&[u8]>) -> Option<i32> {
     let mut value = value?;
     let _version = value.try_get_i16().ok()?;
     value.try_get_i32().ok()
+}
+
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Its records become visible under `read_committed`.
+    Commit,
+    /// They never do.
+    Abort,
+}
+
+/// The marker that a transaction coordinator has written into each partition of a transaction that ends:
+/// [`super::encode::control_batch`] makes a batch of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndMarker {
+    /// How it ends.
+    pub ending: Ending,
+    /// The transaction's producer.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// The coordinator's own epoch, which fences a coordinator of the past.
+    pub coordinator_epoch: i32,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+}
+
+impl EndMarker {
+    /// Version 0, and what it says.
+    pub(super) fn key(&self) -> [u8; 4] {
+        match self.ending {
+            Ending::Abort => [0, 0, 0, 0],
+            Ending::Commit => [0, 0, 0, 1],
+        }
+    }
+
+    /// Version 0, and the coordinator's epoch.
+    pub(super) fn value(&self) -> [u8; 6] {
+        let mut value = [0; 6];
+        (&mut value[2..]).put_i32(self.coordinator_epoch);
+        value
+    }
 }

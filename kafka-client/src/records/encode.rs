@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 use crate::config::Compression;
 
 use super::compress::{codec_of, compress};
-use super::header::{BATCH_OVERHEAD, BatchHeader, Codec, TimestampType};
+use super::control::EndMarker;
+use super::header::{BATCH_OVERHEAD, BatchHeader, Codec};
 use super::{RecordError, varint};
 
 /// A record to be written, borrowed from whoever sends it.
@@ -114,7 +115,7 @@ impl BatchBuilder {
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             record_count: self.count,
-            ..EMPTY
+            ..BatchHeader::EMPTY
         };
         stamp.put_on(&mut header);
         let mut batch = self.compressed(compression)?;
@@ -133,27 +134,6 @@ impl BatchBuilder {
         Ok(batch)
     }
 }
-
-/// A batch of nothing by nobody.
-const EMPTY: BatchHeader = BatchHeader {
-    base_offset: 0,
-    last_offset: 0,
-    leader_epoch: -1,
-    magic: 2,
-    crc: 0,
-    size: BATCH_OVERHEAD,
-    codec: Codec::None,
-    timestamp_type: TimestampType::CreateTime,
-    base_timestamp: -1,
-    max_timestamp: -1,
-    has_delete_horizon: false,
-    producer_id: -1,
-    producer_epoch: -1,
-    base_sequence: -1,
-    is_transactional: false,
-    is_control: false,
-    record_count: 0,
-};
 
 /// The batch that `header` describes, uncompressed, with these records and their offsets: compacted batches with
 /// holes, control batches, a broker's timestamps. Length, count, codec and checksum follow from the records; the
@@ -177,6 +157,27 @@ pub fn batch<'a>(
     }
     header.seal(&mut bytes)?;
     Ok(bytes.into())
+}
+
+/// The control batch that ends a producer's transaction in a partition, at offset 0 until it is appended.
+///
+/// # Errors
+/// None that this batch can meet: those of [`batch`].
+pub fn control_batch(marker: &EndMarker) -> Result<Bytes, RecordError> {
+    let (key, value) = (marker.key(), marker.value());
+    let header = BatchHeader {
+        last_offset: 0,
+        base_timestamp: marker.timestamp,
+        max_timestamp: marker.timestamp,
+        producer_id: marker.producer_id,
+        producer_epoch: marker.producer_epoch,
+        is_transactional: true,
+        is_control: true,
+        ..BatchHeader::EMPTY
+    };
+    let record =
+        RecordToWrite { timestamp: marker.timestamp, key: Some(&key), value: Some(&value), headers: &[] };
+    batch(&header, [(0, record)])
 }
 
 /// What stands in a record relative to its batch.

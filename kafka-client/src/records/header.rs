@@ -18,7 +18,7 @@ const CHECKED_FROM: usize = 21;
 const CRC_AT: usize = 17;
 
 const CODEC_MASK: i16 = 0b111;
-const LOG_APPEND_TIME: i16 = 1 << 3;
+pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 const DELETE_HORIZON: i16 = 1 << 6;
@@ -137,6 +137,27 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
+    /// The header of an empty batch by nobody; of an old message, which has nothing but these, with a count of -1.
+    pub(super) const EMPTY: Self = Self {
+        base_offset: 0,
+        last_offset: -1,
+        leader_epoch: -1,
+        magic: 2,
+        crc: 0,
+        size: BATCH_OVERHEAD,
+        codec: Codec::None,
+        timestamp_type: TimestampType::CreateTime,
+        base_timestamp: -1,
+        max_timestamp: -1,
+        has_delete_horizon: false,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        is_transactional: false,
+        is_control: false,
+        record_count: 0,
+    };
+
     /// The header of the batch at the front of `bytes`; `None` if the batch is not whole. The checksum is not
     /// looked at: see [`BatchHeader::verify`].
     ///

@@ -64,7 +64,6 @@ pub(super) fn parse_header(batch: &[u8]) -> Result<BatchHeader, RecordError> {
     Ok(BatchHeader {
         base_offset: prefix.offset,
         last_offset: prefix.offset,
-        leader_epoch: -1,
         magic: prefix.magic,
         crc: prefix.crc,
         size: batch.len(),
@@ -75,13 +74,8 @@ pub(super) fn parse_header(batch: &[u8]) -> Result<BatchHeader, RecordError> {
         },
         base_timestamp: prefix.timestamp,
         max_timestamp: prefix.timestamp,
-        has_delete_horizon: false,
-        producer_id: -1,
-        producer_epoch: -1,
-        base_sequence: -1,
-        is_transactional: false,
-        is_control: false,
         record_count: -1,
+        ..BatchHeader::EMPTY
     })
 }
 

@@ -18,6 +18,7 @@
 //! Nothing is allocated per record. Checksums are verified, and batches decompressed, one at a time when they are
 //! asked for: on the thread that handles the records, not on the I/O thread.
 
+pub mod append;
 mod batches;
 mod compress;
 pub mod control;

@@ -10,7 +10,7 @@
 
 use std::io::Write;
 
-use lz4_flex::block::{decompress_into, decompress_into_with_dict};
+use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use super::{Output, Reason, take, take_array};
@@ -21,8 +21,10 @@ const VERSION: u8 = 0b01;
 const STORED: u32 = 1 << 31;
 /// How far back a block that depends on those before it can reach.
 const WINDOW: usize = 64 << 10;
-/// A byte of a run's length stands for 255; the rest of a block's tokens is within the constant.
-const LARGEST_RATIO: usize = 255;
+/// How many times its size a block may need: first what is usual, since a frame may allow blocks of 4 MB and hold
+/// one of a hundred bytes; then what is possible, where a byte of a run's length stands for 255.
+const RATIOS: [usize; 2] = [8, 255];
+/// What a block's tokens can open to beyond that.
 const LEAST_ROOM: usize = 64;
 
 /// What a frame's descriptor says.
@@ -88,20 +90,30 @@ impl Frame {
     }
 
     fn expand(&self, block: &[u8], start: usize, output: &mut Output) -> Result<(), Reason> {
-        let most = block.len().saturating_mul(LARGEST_RATIO).saturating_add(LEAST_ROOM);
-        // A block that opens to more than it may does not fit into its room.
-        let room = self.largest_block.min(most).min(output.allowance());
         let before = output.bytes.len();
-        let (done, room) = output.room(room)?;
-        let opened = if self.dependent {
-            let window = done.get(start.max(before.saturating_sub(WINDOW))..).unwrap_or_default();
-            decompress_into_with_dict(block, room, window)
-        } else {
-            decompress_into(block, room)
-        };
-        let length = opened.map_err(|error| error.to_string())?;
-        output.truncate(before + length);
-        Ok(())
+        for ratio in RATIOS {
+            let most = block.len().saturating_mul(ratio).saturating_add(LEAST_ROOM);
+            let room = self.largest_block.min(most).min(output.allowance());
+            let (done, room) = output.room(room)?;
+            let opened = if self.dependent {
+                let window = done.get(start.max(before.saturating_sub(WINDOW))..).unwrap_or_default();
+                decompress_into_with_dict(block, room, window)
+            } else {
+                decompress_into(block, room)
+            };
+            output.truncate(before + opened.as_ref().copied().unwrap_or(0));
+            match opened {
+                Ok(_) => return Ok(()),
+                Err(DecompressError::OutputTooSmall { .. }) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err(match output.allowance() < self.largest_block {
+            true => output.too_large(),
+            false => {
+                format!("a block opens to more than {} bytes, the most in its frame", self.largest_block)
+            }
+        })
     }
 }
 
@@ -111,4 +123,60 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
     let mut encoder = FrameEncoder::with_frame_info(frame, out);
     encoder.write_all(input).map_err(|error| error.to_string())?;
     encoder.try_finish().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of(frame: FrameInfo, input: &[u8]) -> Vec<u8> {
+        let mut encoder = FrameEncoder::with_frame_info(frame, Vec::new());
+        encoder.write_all(input).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn open(input: &[u8]) -> Result<Vec<u8>, Reason> {
+        let mut output = Output::for_input(input.len());
+        decompress(input, &mut output).map(|()| output.bytes)
+    }
+
+    /// Text that repeats itself further back than a block, but not than the window.
+    fn text() -> Vec<u8> {
+        (0..60_000u32).flat_map(|number| format!("order {}, ", number % 5000).into_bytes()).collect()
+    }
+
+    #[test]
+    fn every_kind_of_frame_is_read() {
+        let text = text();
+        for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB] {
+            for mode in [BlockMode::Independent, BlockMode::Linked] {
+                for sums in [false, true] {
+                    let frame = FrameInfo::new().block_size(size).block_mode(mode).block_checksums(sums);
+                    let frame = frame.content_checksum(sums);
+                    let sized = frame.clone().content_size(sums.then_some(text.len() as u64));
+                    let mut two = frame_of(sized, &text);
+                    two.extend(frame_of(frame, b"another frame"));
+                    let opened = open(&two).unwrap();
+                    assert!(opened.starts_with(&text) && opened.ends_with(b", another frame"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_opens_beyond_the_usual_ratio() {
+        let run = vec![b'x'; 300_000];
+        let mut compressed = Vec::new();
+        compress(&run, &mut compressed).unwrap();
+        assert!(compressed.len() < run.len() / 100);
+        assert_eq!(open(&compressed).unwrap(), run);
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_is_an_error() {
+        let whole = frame_of(FrameInfo::new().block_size(BlockSize::Max64KB), &text());
+        for cut in (0..whole.len()).step_by(1999).chain(whole.len() - 8..whole.len()) {
+            assert!(open(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+    }
 }

@@ -57,3 +57,41 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(input: &[u8]) -> Result<Vec<u8>, Reason> {
+        let mut output = Output::for_input(input.len());
+        decompress(input, &mut output).map(|()| output.bytes)
+    }
+
+    #[test]
+    fn blocks_are_those_of_java() {
+        let mut compressed = Vec::new();
+        compress(&vec![7; 3 * BLOCK + 1], &mut compressed).unwrap();
+        let mut rest = &compressed[16..];
+        let mut opened = Vec::new();
+        while let Ok(length) = take_array::<4>(&mut rest) {
+            let block = take(&mut rest, u32::from_be_bytes(length) as usize).unwrap();
+            opened.push(snap::raw::decompress_len(block).unwrap());
+        }
+        assert_eq!(opened, [BLOCK, BLOCK, BLOCK, 1]);
+    }
+
+    #[test]
+    fn streams_one_behind_the_other_are_read() {
+        let mut compressed = Vec::new();
+        compress(b"one ", &mut compressed).unwrap();
+        compress(b"two", &mut compressed).unwrap();
+        assert_eq!(open(&compressed).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_true_reserves_nothing() {
+        // A raw block that claims 4 GB.
+        let refused = open(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0]).unwrap_err();
+        assert!(refused.contains("cannot open to 4294967295"), "{refused}");
+    }
+}

@@ -7,8 +7,9 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use super::{Output, Reason, take};
 
 pub(super) fn decompress(mut input: &[u8], output: &mut Output) -> Result<(), Reason> {
-    let mut decoder = FrameDecoder::new();
     while !input.is_empty() {
+        // Used again, a decoder reserves the whole window that the next frame claims; a new one grows as it decodes.
+        let mut decoder = FrameDecoder::new();
         match decoder.reset(&mut input) {
             Ok(()) => open_frame(&mut decoder, &mut input, output)?,
             Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
@@ -22,7 +23,8 @@ pub(super) fn decompress(mut input: &[u8], output: &mut Output) -> Result<(), Re
     Ok(())
 }
 
-/// Opens a frame whose header was read. A block opens to 128 KB at most, so the limit is never passed by more.
+/// Opens a frame whose header was read. What the decoder holds back while the frame goes on, in case a block refers
+/// to it, comes on top of the limit: a window, which it bounds itself (128 MiB, as zstd's own reader).
 fn open_frame(decoder: &mut FrameDecoder, input: &mut &[u8], output: &mut Output) -> Result<(), Reason> {
     while !decoder.is_finished() {
         decoder

@@ -9,7 +9,7 @@ use crate::records::control::{control_type, coordinator_epoch};
 use crate::records::encode::{RecordToWrite, batch};
 use crate::records::{Batch, BatchHeader, Batches, Codec, Record, RecordError, TimestampType};
 
-fn lines(file: &str) -> Vec<Value> {
+pub(super) fn lines(file: &str) -> Vec<Value> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
     let folder = std::env::var_os("KAFKA_VECTORS").map_or_else(|| PathBuf::from(default), PathBuf::from);
     let path = folder.join(file);
@@ -17,7 +17,7 @@ fn lines(file: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     let text = value.as_str()?;
     Some(match text.strip_prefix("base64:") {
         Some(base64) => from_base64(base64),
