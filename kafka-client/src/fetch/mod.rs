@@ -26,6 +26,8 @@ pub(crate) mod position;
 pub(crate) mod request;
 pub(crate) mod session;
 pub(crate) mod slot;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// A map whose order follows from what was done to it alone, so that a simulation repeats exactly.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
