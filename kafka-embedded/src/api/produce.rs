@@ -1,15 +1,18 @@
 //! Produce: one batch per partition, checked, stamped and appended.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use kafka_client::records::Codec;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 
 use super::{NONE, check_leader, find_partition, find_topic, text};
+use crate::cluster::Node;
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
 use crate::producers::{Stamp, Verdict, Written};
@@ -55,7 +58,22 @@ pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Ackno
     let acks = request.acks;
     let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, acks));
     let response = ProduceResponse::default().with_responses(topics.collect());
-    Acknowledged((acks != 0).then_some(response))
+    let endpoints = endpoints(context, &response);
+    Acknowledged((acks != 0).then(|| response.with_node_endpoints(endpoints)))
+}
+
+/// KIP-951: where the leaders are that the answer names.
+fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let leaders: BTreeSet<i32> = partitions.map(|part| part.current_leader.leader_id.0).collect();
+    let nodes = leaders.into_iter().filter_map(|id| context.cluster.node(id));
+    let endpoint = |node: &Node| {
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    };
+    nodes.map(endpoint).collect()
 }
 
 fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProduceResponse {
