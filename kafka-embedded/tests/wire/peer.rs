@@ -9,32 +9,31 @@ use kafka_client::wire::{decode, decode_part, request_frame};
 use kafka_embedded::EmbeddedKafka;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    FetchRequest, FindCoordinatorRequest, MetadataRequest, ProduceRequest, ResponseHeader, TopicName,
+    FetchRequest, FindCoordinatorRequest, ProduceRequest, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
 /// One connection.
-pub struct Peer {
+pub(crate) struct Peer {
     stream: Box<dyn Stream>,
     correlation: i32,
 }
 
 impl Peer {
     /// Connects to broker `id`.
-    pub async fn connect(kafka: &EmbeddedKafka, id: i32) -> Self {
+    pub(crate) async fn connect(kafka: &EmbeddedKafka, id: i32) -> Self {
         let servers = kafka.bootstrap_servers();
         let address = servers.split(',').nth(usize::try_from(id - 1).unwrap()).expect("no such broker");
         let (host, port) = address.rsplit_once(':').unwrap();
@@ -43,48 +42,38 @@ impl Peer {
     }
 
     /// Connects to the coordinator of `group`.
-    pub async fn coordinator(kafka: &EmbeddedKafka, group: &str) -> Self {
+    pub(crate) async fn coordinator(kafka: &EmbeddedKafka, group: &str) -> Self {
         let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
         let found = Self::connect(kafka, 1).await.call(4, &find).await;
         Self::connect(kafka, found.coordinators[0].node_id.0).await
     }
 
-    /// Connects to the leader of a partition; the topic is made if there is none.
-    pub async fn leader(kafka: &EmbeddedKafka, name: &str, partition: usize) -> Self {
-        let asked = MetadataRequestTopic::default().with_name(Some(topic(name)));
-        let metadata = Self::connect(kafka, 1)
-            .await
-            .call(9, &MetadataRequest::default().with_topics(Some(vec![asked])))
-            .await;
-        Self::connect(kafka, metadata.topics[0].partitions[partition].leader_id.0).await
-    }
-
-    pub async fn write(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
     /// Sends a request without waiting.
-    pub async fn send<R: Request>(&mut self, version: i16, request: &R) {
+    pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.correlation += 1;
         let frame = request_frame(request, version, self.correlation, &text("peer")).unwrap();
         self.write(&frame).await;
     }
 
     /// The answer to the request that was sent `back` requests before the last.
-    pub async fn receive<R: Request>(&mut self, version: i16, back: i32) -> R::Response {
+    pub(crate) async fn receive<R: Request>(&mut self, version: i16, back: i32) -> R::Response {
         let mut frame = self.frame().await.expect("the broker closed the connection");
         let header: ResponseHeader = decode_part(&mut frame, R::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation - back, "answers come in the order of requests");
         decode(frame, version).unwrap()
     }
 
-    pub async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub(crate) async fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         self.send(version, request).await;
         self.receive::<R>(version, 0).await
     }
 
     /// The next frame, `None` where the broker closed the connection.
-    pub async fn frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).await.ok()?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -94,7 +83,7 @@ impl Peer {
 }
 
 /// One record for each value, in one batch.
-pub fn batch(values: &[&str], stamp: ProducerStamp) -> Bytes {
+pub(crate) fn batch(values: &[&str], stamp: ProducerStamp) -> Bytes {
     let mut builder = BatchBuilder::new(256);
     for value in values {
         let value = Some(value.as_bytes());
@@ -103,17 +92,17 @@ pub fn batch(values: &[&str], stamp: ProducerStamp) -> Bytes {
     builder.build(Compression::None, stamp).unwrap()
 }
 
-pub fn plain(values: &[&str]) -> Bytes {
+pub(crate) fn plain(values: &[&str]) -> Bytes {
     batch(values, ProducerStamp::NONE)
 }
 
-pub fn produce_request(name: &str, partition: i32, records: Bytes) -> ProduceRequest {
+pub(crate) fn produce_request(name: &str, partition: i32, records: Bytes) -> ProduceRequest {
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
     let data = TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data]);
     ProduceRequest::default().with_acks(-1).with_timeout_ms(1000).with_topic_data(vec![data])
 }
 
-pub async fn produce(
+pub(crate) async fn produce(
     peer: &mut Peer,
     name: &str,
     partition: i32,
@@ -123,7 +112,7 @@ pub async fn produce(
     answer.responses.remove(0).partition_responses.remove(0)
 }
 
-pub fn fetch_topic(name: &str, partitions: &[(i32, i64)]) -> FetchTopic {
+pub(crate) fn fetch_topic(name: &str, partitions: &[(i32, i64)]) -> FetchTopic {
     let partition = |(index, offset): &(i32, i64)| {
         FetchPartition::default()
             .with_partition(*index)
@@ -134,21 +123,21 @@ pub fn fetch_topic(name: &str, partitions: &[(i32, i64)]) -> FetchTopic {
 }
 
 /// A fetch that does not wait, without a session.
-pub fn fetch_request(name: &str, partition: i32, offset: i64) -> FetchRequest {
+pub(crate) fn fetch_request(name: &str, partition: i32, offset: i64) -> FetchRequest {
     FetchRequest::default()
         .with_max_bytes(1 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![fetch_topic(name, &[(partition, offset)])])
 }
 
-pub async fn fetch(peer: &mut Peer, request: &FetchRequest) -> PartitionData {
+pub(crate) async fn fetch(peer: &mut Peer, request: &FetchRequest) -> PartitionData {
     let mut answer = peer.call(12, request).await;
     assert_eq!(answer.error_code, 0);
     answer.responses.remove(0).partitions.remove(0)
 }
 
 /// Offsets and values, every checksum verified.
-pub fn records(data: &PartitionData) -> Vec<(i64, String)> {
+pub(crate) fn records(data: &PartitionData) -> Vec<(i64, String)> {
     let mut batches = Batches::new(data.records.clone().unwrap_or_default(), true);
     let mut all = Vec::new();
     while let Some(batch) = batches.next_batch().unwrap() {
@@ -160,7 +149,7 @@ pub fn records(data: &PartitionData) -> Vec<(i64, String)> {
     all
 }
 
-pub fn headers(data: &PartitionData) -> Vec<BatchHeader> {
+pub(crate) fn headers(data: &PartitionData) -> Vec<BatchHeader> {
     let mut bytes = data.records.clone().unwrap_or_default();
     let mut all = Vec::new();
     while let Some(header) = BatchHeader::parse(&bytes).unwrap() {
