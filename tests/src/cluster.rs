@@ -14,7 +14,7 @@ use kafka_embedded::EmbeddedKafka;
 pub struct Cluster {
     bootstrap: String,
     client: Client,
-    _embedded: Option<EmbeddedKafka>,
+    embedded: Option<EmbeddedKafka>,
 }
 
 /// A name that no other test uses.
@@ -46,11 +46,11 @@ impl Cluster {
             Ok(servers) => (servers, None),
             Err(_) => {
                 let embedded = EmbeddedKafka::builder().brokers(3).start().await.expect("embedded broker");
-                (embedded.bootstrap_servers(), Some(embedded))
+                (embedded.bootstrap_servers().to_owned(), Some(embedded))
             }
         };
         let client = Client::new(Self::config(&bootstrap)).expect("client");
-        Self { bootstrap, client, _embedded: embedded }
+        Self { bootstrap, client, embedded }
     }
 
     fn config(bootstrap: &str) -> ClientConfig {
@@ -63,7 +63,7 @@ impl Cluster {
 
     /// Whether this is Apache Kafka.
     pub fn is_apache(&self) -> bool {
-        self._embedded.is_none()
+        self.embedded.is_none()
     }
 
     /// `host:port,...`

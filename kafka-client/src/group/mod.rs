@@ -1,6 +1,8 @@
 //! Consumer groups, classic protocol: what members say to each other, how partitions are shared out, and the
 //! membership as a pure state machine with a thin driver.
 
+mod offsets;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,12 +13,21 @@ use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
 use crate::net::{Connection, Pool, Purpose};
 
+pub(crate) use offsets::{commit, fetch_committed};
+
 /// Who this member is right now, stamped on every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) member_id: String,
     /// -1 before the first join is complete.
     pub(crate) generation: i32,
+}
+
+impl Identity {
+    /// Of somebody who is not a member: the group must be empty for a commit of theirs.
+    pub(crate) fn none() -> Self {
+        Self { member_id: String::new(), generation: -1 }
+    }
 }
 
 /// What the membership tells the consumer. The consumer answers `Revoked` by dropping or sending `done`; the group

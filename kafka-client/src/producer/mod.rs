@@ -2,10 +2,9 @@
 //! delivery timeout, idempotent, in order.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
+use crate::client::ClientContext;
 use crate::config::ProducerConfig;
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
@@ -110,8 +109,8 @@ pub enum SendError {
 pub struct Producer {}
 
 impl Producer {
-    pub(crate) fn start(cluster: Arc<Cluster>, config: ProducerConfig) -> Result<Self> {
-        let _ = (cluster, config);
+    pub(crate) fn start(context: ClientContext, config: ProducerConfig) -> Result<Self> {
+        let _ = (context, config);
         todo!()
     }
 

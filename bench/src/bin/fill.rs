@@ -1,0 +1,45 @@
+//! Fills the topic of the task with orders through librdkafka (a peer, so that nobody reads only its own writing).
+
+use std::time::Duration;
+
+use bench::{Task, order};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+#[tokio::main]
+async fn main() {
+    let task = Task::read();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &task.servers);
+    let admin: AdminClient<_> = config.create().expect("admin");
+    let topic = NewTopic::new(&task.topic, task.partitions, TopicReplication::Fixed(1));
+    admin.create_topics([&topic], &AdminOptions::new()).await.expect("create");
+
+    let codec = if task.mode.is_empty() { "none" } else { &task.mode };
+    let producer: BaseProducer = config
+        .set("compression.type", codec)
+        .set("linger.ms", "20")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "500000")
+        .set("partitioner", "murmur2_random")
+        .create()
+        .expect("producer");
+    let (mut sum, mut bytes) = (0u64, 0);
+    for n in 0..task.records {
+        let order = order(n);
+        let json = serde_json::to_vec(&order).expect("json");
+        sum += order.total_cents;
+        bytes += json.len() as u64;
+        let mut record = BaseRecord::to(&task.topic).key(&order.customer).payload(&json);
+        while let Err((_, back)) = producer.send(record) {
+            record = back;
+            producer.poll(Duration::from_millis(20));
+        }
+        if n % 1000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(Duration::from_secs(120)).expect("flush");
+    println!("filled {} {sum} {}", task.records, bytes / task.records.max(1));
+}
