@@ -1,6 +1,6 @@
 use kafka_runtime::prelude::*;
 
-#[kafka_listener(topic = "orders", auto_startup = "no")]
+#[kafka_listener(topic = "orders", auto_startup = "maybe")]
 async fn listener_0(_: String) {}
 
 #[kafka_listener(topic = "orders", auto_startup)]
