@@ -1,7 +1,12 @@
 //! Consumer groups, classic protocol: what members say to each other, how partitions are shared out, and the
 //! membership as a pure state machine with a thin driver.
 
+mod assignor;
 mod offsets;
+mod protocol;
+
+#[cfg(test)]
+mod vectors;
 
 use std::sync::Arc;
 
