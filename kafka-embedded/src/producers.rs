@@ -3,21 +3,29 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use kafka_client::records::{BatchHeader, add_to_sequence};
+
 /// Batches remembered of each producer: as many as a client may have in flight.
 const REMEMBERED: usize = 5;
 
-/// The producer's stamp on a batch, with the number of its records.
+/// The producer's stamp on a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    pub(crate) producer_id: i64,
-    pub(crate) epoch: i16,
-    pub(crate) base_sequence: i32,
-    pub(crate) count: i32,
+    producer_id: i64,
+    epoch: i16,
+    base_sequence: i32,
+    last_sequence: i32,
 }
 
 impl Stamp {
-    fn last_sequence(&self) -> i32 {
-        add_sequence(self.base_sequence, self.count - 1)
+    /// The stamp of an idempotent producer, if it is one's batch.
+    pub(crate) fn of(header: &BatchHeader) -> Option<Self> {
+        (header.producer_id >= 0).then(|| Self {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+        })
     }
 }
 
@@ -63,12 +71,12 @@ impl Producers {
             return if stamp.base_sequence == 0 { Verdict::Append } else { Verdict::OutOfOrder };
         }
         let same =
-            |batch: &&(i32, i32, Written)| (batch.0, batch.1) == (stamp.base_sequence, stamp.last_sequence());
+            |batch: &&(i32, i32, Written)| (batch.0, batch.1) == (stamp.base_sequence, stamp.last_sequence);
         if let Some((_, _, written)) = producer.batches.iter().find(same) {
             return Verdict::Duplicate(*written);
         }
         match producer.batches.back() {
-            Some((_, last, _)) if stamp.base_sequence != add_sequence(*last, 1) => Verdict::OutOfOrder,
+            Some((_, last, _)) if stamp.base_sequence != add_to_sequence(*last, 1) => Verdict::OutOfOrder,
             _ => Verdict::Append,
         }
     }
@@ -86,13 +94,6 @@ impl Producers {
         if producer.batches.len() == REMEMBERED {
             producer.batches.pop_front();
         }
-        producer.batches.push_back((stamp.base_sequence, stamp.last_sequence(), written));
+        producer.batches.push_back((stamp.base_sequence, stamp.last_sequence, written));
     }
-}
-
-/// Sequences wrap from 2147483647 to 0.
-fn add_sequence(sequence: i32, by: i32) -> i32 {
-    let sum = i64::from(sequence) + i64::from(by);
-    // The sum of two non-negative numbers below 2^31, reduced to below 2^31.
-    i32::try_from(sum & i64::from(i32::MAX)).unwrap_or(0)
 }

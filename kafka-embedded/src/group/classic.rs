@@ -164,9 +164,6 @@ impl Classic {
     pub(crate) fn state(&self) -> State {
         self.state
     }
-    pub(crate) fn generation(&self) -> i32 {
-        self.generation
-    }
     pub(crate) fn protocol_type(&self) -> Option<&StrBytes> {
         self.protocol_type.as_ref()
     }
@@ -249,8 +246,14 @@ impl Classic {
         if generation == self.generation { Ok(()) } else { Err(ResponseError::IllegalGeneration) }
     }
 
-    /// SyncGroup. Without an answer at once it comes for `token` later.
-    pub(crate) fn sync(
+    /// SyncGroup, answered for `token` now or once the leader has assigned.
+    pub(crate) fn sync(&mut self, now: Instant, request: &Syncing, token: Token) {
+        if let Some(answer) = self.try_sync(now, request, token) {
+            self.answer(token, Answer::Sync(answer));
+        }
+    }
+
+    fn try_sync(
         &mut self,
         now: Instant,
         request: &Syncing,
@@ -561,8 +564,8 @@ impl Classic {
         votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| name.clone())
     }
 
-    pub(super) fn answer_join(&mut self, token: Token, joined: Joined) {
-        self.answers.push((token, Answer::Join(Ok(joined))));
+    pub(super) fn answer(&mut self, token: Token, answer: Answer) {
+        self.answers.push((token, answer));
     }
 
     pub(super) fn refuse_join(&mut self, token: Option<Token>, error: ResponseError) {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::shared::Signal;
 use super::*;
+use kafka_client::seams::Rng;
 
 /// A coordinator that answers after a while, as the script says, and remembers.
 #[derive(Clone, Default)]
