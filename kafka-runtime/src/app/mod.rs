@@ -6,6 +6,9 @@
 //!   .state(value) ──────▶ states ────┘
 //! ```
 
+mod crew;
+#[cfg(feature = "rskafka")]
+mod late;
 mod registry;
 mod running;
 mod signal;

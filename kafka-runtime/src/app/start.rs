@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use kafka_client::Client;
 use kafka_client::config::{ClientConfig, Subscription};
-use kafka_client::seams::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
 
+use super::crew::Crew;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
-use crate::container::{Bound, CommitHook, CommitPolicy, ListenerState, ListenerWork, Member};
+use crate::container::{Bound, CommitHook, ListenerState};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
 use crate::template::Template;
@@ -27,7 +27,14 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 struct Ready {
     descriptor: &'static ListenerDescriptor,
     settings: ListenerSettings,
-    bound: Bound,
+    bound: Binding,
+}
+
+/// When a handler has what it needs.
+enum Binding {
+    Now(Bound),
+    #[cfg(feature = "rskafka")]
+    Late(super::late::Late),
 }
 
 /// One client for each way to reach a cluster.
@@ -63,7 +70,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let template = Template::new(client, &template_settings).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
-    let ready = bind(&chosen, settings, &states, &mut problems);
+    let ready = bind(&chosen, settings, &states, &template_settings.client, &mut problems);
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;
     }
@@ -84,7 +91,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     };
     for one in ready {
         let client = clients.get(&one.settings.client, one.descriptor.id)?;
-        begin(&mut running, one, &client, app.on_commit.as_ref())?;
+        begin(&mut running, one, client, app.on_commit.clone())?;
     }
     running._clients = clients.0.into_iter().map(|(_, client)| client).collect();
     Ok(running)
@@ -95,14 +102,26 @@ fn bind(
     chosen: &[&'static ListenerDescriptor],
     settings: Vec<ListenerSettings>,
     states: &States,
+    client: &ClientConfig,
     problems: &mut Vec<String>,
 ) -> Vec<Ready> {
     let mut settings: BTreeMap<String, ListenerSettings> =
         settings.into_iter().map(|settings| (settings.id.clone(), settings)).collect();
+    #[cfg(feature = "rskafka")]
+    let late = super::late::Late::new(client);
+    #[cfg(not(feature = "rskafka"))]
+    let _ = client;
     let mut ready = Vec::with_capacity(chosen.len());
     for descriptor in chosen {
         let mut preparation = Preparation::new(states);
-        let bound = (descriptor.bind)(&mut preparation);
+        let bound = Binding::Now((descriptor.bind)(&mut preparation));
+        #[cfg(feature = "rskafka")]
+        let bound = if late.supplies(&preparation.missing) {
+            preparation.missing.clear();
+            Binding::Late(late.clone())
+        } else {
+            bound
+        };
         problems.append(&mut preparation.missing);
         if let Some(settings) = settings.remove(descriptor.id) {
             ready.push(Ready { descriptor, settings, bound });
@@ -140,7 +159,7 @@ async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<St
 }
 
 /// Starts the members of one listener.
-fn begin(running: &mut RunningApp, ready: Ready, client: &Client, hook: Option<&CommitHook>) -> Result<()> {
+fn begin(running: &mut RunningApp, ready: Ready, client: Client, hook: Option<CommitHook>) -> Result<()> {
     let Ready { descriptor, settings, bound } = ready;
     log(descriptor, &settings);
     if !settings.auto_startup {
@@ -148,21 +167,18 @@ fn begin(running: &mut RunningApp, ready: Ready, client: &Client, hook: Option<&
         return Ok(());
     }
     let board = running.new_board(descriptor.id, ListenerState::Running);
-    let members = settings.members.max(1);
-    let consumer = settings.consumer.clone();
-    let rng = Arc::new(Rng::from_entropy());
-    let work = Arc::new(ListenerWork::new(descriptor.id, settings, bound, Arc::clone(&rng)));
-    for number in 1..=members {
-        let mut config = consumer.clone();
-        if let Some(group) = config.group.as_mut().filter(|_| members > 1) {
-            // Each member needs a name of its own, as in Spring's containers.
-            group.instance_id = group.instance_id.take().map(|id| format!("{id}-{number}"));
+    let stop = running.stop.subscribe();
+    let crew = Crew { descriptor, settings, client, board, hook, stop };
+    match bound {
+        Binding::Now(bound) => {
+            for member in crew.members(bound).map_err(|source| error(descriptor.id, source))? {
+                running.members.spawn(async move { (descriptor.id, member.run().await) });
+            }
         }
-        let consumer = client.consumer(config).map_err(|source| error(descriptor.id, source))?;
-        let commits = CommitPolicy::new(&work.settings, hook.cloned(), Arc::clone(&rng));
-        let stop = running.stop.subscribe();
-        let member = Member::new(consumer, Arc::clone(&work), Arc::clone(&board), commits, stop);
-        running.members.spawn(async move { (descriptor.id, member.run().await) });
+        #[cfg(feature = "rskafka")]
+        Binding::Late(late) => {
+            running.members.spawn(late.run(crew, running.states.clone()));
+        }
     }
     Ok(())
 }
