@@ -10,7 +10,7 @@ use super::{Broker, ClusterMetadata, PartitionMetadata, TopicMetadata};
 use crate::ids::TopicName;
 
 /// The picture that an answer shows, by somebody who remembers `last`.
-pub(super) fn picture(response: &MetadataResponse, last: &ClusterMetadata) -> ClusterMetadata {
+pub(crate) fn picture(response: &MetadataResponse, last: &ClusterMetadata) -> ClusterMetadata {
     let brokers = response.brokers.iter().filter_map(|broker| {
         let port = u16::try_from(broker.port).ok()?;
         let rack = broker.rack.as_ref().map(ToString::to_string);

@@ -25,6 +25,8 @@ mod refresh;
 mod tests;
 
 pub(crate) use known::{Known, TrackAll};
+pub(crate) use merge::picture;
+pub(crate) use refresh::metadata;
 
 /// A broker's address.
 #[derive(Debug, Clone, PartialEq, Eq)]

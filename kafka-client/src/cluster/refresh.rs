@@ -1,5 +1,6 @@
 //! The task that keeps the picture fresh.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +99,7 @@ async fn take(known: &Known, connections: &Connections, agenda: &Agenda) -> Resu
     Ok(complete)
 }
 
-/// Asks for these topics, or for all.
+/// [`metadata`] as a picture.
 async fn ask(
     known: &Known,
     connection: &Connection,
@@ -106,6 +107,26 @@ async fn ask(
     topics: Option<&[TopicName]>,
     create: bool,
 ) -> Result<ClusterMetadata> {
+    let answer = metadata(connection, known.config().request_timeout, topics, create).await;
+    match answer {
+        Ok(response) => Ok(merge::picture(&response, last)),
+        Err(error) => {
+            if error.code().is_some() {
+                // KIP-1102: the brokers that we know are no use any more; the bootstrap list is.
+                known.publish(ClusterMetadata { brokers: HashMap::default(), ..last.clone() });
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Asks for these topics, or for all; with `create`, those that are missing are created if the broker does that.
+pub(crate) async fn metadata(
+    connection: &Connection,
+    deadline: Duration,
+    topics: Option<&[TopicName]>,
+    create: bool,
+) -> Result<MetadataResponse> {
     let wanted = topics.map(|topics| {
         let wanted = |topic: &TopicName| {
             MetadataRequestTopic::default()
@@ -118,19 +139,11 @@ async fn ask(
         let create = version < 4 || create;
         MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(create)
     };
-    let answer = connection.call::<MetadataRequest>(known.config().request_timeout, request).await?;
-    check(&answer.body, connection).inspect_err(|_| {
-        // KIP-1102: the brokers that we know are no use any more; the bootstrap list is.
-        known.publish(ClusterMetadata { brokers: Default::default(), ..last.clone() });
-    })?;
-    Ok(merge::picture(&answer.body, last))
-}
-
-/// Whether an answer is a picture at all: a broker that is just starting may know of none.
-fn check(response: &MetadataResponse, connection: &Connection) -> Result<()> {
+    let response = connection.call::<MetadataRequest>(deadline, request).await?.body;
     let code = match ResponseError::try_from_code(response.error_code) {
-        None if response.brokers.is_empty() => ResponseError::BrokerNotAvailable,
-        None => return Ok(()),
+        // A broker that is just starting may know of none.
+        None if response.brokers.is_empty() => ResponseError::LeaderNotAvailable,
+        None => return Ok(response),
         Some(code) => code,
     };
     Err(Error::Broker { api: "Metadata", code, at: At::Broker(connection.peer().to_owned()) })

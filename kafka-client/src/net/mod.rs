@@ -13,6 +13,7 @@ mod connection;
 mod frame;
 mod handshake;
 mod pool;
+mod retry;
 mod waiting;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod tests;
 pub(crate) use address::Address;
 pub(crate) use connection::{Answer, Connection};
 pub(crate) use pool::{Connections, Pool};
+pub(crate) use retry::Retry;
 
 /// What a connection is for. A broker answers the requests of one connection in order and holds some of them
 /// for long (a fetch until data comes, a join until the rebalance ends), so purposes do not share.

@@ -30,7 +30,8 @@ impl Batches {
         Self { rest: bytes, check_crcs, failure: None }
     }
 
-    /// The next batch, verified and decompressed. After an error nothing more is read.
+    /// The next batch, verified and decompressed: to 64 MiB, or to 1024 times its size where that is more, and never
+    /// to more than 1 GiB. After an error nothing more is read.
     ///
     /// # Errors
     /// The batch that cannot be read; [`Batches::failed_at`] has its first offset where its header could be read.

@@ -6,7 +6,7 @@ use super::{CODECS, batch_of, only_batch};
 use crate::config::Compression;
 use crate::records::append::{AppendStamp, stamp};
 use crate::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite};
-use crate::records::{Batches, RecordError, Records, add_to_sequence, header};
+use crate::records::{Batches, Codec, RecordError, Records, add_to_sequence, header};
 
 fn at_offset(bytes: &Bytes, base_offset: i64) -> Vec<u8> {
     let mut moved = bytes.to_vec();
@@ -102,6 +102,28 @@ fn a_header_name_that_is_not_text_is_an_error_of_its_record() {
     header::write_checksum(&mut bytes);
     let error = only_batch(&bytes.into()).records().next().unwrap().unwrap_err();
     assert!(error.to_string().contains("not UTF-8"), "{error}");
+}
+
+#[test]
+fn bytes_after_the_last_header_are_an_error_of_the_record() {
+    let mut bytes = batch_of(&["value"], Compression::None, ProducerStamp::NONE).to_vec();
+    // The value ends one byte earlier: what was its last byte is a count of no headers, and then there is one more.
+    let length = bytes.windows(5).position(|window| window == b"value").unwrap() - 1;
+    bytes[length] = 8;
+    bytes[length + 5] = 0;
+    header::write_checksum(&mut bytes);
+    let error = only_batch(&bytes.into()).records().next().unwrap().unwrap_err();
+    assert!(error.to_string().contains("after the last header"), "{error}");
+}
+
+#[test]
+fn a_batch_without_records_is_not_opened() {
+    let mut bytes = batch_of(&[], Compression::Gzip, ProducerStamp::NONE).to_vec();
+    bytes.truncate(header::BATCH_OVERHEAD);
+    bytes[8..12].copy_from_slice(&49i32.to_be_bytes());
+    header::write_checksum(&mut bytes);
+    let batch = only_batch(&bytes.into());
+    assert_eq!((batch.header().codec, batch.records().count()), (Codec::Gzip, 0));
 }
 
 #[test]

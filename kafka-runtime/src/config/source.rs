@@ -1,0 +1,343 @@
+//! Property sources, the strongest first, and the search through them.
+//!
+//! ```text
+//! set in code ▶ command line ▶ SPRING_APPLICATION_JSON ▶ environment ▶ random.* ▶ documents, the last one first
+//! ```
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kafka_client::seams::Rng;
+
+use super::names::{self, Element};
+use super::origin::Origin;
+use super::random;
+
+/// One value, as it was written; placeholders are resolved when it is asked for.
+#[derive(Clone)]
+pub(crate) struct Property {
+    /// The whole name, as written.
+    pub path: String,
+    /// The value.
+    pub text: String,
+    /// Where the value stands.
+    pub origin: Origin,
+    /// Where the name stands.
+    pub key_origin: Origin,
+}
+
+/// A value that was found.
+#[derive(Clone)]
+pub(crate) struct Found<'s> {
+    pub text: Cow<'s, str>,
+    pub origin: Origin,
+}
+
+/// Properties in the order they were written, searchable by any spelling of their names.
+#[derive(Default)]
+pub(crate) struct Document {
+    properties: Vec<Property>,
+    canonical: Vec<String>,
+    by_path: HashMap<String, usize>,
+    by_canonical: BTreeMap<String, usize>,
+}
+
+impl Document {
+    pub(crate) fn new(properties: Vec<Property>) -> Self {
+        let mut document = Self::default();
+        properties.into_iter().for_each(|property| document.push(property));
+        document
+    }
+
+    /// Adds a property; one of the same spelling is replaced, other spellings of the name are kept behind it.
+    pub(crate) fn push(&mut self, property: Property) {
+        if let Some(known) = self.by_path.get(&property.path).and_then(|at| self.properties.get_mut(*at)) {
+            *known = property;
+            return;
+        }
+        let (at, canonical) = (self.properties.len(), names::canonical(&property.path));
+        self.by_path.insert(property.path.clone(), at);
+        self.by_canonical.entry(canonical.clone()).or_insert(at);
+        self.canonical.push(canonical);
+        self.properties.push(property);
+    }
+
+    /// Every property with its canonical name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Property, &str)> {
+        self.properties.iter().zip(self.canonical.iter().map(String::as_str))
+    }
+
+    fn literal(&self, path: &str) -> Option<&Property> {
+        self.properties.get(*self.by_path.get(path)?)
+    }
+
+    /// The property of this name: the very spelling first, then any.
+    fn find(&self, path: &str, canonical: &str) -> Option<&Property> {
+        self.literal(path).or_else(|| self.properties.get(*self.by_canonical.get(canonical)?))
+    }
+}
+
+/// Environment variables.
+#[derive(Default)]
+pub(crate) struct Environment {
+    /// By the form of [`names::variable`], with the name as it was set.
+    variables: BTreeMap<String, (Arc<str>, String)>,
+    literal: HashMap<String, String>,
+}
+
+impl Environment {
+    pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            let form = names::variable(&name);
+            // Of two spellings of one variable, the one in capitals is meant.
+            if form == name || !environment.variables.contains_key(&form) {
+                environment.variables.insert(form, (name.as_str().into(), value.clone()));
+            }
+            environment.literal.insert(name, value);
+        }
+        environment
+    }
+
+    fn find(&self, path: &str) -> Option<Found<'_>> {
+        names::variables(path).iter().find_map(|form| self.variable(form))
+    }
+
+    fn variable(&self, form: &str) -> Option<Found<'_>> {
+        let (name, value) = self.variables.get(form)?;
+        Some(Found { text: value.into(), origin: Origin::Environment(Arc::clone(name)) })
+    }
+
+    /// A variable by its own name, or by one that differs in case, dots and hyphens only.
+    fn literal(&self, name: &str) -> Option<Found<'_>> {
+        match self.literal.get(name) {
+            Some(value) => Some(Found { text: value.into(), origin: Origin::Environment(name.into()) }),
+            None => self.variable(&names::variable(name)),
+        }
+    }
+
+    /// The variables below `path`, each as the name that Spring derives from it: lower case, dots for underscores.
+    fn under(&self, path: &str) -> Vec<Property> {
+        let mut found = Vec::new();
+        for prefix in names::variables(path) {
+            let prefix = format!("{prefix}_");
+            for (form, (name, value)) in self.variables.range(prefix.clone()..) {
+                let Some(rest) = form.strip_prefix(&prefix) else { break };
+                let origin = Origin::Environment(Arc::clone(name));
+                found.push(Property {
+                    path: derived(path, rest),
+                    text: value.clone(),
+                    key_origin: origin.clone(),
+                    origin,
+                });
+            }
+        }
+        found
+    }
+}
+
+fn derived(path: &str, rest: &str) -> String {
+    rest.to_lowercase().split('_').filter(|part| !part.is_empty()).fold(path.to_owned(), |path, part| {
+        match part.parse::<usize>() {
+            Ok(index) => format!("{path}[{index}]"),
+            Err(_) => names::join(&path, part),
+        }
+    })
+}
+
+/// One source.
+pub(crate) enum Source {
+    /// What was written somewhere.
+    Document(Document),
+    /// The environment.
+    Environment(Environment),
+    /// `random.*`
+    Random(Arc<Rng>),
+}
+
+impl Source {
+    fn find(&self, path: &str, canonical: &str) -> Option<Found<'_>> {
+        match self {
+            Self::Document(document) => document.find(path, canonical).map(found),
+            Self::Environment(environment) => environment.find(path),
+            Self::Random(rng) => {
+                let text = random::value(path.strip_prefix("random.")?, rng)?;
+                Some(Found { text: text.into(), origin: Origin::Random })
+            }
+        }
+    }
+
+    fn literal(&self, name: &str) -> Option<Found<'_>> {
+        match self {
+            Self::Document(document) => document.literal(name).map(found),
+            Self::Environment(environment) => environment.literal(name),
+            Self::Random(_) => self.find(name, name),
+        }
+    }
+}
+
+fn found(property: &Property) -> Found<'_> {
+    Found { text: Cow::Borrowed(&property.text), origin: property.origin.clone() }
+}
+
+/// All sources, the strongest first.
+#[derive(Default)]
+pub(crate) struct Sources {
+    pub(crate) list: Vec<Source>,
+}
+
+impl Sources {
+    /// The strongest value of `path`, in whatever spelling.
+    pub(crate) fn find(&self, path: &str) -> Option<Found<'_>> {
+        let canonical = names::canonical(path);
+        self.list.iter().find_map(|source| source.find(path, &canonical))
+    }
+
+    /// The strongest value of exactly this name.
+    pub(crate) fn literal(&self, name: &str) -> Option<Found<'_>> {
+        self.list.iter().find_map(|source| source.literal(name))
+    }
+
+    /// The elements of a list, all from the strongest source that has any: indexed, or (the one element) a text
+    /// with commas, which beats them. A gap ends it.
+    pub(crate) fn list(&self, path: &str) -> Option<Vec<Found<'_>>> {
+        let canonical = names::canonical(path);
+        self.list.iter().find_map(|source| {
+            if let Some(text) = source.find(path, &canonical) {
+                return Some(vec![text]);
+            }
+            let element =
+                |index: usize| source.find(&format!("{path}[{index}]"), &format!("{canonical}[{index}]"));
+            let elements: Vec<_> = (0..).map_while(element).collect();
+            (!elements.is_empty()).then_some(elements)
+        })
+    }
+
+    /// Everything that any source has below `path`, the strongest first.
+    pub(crate) fn under(&self, path: &str) -> Vec<Cow<'_, Property>> {
+        let canonical = names::canonical(path);
+        let mut all = Vec::new();
+        for source in &self.list {
+            match source {
+                Source::Document(document) => all.extend(
+                    document
+                        .iter()
+                        .filter(|(_, name)| names::below(name, &canonical).is_some())
+                        .map(|(property, _)| Cow::Borrowed(property)),
+                ),
+                Source::Environment(environment) => {
+                    all.extend(environment.under(path).into_iter().map(Cow::Owned));
+                }
+                Source::Random(_) => {}
+            }
+        }
+        all
+    }
+
+    /// The names of the elements directly below `path`, as written by the strongest source.
+    pub(crate) fn children(&self, path: &str) -> Vec<Child> {
+        let depth = names::elements(path).len();
+        let (mut seen, mut children) = (BTreeSet::new(), Vec::new());
+        for property in self.under(path) {
+            let Some(name) = names::elements(&property.path).get(depth).map(element_name) else { continue };
+            if seen.insert(names::uniform(&name)) {
+                children.push(Child { name, origin: property.key_origin.clone() });
+            }
+        }
+        children
+    }
+}
+
+/// An element below a path.
+pub(crate) struct Child {
+    pub name: String,
+    pub origin: Origin,
+}
+
+fn element_name(element: &Element<'_>) -> String {
+    match element {
+        Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
+        Element::Index(index) => index.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(properties: &[(&str, &str)]) -> Source {
+        let property = |(path, text): &(&str, &str)| Property {
+            path: (*path).into(),
+            text: (*text).into(),
+            origin: Origin::Code,
+            key_origin: Origin::Code,
+        };
+        Source::Document(Document::new(properties.iter().map(property).collect()))
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Source {
+        Source::Environment(Environment::new(
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        ))
+    }
+
+    fn sources(list: Vec<Source>) -> Sources {
+        Sources { list }
+    }
+
+    fn text(sources: &Sources, path: &str) -> Option<String> {
+        sources.find(path).map(|found| found.text.into_owned())
+    }
+
+    fn list(sources: &Sources, path: &str) -> Vec<String> {
+        sources.list(path).unwrap_or_default().into_iter().map(|found| found.text.into_owned()).collect()
+    }
+
+    #[test]
+    fn of_several_spellings_in_one_document_the_kebab_form_wins() {
+        let all = sources(vec![document(&[("c.groupId", "a"), ("c.group-id", "b"), ("c.group_ID", "c")])]);
+        assert_eq!(text(&all, "c.group-id").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn every_spelling_of_a_variable_works_and_the_one_without_separators_wins() {
+        for name in [
+            "SPRING_KAFKA_CONSUMER_GROUPID",
+            "SPRING_KAFKA_CONSUMER_GROUP_ID",
+            "spring_kafka_consumer_group_id",
+            "spring.kafka.consumer.group-id",
+        ] {
+            let all = sources(vec![environment(&[(name, "x")])]);
+            assert_eq!(text(&all, "spring.kafka.consumer.group-id").as_deref(), Some("x"), "{name}");
+        }
+        let both = sources(vec![environment(&[
+            ("SPRING_KAFKA_CONSUMER_GROUP_ID", "legacy"),
+            ("SPRING_KAFKA_CONSUMER_GROUPID", "uniform"),
+        ])]);
+        assert_eq!(text(&both, "spring.kafka.consumer.group-id").as_deref(), Some("uniform"));
+    }
+
+    #[test]
+    fn a_list_comes_whole_from_the_strongest_source_and_a_gap_ends_it() {
+        let file = document(&[("s[0]", "a"), ("s[1]", "b"), ("s[2]", "c")]);
+        let all = sources(vec![environment(&[("S_0", "x"), ("S_2", "z")]), file]);
+        assert_eq!(list(&all, "s"), ["x"]);
+    }
+
+    #[test]
+    fn a_comma_value_beats_the_indexed_ones_of_its_source() {
+        let all = sources(vec![environment(&[("S_0", "x"), ("S", "y,z")])]);
+        assert_eq!(list(&all, "s"), ["y,z"]);
+    }
+
+    #[test]
+    fn children_are_those_of_all_sources() {
+        let all = sources(vec![
+            environment(&[("R_LISTENERS_PAY_TOPIC", "t")]),
+            document(&[("r.listeners.my_id.topic", "t"), ("r.listeners.pay.topic", "u")]),
+        ]);
+        let names: Vec<_> = all.children("r.listeners").into_iter().map(|child| child.name).collect();
+        assert_eq!(names, ["pay", "my_id"]);
+    }
+}
