@@ -427,8 +427,10 @@ impl Classic {
             if self.state == State::CompletingRebalance {
                 member.assignment = Bytes::new();
             }
-            let waiting = member.awaiting_sync.take();
-            self.refuse_sync(waiting, ResponseError::RebalanceInProgress);
+            if let Some(waiting) = member.awaiting_sync.take() {
+                member.heard(now);
+                self.refuse_sync(Some(waiting), ResponseError::RebalanceInProgress);
+            }
         }
         self.unsynced.clear();
         self.sync_until = None;
@@ -483,22 +485,22 @@ impl Classic {
         for id in late {
             self.remove(&id);
         }
-        self.generation = self.generation.wrapping_add(1).max(0);
         if self.members.is_empty() {
-            self.generation_without_members();
+            self.next_generation();
+            self.protocol = None;
+            self.leader = None;
+            self.state = State::Empty;
         } else if self.elect() {
+            self.next_generation();
             self.start_generation(now);
         } else {
             // Only static members are left, and none of them has joined: the session timeouts decide.
-            self.generation -= 1;
             self.phase = Some(JoinPhase::Until(now + self.rebalance_timeout()));
         }
     }
 
-    fn generation_without_members(&mut self) {
-        self.protocol = None;
-        self.leader = None;
-        self.state = State::Empty;
+    fn next_generation(&mut self) {
+        self.generation = self.generation.checked_add(1).unwrap_or(0);
     }
 
     /// A leader that has joined, the present one if it has.
@@ -577,3 +579,6 @@ impl Classic {
         self.answers.extend(token.map(|token| (token, Answer::Sync(Err(error)))));
     }
 }
+
+#[cfg(test)]
+mod tests;
