@@ -47,7 +47,9 @@ impl Forwarder {
             let full = SendError::BufferFull { limit: self.limit, waited: Duration::ZERO };
             return callback(Err(full.into()));
         }
-        if let Err(mpsc::error::SendError(Job::Send(_, callback))) = self.jobs.send(Job::Send(record, callback)) {
+        if let Err(mpsc::error::SendError(Job::Send(_, callback))) =
+            self.jobs.send(Job::Send(record, callback))
+        {
             // Its runtime has gone.
             callback(Err(SendError::Closed.into()));
         }

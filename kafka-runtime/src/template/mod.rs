@@ -213,7 +213,8 @@ impl Template {
             return callback(Err(TemplateError::NoRuntime));
         };
         let Inner { producer, buffer_memory, forwarder, .. } = &*self.0;
-        let forwarder = forwarder.get_or_init(|| Forwarder::start(&runtime, producer.clone(), *buffer_memory));
+        let forwarder =
+            forwarder.get_or_init(|| Forwarder::start(&runtime, producer.clone(), *buffer_memory));
         forwarder.forward(record, Box::new(callback));
     }
 
@@ -248,12 +249,7 @@ impl Template {
     ///
     /// # Errors
     /// The partition cannot be read, or nothing came for the request timeout.
-    pub async fn receive(
-        &self,
-        topic: &str,
-        partition: i32,
-        offsets: impl RangeBounds<i64>,
-    ) -> Result<Page> {
+    pub async fn receive(&self, topic: &str, partition: i32, offsets: impl RangeBounds<i64>) -> Result<Page> {
         let Inner { client, patience, .. } = &*self.0;
         let range = (offsets.start_bound().cloned(), offsets.end_bound().cloned());
         receive::receive(client, topic, partition, range, *patience).await

@@ -239,7 +239,11 @@ impl Reading {
                 timestamp: record.timestamp,
                 key: record.key.map(owned),
                 value: record.value.map(owned),
-                headers: record.headers.iter().map(|header| (header.name.into(), header.value.map(owned))).collect(),
+                headers: record
+                    .headers
+                    .iter()
+                    .map(|header| (header.name.into(), header.value.map(owned)))
+                    .collect(),
             });
             self.next = record.offset + 1;
         }
