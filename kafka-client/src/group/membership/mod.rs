@@ -21,6 +21,9 @@ mod beat;
 mod interest;
 mod round;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
