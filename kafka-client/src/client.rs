@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -54,6 +55,19 @@ impl ClientContext {
         let _abort = AbortOnDrop(task.abort_handle());
         // A task is cancelled when the runtime ends under it.
         task.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl ClientContext {
+    /// A sleep on the I/O runtime, for callers whose own runtime may have no timers.
+    pub(crate) fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        // Spawned when it is first polled: most waits that have a deadline end at once.
+        let io = self.io.clone();
+        async move {
+            let timer = io.spawn(async move { tokio::time::sleep(time).await });
+            let _abort = AbortOnDrop(timer.abort_handle());
+            let _ = timer.await;
+        }
     }
 }
 

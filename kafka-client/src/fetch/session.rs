@@ -98,7 +98,8 @@ impl Session {
     /// What the next request has to say. The broker is taken to know it from here on: a request that fails must be
     /// followed by [`Session::broken`].
     pub(crate) fn next_delta(&mut self) -> Delta {
-        let (ask, forget) = if self.epoch == FULL { (self.everything(), Vec::new()) } else { self.difference() };
+        let (ask, forget) =
+            if self.epoch == FULL { (self.everything(), Vec::new()) } else { self.difference() };
         Delta { session_id: self.id, session_epoch: self.epoch, ask, forget }
     }
 

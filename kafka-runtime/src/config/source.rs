@@ -207,7 +207,8 @@ impl Sources {
             if let Some(text) = source.find(path, &canonical) {
                 return Some(vec![text]);
             }
-            let element = |index: usize| source.find(&format!("{path}[{index}]"), &format!("{canonical}[{index}]"));
+            let element =
+                |index: usize| source.find(&format!("{path}[{index}]"), &format!("{canonical}[{index}]"));
             let elements: Vec<_> = (0..).map_while(element).collect();
             (!elements.is_empty()).then_some(elements)
         })
@@ -301,9 +302,12 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_variable_works_and_the_one_without_separators_wins() {
-        for name in
-            ["SPRING_KAFKA_CONSUMER_GROUPID", "SPRING_KAFKA_CONSUMER_GROUP_ID", "spring_kafka_consumer_group_id", "spring.kafka.consumer.group-id"]
-        {
+        for name in [
+            "SPRING_KAFKA_CONSUMER_GROUPID",
+            "SPRING_KAFKA_CONSUMER_GROUP_ID",
+            "spring_kafka_consumer_group_id",
+            "spring.kafka.consumer.group-id",
+        ] {
             let all = sources(vec![environment(&[(name, "x")])]);
             assert_eq!(text(&all, "spring.kafka.consumer.group-id").as_deref(), Some("x"), "{name}");
         }
