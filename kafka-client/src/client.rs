@@ -199,7 +199,7 @@ mod tests {
         drop(client);
         assert_eq!(gone.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
         drop(admin);
-        let ended = gone.recv_timeout(std::time::Duration::from_secs(20));
+        let ended = gone.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 }

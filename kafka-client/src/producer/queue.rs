@@ -347,6 +347,7 @@ impl Queue {
     }
 
     /// Whether nothing is in it, nor on its way.
+    #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_none() && self.ready.is_empty() && self.on_wire.is_empty()
     }

@@ -73,7 +73,7 @@ impl Broker {
         let offset = i64::try_from(self.log.len()).unwrap();
         if header.producer_id >= 0 {
             let (first, count) = (header.base_sequence, i32::try_from(ids.len()).unwrap());
-            let last = super::sequences::advance(first, count - 1);
+            let last = sequences::advance(first, count - 1);
             let known = self.producers.entry(header.producer_id).or_insert(ProducerState {
                 epoch: header.producer_epoch,
                 expected: first,
@@ -97,7 +97,7 @@ impl Broker {
             if first != known.expected {
                 return Err(ResponseError::OutOfOrderSequenceNumber);
             }
-            known.expected = super::sequences::advance(last, 1);
+            known.expected = sequences::advance(last, 1);
             known.last.push_back((first, last, offset));
             if known.last.len() > 5 {
                 known.last.pop_front();
@@ -186,7 +186,7 @@ impl World {
         self.clear(aftermath);
     }
 
-    fn clear(&mut self, aftermath: super::queue::Aftermath) {
+    fn clear(&mut self, aftermath: queue::Aftermath) {
         self.freed += aftermath.freed;
         if aftermath.used_up.is_some() {
             self.identity = self.identity.map(|identity| Identity { id: identity.id + 1, epoch: 0 });

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::SendError;
 use super::partitioner::Chooser;
 use super::queue::{Queue, Rules};
 use crate::cluster::{ClusterMetadata, TopicMetadata};
