@@ -51,7 +51,7 @@ fn has_placeholders(text: &str) -> Result<bool, String> {
 /// Anything but nothing.
 pub(crate) fn not_empty(text: &str) -> Result<(), String> {
     match text.trim().is_empty() {
-        true => Err("it is empty".into()),
+        true => Err("it cannot be empty".into()),
         false => Ok(()),
     }
 }
@@ -85,10 +85,10 @@ pub(crate) fn count(text: &str) -> Result<(), String> {
     }
 }
 
-/// `true` or `false`.
+/// `true` or `false`, in any of the words that Spring takes for them.
 pub(crate) fn boolean(text: &str) -> Result<(), String> {
-    match text {
-        "true" | "false" => Ok(()),
+    match text.to_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" | "false" | "off" | "no" | "0" => Ok(()),
         _ => Err(format!("`{text}` is neither `true` nor `false`")),
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Asked {
     /// The leader epoch that the reader believes in, -1 where unknown.
     pub(crate) leader_epoch: i32,
     pub(crate) max_bytes: i32,
+    /// Not sent: which placement of the partition asks.
+    pub(crate) turn: u64,
 }
 
 /// What a request says about partitions.
@@ -90,7 +92,12 @@ impl Session {
         self.wanted.len()
     }
 
-    /// What is asked for now: what an answer to the last request is about, as long as nothing changed since.
+    /// What the next request will ask of the partition.
+    pub(crate) fn wanted(&self, partition: TopicPartition) -> Option<Asked> {
+        self.wanted.get(&partition).copied()
+    }
+
+    /// What was asked for last: what the answer to the last request is about.
     pub(crate) fn asked(&self, partition: TopicPartition) -> Option<Asked> {
         self.known.get(&partition).copied()
     }
@@ -183,7 +190,7 @@ mod tests {
     }
 
     fn at(offset: i64) -> Asked {
-        Asked { topic_id: 1, offset, leader_epoch: 0, max_bytes: 1 }
+        Asked { topic_id: 1, offset, leader_epoch: 0, max_bytes: 1, turn: 1 }
     }
 
     #[test]

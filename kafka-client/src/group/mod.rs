@@ -1,7 +1,14 @@
 //! Consumer groups, classic protocol: what members say to each other, how partitions are shared out, and the
 //! membership as a pure state machine with a thin driver.
 
+mod assignor;
+mod coordinator;
+mod lease;
 mod offsets;
+mod protocol;
+
+#[cfg(test)]
+mod vectors;
 
 use std::sync::Arc;
 
@@ -11,8 +18,10 @@ use tokio::time::Instant;
 use crate::config::{GroupConfig, Subscription};
 use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
-use crate::net::{Connection, Pool, Purpose};
+use crate::net::Pool;
 
+pub(crate) use coordinator::Coordinator;
+pub use lease::Lease;
 pub(crate) use offsets::{commit, fetch_committed};
 
 /// Who this member is right now, stamped on every commit.
@@ -27,6 +36,12 @@ impl Identity {
     /// Of somebody who is not a member: the group must be empty for a commit of theirs.
     pub(crate) fn none() -> Self {
         Self { member_id: String::new(), generation: -1 }
+    }
+
+    /// Whether it is that of a member in a generation. The broker takes a commit without one as long as the group
+    /// is empty, so one that lost its membership must not send it.
+    pub(crate) fn is_member(&self) -> bool {
+        self.generation >= 0
     }
 }
 
@@ -55,44 +70,6 @@ pub enum Leave {
     Always,
     /// Just goes; the session times out.
     Never,
-}
-
-/// The moment until which this member may believe that its partitions are its own: the last acknowledged heartbeat
-/// plus the session timeout. Read before each dispatch from any thread.
-#[derive(Debug)]
-pub struct Lease {}
-
-impl Lease {
-    /// Whether it still holds.
-    #[must_use]
-    pub fn is_valid(&self) -> bool {
-        todo!()
-    }
-    /// A lease that never ends, for partitions without a group.
-    #[must_use]
-    pub fn forever() -> Arc<Self> {
-        todo!()
-    }
-}
-
-/// The coordinator of one group: found, cached, found again when a broker says that it is another.
-#[derive(Debug)]
-pub(crate) struct Coordinator {}
-
-impl Coordinator {
-    pub(crate) fn new(pool: Arc<Pool>, group: &str) -> Self {
-        let _ = (pool, group);
-        todo!()
-    }
-    /// A connection to it.
-    pub(crate) async fn connection(&self, purpose: Purpose) -> Result<Arc<Connection>> {
-        let _ = purpose;
-        todo!()
-    }
-    /// Forgets it after NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE or a broken connection.
-    pub(crate) fn forget(&self) {
-        todo!()
-    }
 }
 
 /// A running membership.

@@ -164,9 +164,6 @@ impl Classic {
     pub(crate) fn state(&self) -> State {
         self.state
     }
-    pub(crate) fn generation(&self) -> i32 {
-        self.generation
-    }
     pub(crate) fn protocol_type(&self) -> Option<&StrBytes> {
         self.protocol_type.as_ref()
     }
@@ -249,8 +246,14 @@ impl Classic {
         if generation == self.generation { Ok(()) } else { Err(ResponseError::IllegalGeneration) }
     }
 
-    /// SyncGroup. Without an answer at once it comes for `token` later.
-    pub(crate) fn sync(
+    /// SyncGroup, answered for `token` now or once the leader has assigned.
+    pub(crate) fn sync(&mut self, now: Instant, request: &Syncing, token: Token) {
+        if let Some(answer) = self.try_sync(now, request, token) {
+            self.answer(token, Answer::Sync(answer));
+        }
+    }
+
+    fn try_sync(
         &mut self,
         now: Instant,
         request: &Syncing,
@@ -424,8 +427,10 @@ impl Classic {
             if self.state == State::CompletingRebalance {
                 member.assignment = Bytes::new();
             }
-            let waiting = member.awaiting_sync.take();
-            self.refuse_sync(waiting, ResponseError::RebalanceInProgress);
+            if let Some(waiting) = member.awaiting_sync.take() {
+                member.heard(now);
+                self.refuse_sync(Some(waiting), ResponseError::RebalanceInProgress);
+            }
         }
         self.unsynced.clear();
         self.sync_until = None;
@@ -480,22 +485,22 @@ impl Classic {
         for id in late {
             self.remove(&id);
         }
-        self.generation = self.generation.wrapping_add(1).max(0);
         if self.members.is_empty() {
-            self.generation_without_members();
+            self.next_generation();
+            self.protocol = None;
+            self.leader = None;
+            self.state = State::Empty;
         } else if self.elect() {
+            self.next_generation();
             self.start_generation(now);
         } else {
             // Only static members are left, and none of them has joined: the session timeouts decide.
-            self.generation -= 1;
             self.phase = Some(JoinPhase::Until(now + self.rebalance_timeout()));
         }
     }
 
-    fn generation_without_members(&mut self) {
-        self.protocol = None;
-        self.leader = None;
-        self.state = State::Empty;
+    fn next_generation(&mut self) {
+        self.generation = self.generation.checked_add(1).unwrap_or(0);
     }
 
     /// A leader that has joined, the present one if it has.
@@ -561,8 +566,8 @@ impl Classic {
         votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| name.clone())
     }
 
-    pub(super) fn answer_join(&mut self, token: Token, joined: Joined) {
-        self.answers.push((token, Answer::Join(Ok(joined))));
+    pub(super) fn answer(&mut self, token: Token, answer: Answer) {
+        self.answers.push((token, answer));
     }
 
     pub(super) fn refuse_join(&mut self, token: Option<Token>, error: ResponseError) {
@@ -574,3 +579,6 @@ impl Classic {
         self.answers.extend(token.map(|token| (token, Answer::Sync(Err(error)))));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,10 @@ use kafka_client::seams::Stream;
 
 /// `socket.request.max.bytes`
 const MAX_FRAME: usize = 100 * 1024 * 1024;
-/// What a read asks for, however long the announced frame is: memory is taken as bytes come.
+/// What a read has room for at least. However long a frame claims to be, memory is taken as its bytes come.
 const READ_AHEAD: usize = 16 * 1024;
-const READ_AHEAD_MAX: usize = 1024 * 1024;
+/// A buffer that grew beyond this is not kept for the next frame.
+const KEPT: usize = 1024 * 1024;
 
 /// Whose request it is, and which broker was asked.
 #[derive(Debug)]
@@ -85,6 +86,9 @@ async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Clos
 
 /// The next frame without its length; `None` where the peer ended the stream between frames.
 async fn read_frame(stream: &mut impl Stream, input: &mut BytesMut) -> Result<Option<Bytes>, Closed> {
+    if input.is_empty() && input.capacity() > KEPT {
+        *input = BytesMut::new();
+    }
     while input.len() < 4 {
         input.reserve(READ_AHEAD);
         if stream.read_buf(input).await? == 0 {
@@ -96,7 +100,7 @@ async fn read_frame(stream: &mut impl Stream, input: &mut BytesMut) -> Result<Op
     let length = length.ok_or(Closed::FrameSize(announced))?;
     while input.len() < length {
         let missing = length - input.len();
-        input.reserve(missing.min(input.len().clamp(READ_AHEAD, READ_AHEAD_MAX)));
+        input.reserve(missing.min(3 * input.len().max(READ_AHEAD)));
         if stream.read_buf(input).await? == 0 {
             return Err(truncated());
         }
