@@ -116,13 +116,14 @@ impl Resolver<'_> {
             circle.push(name.to_owned());
             return Err(Unresolved::Circle(circle));
         }
+        // The default of a secret is one too.
+        self.secret |= secrets::is_secret(name);
         let Some(Found { text, origin }) = lookup(self.sources, name) else {
             return match default {
                 Some(default) => self.text(default, depth + 1),
                 None => Err(Unresolved::Nothing(name.to_owned())),
             };
         };
-        self.secret |= secrets::is_secret(name);
         if self.visiting.is_empty() {
             self.through.push((name.to_owned(), origin));
         }

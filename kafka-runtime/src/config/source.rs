@@ -68,6 +68,11 @@ impl Document {
         self.properties.iter().zip(self.canonical.iter().map(String::as_str))
     }
 
+    /// The text of `path` in whatever spelling.
+    pub(crate) fn find_text(&self, path: &str) -> Option<String> {
+        self.find(path, &names::canonical(path)).map(|property| property.text.clone())
+    }
+
     fn literal(&self, path: &str) -> Option<&Property> {
         self.properties.get(*self.by_path.get(path)?)
     }
@@ -188,20 +193,67 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// The strongest value of `path`, in whatever spelling.
+    /// All of them.
+    pub(crate) fn view(&self) -> View<'_> {
+        View { list: &self.list }
+    }
+
+    /// See [`View::find`].
     pub(crate) fn find(&self, path: &str) -> Option<Found<'_>> {
+        self.view().find(path)
+    }
+
+    /// See [`View::literal`].
+    pub(crate) fn literal(&self, name: &str) -> Option<Found<'_>> {
+        self.view().literal(name)
+    }
+
+    /// See [`View::list`].
+    pub(crate) fn list(&self, path: &str) -> Option<Vec<Found<'_>>> {
+        self.view().list(path)
+    }
+
+    /// See [`View::under`].
+    pub(crate) fn under(&self, path: &str) -> Vec<Cow<'_, Property>> {
+        self.view().under(path)
+    }
+
+    /// See [`View::children`].
+    pub(crate) fn children(&self, path: &str) -> Vec<Child> {
+        self.view().children(path)
+    }
+}
+
+/// Some of the sources, the strongest first.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'s> {
+    list: &'s [Source],
+}
+
+impl<'s> View<'s> {
+    /// The strongest source that has anything at or below `path`, alone: lists do not merge.
+    pub(crate) fn strongest(self, path: &str) -> Self {
+        let has = |one: &&'s Source| {
+            let one = View { list: std::slice::from_ref(*one) };
+            one.find(path).is_some() || !one.under(path).is_empty()
+        };
+        Self { list: self.list.iter().find(has).map(std::slice::from_ref).unwrap_or_default() }
+    }
+
+    /// The strongest value of `path`, in whatever spelling.
+    pub(crate) fn find(self, path: &str) -> Option<Found<'s>> {
         let canonical = names::canonical(path);
         self.list.iter().find_map(|source| source.find(path, &canonical))
     }
 
     /// The strongest value of exactly this name.
-    pub(crate) fn literal(&self, name: &str) -> Option<Found<'_>> {
+    pub(crate) fn literal(self, name: &str) -> Option<Found<'s>> {
         self.list.iter().find_map(|source| source.literal(name))
     }
 
     /// The elements of a list, all from the strongest source that has any: indexed, or (the one element) a text
     /// with commas, which beats them. A gap ends it.
-    pub(crate) fn list(&self, path: &str) -> Option<Vec<Found<'_>>> {
+    pub(crate) fn list(self, path: &str) -> Option<Vec<Found<'s>>> {
         let canonical = names::canonical(path);
         self.list.iter().find_map(|source| {
             if let Some(text) = source.find(path, &canonical) {
@@ -215,10 +267,10 @@ impl Sources {
     }
 
     /// Everything that any source has below `path`, the strongest first.
-    pub(crate) fn under(&self, path: &str) -> Vec<Cow<'_, Property>> {
+    pub(crate) fn under(self, path: &str) -> Vec<Cow<'s, Property>> {
         let canonical = names::canonical(path);
         let mut all = Vec::new();
-        for source in &self.list {
+        for source in self.list {
             match source {
                 Source::Document(document) => all.extend(
                     document
@@ -236,7 +288,7 @@ impl Sources {
     }
 
     /// The names of the elements directly below `path`, as written by the strongest source.
-    pub(crate) fn children(&self, path: &str) -> Vec<Child> {
+    pub(crate) fn children(self, path: &str) -> Vec<Child> {
         let depth = names::elements(path).len();
         let (mut seen, mut children) = (BTreeSet::new(), Vec::new());
         for property in self.under(path) {
@@ -251,13 +303,15 @@ impl Sources {
 
 /// An element below a path.
 pub(crate) struct Child {
+    /// As written; without what a name cannot have, where it is not in brackets.
     pub name: String,
     pub origin: Origin,
 }
 
 fn element_name(element: &Element<'_>) -> String {
     match element {
-        Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
+        Element::Word(text) => text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect(),
+        Element::Bracket(text) => (*text).to_owned(),
         Element::Index(index) => index.to_string(),
     }
 }
