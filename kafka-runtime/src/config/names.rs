@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn a_name_has_two_variables_and_the_one_without_separators_is_stronger() {
-        assert_eq!(variables("spring.kafka.consumer.group-id"), [
-            "SPRING_KAFKA_CONSUMER_GROUPID",
-            "SPRING_KAFKA_CONSUMER_GROUP_ID"
-        ]);
+        assert_eq!(
+            variables("spring.kafka.consumer.group-id"),
+            ["SPRING_KAFKA_CONSUMER_GROUPID", "SPRING_KAFKA_CONSUMER_GROUP_ID"]
+        );
         assert_eq!(variables("a.my_id[2]"), ["A_MYID_2", "A_MY_ID_2"]);
         assert_eq!(variable("spring.kafka.consumer.group-id"), "SPRING_KAFKA_CONSUMER_GROUP_ID");
         assert_eq!(variable("spring.kafka.servers[0]"), "SPRING_KAFKA_SERVERS_0");

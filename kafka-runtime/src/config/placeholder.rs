@@ -55,7 +55,8 @@ pub(crate) fn has_placeholder(text: &str) -> bool {
 
 /// `text` with every placeholder replaced by its value.
 pub(crate) fn resolve(text: &str, sources: &Sources) -> Result<Resolved, Unresolved> {
-    let mut resolver = Resolver { sources, visiting: Vec::new(), steps: 0, secret: false, through: Vec::new() };
+    let mut resolver =
+        Resolver { sources, visiting: Vec::new(), steps: 0, secret: false, through: Vec::new() };
     let text = resolver.text(text, 0)?;
     Ok(Resolved { text, secret: resolver.secret, through: resolver.through })
 }
@@ -171,7 +172,8 @@ fn split_default(inside: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Document, Environment, Property, Source};
+    use super::super::environment::Environment;
+    use super::super::source::{Document, Property, Source};
     use super::*;
 
     fn sources() -> Sources {
@@ -200,7 +202,9 @@ mod tests {
             key_origin: Origin::Code,
         };
         let mut properties: Vec<_> = file.iter().map(|(path, text)| property(path, text)).collect();
-        properties.extend((1..40).map(|n| property(&format!("bomb{n}"), &format!("${{bomb{0}}}${{bomb{0}}}", n - 1))));
+        properties.extend(
+            (1..40).map(|n| property(&format!("bomb{n}"), &format!("${{bomb{0}}}${{bomb{0}}}", n - 1))),
+        );
         let environment = [("MY_ENV", "E"), ("APP_ENVLIST_0", "q0"), ("APP_A", "from the environment")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Sources {
@@ -287,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_circle_is_an_error_even_with_a_default() {
-        let circle = |names: &[&str]| Err(Unresolved::Circle(names.iter().map(|&name| name.to_owned()).collect()));
+        let circle =
+            |names: &[&str]| Err(Unresolved::Circle(names.iter().map(|&name| name.to_owned()).collect()));
         assert_eq!(resolved("${app.c1}"), circle(&["app.c1", "app.c2", "app.c1"]));
         assert_eq!(resolved("${app.self}"), circle(&["app.self", "app.self"]));
         assert_eq!(resolved("${app.c1:default}"), circle(&["app.c1", "app.c2", "app.c1"]));

@@ -176,7 +176,8 @@ mod tests {
             ("prod".to_owned(), names(&["eu", "us"])),
             ("us".to_owned(), names(&["w", "prod"])),
         ]);
-        let profiles = Profiles::new(&names(&["inc", "y"]), &names(&["prod", "x"]), &names(&["default"]), &groups);
+        let profiles =
+            Profiles::new(&names(&["inc", "y"]), &names(&["prod", "x"]), &names(&["default"]), &groups);
         assert_eq!(profiles.names(), ["inc", "y", "prod", "eu", "us", "w", "x"]);
         let profiles = Profiles::new(&[], &[], &names(&["default"]), &groups);
         assert_eq!(profiles.names(), ["default"]);

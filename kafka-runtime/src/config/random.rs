@@ -24,7 +24,8 @@ fn between(range: &str, rng: &Rng) -> Option<i64> {
         .or_else(|| range.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')))?;
     let (low, high) = inside.split_once(',').unwrap_or(("0", inside));
     let (low, high): (i64, i64) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-    let width = high.checked_sub(low).and_then(|width| u64::try_from(width).ok()).filter(|width| *width > 0)?;
+    let width =
+        high.checked_sub(low).and_then(|width| u64::try_from(width).ok()).filter(|width| *width > 0)?;
     low.checked_add_unsigned(rng.below(width))
 }
 
@@ -56,7 +57,15 @@ mod tests {
             assert!((1024..65536).contains(&number));
             assert_eq!(value("long(1)", &rng).unwrap(), "0");
         }
-        for bad in ["", "int(", "int(0)", "int(5,1)", "float", "long[a,b]", "int[-9223372036854775808,9223372036854775807]"] {
+        for bad in [
+            "",
+            "int(",
+            "int(0)",
+            "int(5,1)",
+            "float",
+            "long[a,b]",
+            "int[-9223372036854775808,9223372036854775807]",
+        ] {
             assert_eq!(value(bad, &rng), None, "{bad}");
         }
     }

@@ -31,9 +31,8 @@ impl Value for Duration {
     fn read(text: &str, notation: Notation) -> Result<Self, String> {
         let duration = match notation {
             Notation::Kafka => {
-                let millis = whole_number(text).map_err(|_| {
-                    "is not a whole number of milliseconds, `5000` for example".to_owned()
-                })?;
+                let millis = whole_number(text)
+                    .map_err(|_| "is not a whole number of milliseconds, `5000` for example".to_owned())?;
                 u64::try_from(millis).map(Self::from_millis).map_err(|_| "must not be negative".to_owned())?
             }
             Notation::Spring => duration(text, 1)?,
@@ -87,7 +86,9 @@ pub(crate) fn iso_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut parts = 0;
     let mut rest = days;
-    for (letter, seconds, in_time) in [('D', 86_400, false), ('H', 3600, true), ('M', 60, true), ('S', 1, true)] {
+    for (letter, seconds, in_time) in
+        [('D', 86_400, false), ('H', 3600, true), ('M', 60, true), ('S', 1, true)]
+    {
         if letter == 'H' {
             if !rest.is_empty() {
                 return None;
@@ -109,7 +110,8 @@ pub(crate) fn iso_duration(text: &str) -> Option<Duration> {
 }
 
 fn nanos(digits: &str) -> Option<u32> {
-    (digits.len() <= 9 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| format!("{digits:0<9}").parse().ok())?
+    (digits.len() <= 9 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| format!("{digits:0<9}").parse().ok())?
 }
 
 fn show_duration(duration: Duration) -> String {
@@ -138,7 +140,8 @@ pub(crate) struct Size(pub u64);
 impl Value for Size {
     fn read(text: &str, notation: Notation) -> Result<Self, String> {
         if notation == Notation::Kafka {
-            let bytes = whole_number(text).map_err(|_| "is not a whole number of bytes, `16384` for example".to_owned())?;
+            let bytes = whole_number(text)
+                .map_err(|_| "is not a whole number of bytes, `16384` for example".to_owned())?;
             return u64::try_from(bytes).map(Self).map_err(|_| "must not be negative".to_owned());
         }
         let refuse = || "is not a size: `100`, `64B`, `16KB`, `1MB`, `1GB` for example".to_owned();
@@ -246,7 +249,9 @@ impl Value for String {
 
 /// One of `words`: to the letter in Kafka's notation; in Spring's, case and punctuation do not matter.
 pub(crate) fn word(text: &str, notation: Notation, words: &[&'static str]) -> Result<&'static str, String> {
-    let plain = |text: &str| -> String { text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect() };
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
     let wanted = plain(text);
     let found = words.iter().find(|word| match notation {
         Notation::Kafka => text.trim() == **word,
@@ -295,8 +300,28 @@ mod tests {
             assert_eq!(millis(text), Ok(expected), "{text}");
         }
         for bad in [
-            " 5s ", "5 s", "1.5s", "1m30s", "1w", "5sec", "0x10", "PT", "P", "P1", "PT1", "PT1D", "PT-5S", "-PT5S",
-            "-5s", "99999999999999999999s", "9223372036854775807d", "s", "1DT", "P1DT", "ms", "PT1S1M",
+            " 5s ",
+            "5 s",
+            "1.5s",
+            "1m30s",
+            "1w",
+            "5sec",
+            "0x10",
+            "PT",
+            "P",
+            "P1",
+            "PT1",
+            "PT1D",
+            "PT-5S",
+            "-PT5S",
+            "-5s",
+            "99999999999999999999s",
+            "9223372036854775807d",
+            "s",
+            "1DT",
+            "P1DT",
+            "ms",
+            "PT1S1M",
         ] {
             assert!(millis(bad).is_err(), "{bad}");
         }
@@ -323,9 +348,15 @@ mod tests {
     /// Each seen by running Spring Boot 3.5.
     #[test]
     fn sizes_are_in_capitals_with_a_space_allowed() {
-        for (text, expected) in
-            [("16KB", 16384), ("16 KB", 16384), (" 1MB ", 1 << 20), ("100", 100), ("+5B", 5), ("1TB", 1 << 40), ("1  KB", 1024)]
-        {
+        for (text, expected) in [
+            ("16KB", 16384),
+            ("16 KB", 16384),
+            (" 1MB ", 1 << 20),
+            ("100", 100),
+            ("+5B", 5),
+            ("1TB", 1 << 40),
+            ("1  KB", 1024),
+        ] {
             assert_eq!(Size::read(text, Notation::Spring), Ok(Size(expected)), "{text}");
         }
         for bad in ["64kb", "64K", "1.5KB", "1PB", "10b", "1Kb", "-1B", "KB", "9999999999999TB"] {
@@ -348,7 +379,9 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for (text, expected) in [("5", 5), ("+5", 5), ("-5", -5), ("0x1F", 31), ("010", 10), ("#1F", 31), (" 5 ", 5)] {
+        for (text, expected) in
+            [("5", 5), ("+5", 5), ("-5", -5), ("0x1F", 31), ("010", 10), ("#1F", 31), (" 5 ", 5)]
+        {
             assert_eq!(i32::read(text, Notation::Spring), Ok(expected), "{text}");
         }
         for bad in ["1_000", "5.0", "5L", "1e3", "2147483648", "", "0x-5"] {

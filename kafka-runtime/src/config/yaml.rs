@@ -142,7 +142,9 @@ impl Builder {
 
     fn start(&mut self, anchor: usize, at: Marker, tag: Option<&Tag>, expected: &str, content: OpenContent) {
         match tag {
-            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => self.problem(at, unknown_tag(tag)),
+            Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == expected) => {
+                self.problem(at, unknown_tag(tag))
+            }
             _ if self.open.len() >= MAX_DEPTH => {
                 self.problem(at, format!("is nested more than {MAX_DEPTH} levels deep"));
             }
@@ -361,13 +363,9 @@ mod tests {
     #[test]
     fn anchors_aliases_and_merge_keys() {
         let text = "base: &b {x: 1, y: 2}\nmore: &m {y: 3, z: 4}\nown:\n  <<: [*b, *m]\n  x: 5\nlist: [*b]\nsame: *b\n";
-        for (path, expected) in [
-            ("own.x", "5"),
-            ("own.y", "2"),
-            ("own.z", "4"),
-            ("list[0].y", "2"),
-            ("same.x", "1"),
-        ] {
+        for (path, expected) in
+            [("own.x", "5"), ("own.y", "2"), ("own.z", "4"), ("list[0].y", "2"), ("same.x", "1")]
+        {
             assert_eq!(value(text, path).as_deref(), Some(expected), "{path}");
         }
         assert!(mistake("a: &a [*a]").contains("alias"));
