@@ -73,6 +73,9 @@ impl Parse for Setting {
         let name = Ident::parse_any(input).map_err(|error| {
             syn::Error::new(error.span(), "expected a setting such as `topic = \"orders\"`")
         })?;
+        if input.peek(Token![-]) {
+            return Err(dashed(&name, input));
+        }
         let value = if input.is_empty() {
             Value::None
         } else if input.peek(Token![=]) {
@@ -89,6 +92,19 @@ impl Parse for Setting {
             false => Err(input.error("expected `,`")),
         }
     }
+}
+
+/// The settings are spelled with dashes in the configuration, and with underscores here.
+fn dashed(name: &Ident, input: ParseStream<'_>) -> syn::Error {
+    let rest: TokenStream = input.parse().unwrap_or_default();
+    let is_name = |token: &TokenTree| match token {
+        TokenTree::Ident(_) => true,
+        TokenTree::Punct(punct) => punct.as_char() == '-',
+        _ => false,
+    };
+    let rest: String = rest.into_iter().take_while(is_name).map(|token| token.to_string()).collect();
+    let name_here = format!("{name}{rest}").replace('-', "_");
+    syn::Error::new(name.span(), format!("names are written with `_` here: `{name_here}`"))
 }
 
 fn assigned(name: &Ident, input: ParseStream<'_>) -> syn::Result<Value> {

@@ -58,9 +58,11 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
     let attributes = attributes(settings);
     let types = extracted(listener).map(|argument| &argument.ty);
     let ack_agreement = ack_agreement(settings);
+    // With a name, so that it can also stand in an `impl`, where it fails for one reason: that the function is not free.
+    let constant = format_ident!("__KAFKA_LISTENER_{}", name.to_uppercase());
     quote! {
         #(#conditions)*
-        const _: () = {
+        const #constant: () = {
             use #runtime::__private as __kafka;
 
             struct __Listener;
@@ -112,7 +114,7 @@ fn ack_agreement(settings: &Settings) -> TokenStream {
         // A placeholder: checked at the start.
         _ => return TokenStream::new(),
     };
-    quote_spanned!(*span=> const _: () = ::core::assert!(#holds, #otherwise);)
+    quote_spanned!(at(*span)=> const _: () = ::core::assert!(#holds, #otherwise);)
 }
 
 /// The names that differ between record and batch listeners.
@@ -156,7 +158,7 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
     let deprecated = function.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let allowed = deprecated.then(|| quote!(#[allow(deprecated)]));
     // A future that cannot be sent is an error at the function's name.
-    let future = quote_spanned! {function.signature.ident.span()=>
+    let future = quote_spanned! {at(function.signature.ident.span())=>
         impl ::core::future::Future<Output = ::core::result::Result<(), __kafka::#failure>>
             + ::core::marker::Send
             + '__r
@@ -220,7 +222,7 @@ fn made_arguments(listener: &Listener) -> TokenStream {
             Source::Header(name) => {
                 let Argument { ty, span, .. } = argument;
                 others.extend(
-                    quote_spanned!(*span=> let #variable = __kafka::header::<#ty>(&__delivery, #name)?;),
+                    quote_spanned!(at(*span)=> let #variable = __kafka::header::<#ty>(&__delivery, #name)?;),
                 );
             }
             Source::Extracted => {
@@ -238,16 +240,16 @@ fn made_payload(
     batch: bool,
 ) -> TokenStream {
     match (batch, slice_of) {
-        (false, _) => quote_spanned! {*span=>
+        (false, _) => quote_spanned! {at(*span)=>
             let #variable = __kafka::payload::<#ty, _>((&__kafka::FormOf::<#ty>::new()).__kafka_form(), &__delivery)?;
         },
-        (true, None) => quote_spanned! {*span=>
+        (true, None) => quote_spanned! {at(*span)=>
             let (#variable, __settling) = __kafka::batch::<#ty, _>(
                 (&(&__kafka::BatchOf::<#ty>::new()).__kafka_item()).__kafka_form(),
                 __delivery,
             )?;
         },
-        (true, Some(item)) => quote_spanned! {*span=>
+        (true, Some(item)) => quote_spanned! {at(*span)=>
             let (#variable, __settling) = __kafka::batch::<::std::vec::Vec<#item>, _>(
                 (&__kafka::FormOf::<#item>::new()).__kafka_form(),
                 __delivery,
@@ -263,10 +265,10 @@ fn made_by_type(
     batch: bool,
 ) -> TokenStream {
     match batch {
-        false => quote_spanned! {*span=>
+        false => quote_spanned! {at(*span)=>
             let #variable = __kafka::argument::<#ty>(&__delivery, __prepared.slot(#slot))?;
         },
-        true => quote_spanned! {*span=>
+        true => quote_spanned! {at(*span)=>
             let #variable = __kafka::batch_argument::<#ty>(__settling.handed(), __prepared.slot(#slot))
                 .map_err(|__failure| __settling.rejected(__failure))?;
         },
@@ -286,7 +288,7 @@ fn outcome(listener: &Listener, function: &Function, names: &Names) -> TokenStre
         }
     });
     let (returned, span) = function.returned();
-    quote_spanned!(span=> __kafka::#outcome::<#returned>(#called(#(#arguments),*).await #settling))
+    quote_spanned!(at(span)=> __kafka::#outcome::<#returned>(#called(#(#arguments),*).await #settling))
 }
 
 fn attributes(settings: &Settings) -> TokenStream {
@@ -336,4 +338,9 @@ fn option(value: Option<TokenStream>) -> TokenStream {
         Some(value) => quote!(::core::option::Option::Some(#value)),
         None => quote!(::core::option::Option::None),
     }
+}
+
+/// A place in the user's code for errors to point to; to lints it stays generated code.
+fn at(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }

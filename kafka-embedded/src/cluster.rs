@@ -1,6 +1,5 @@
 //! The state that all brokers of the process share.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use crate::api::fetch::Sessions;
 use crate::configs::TopicConfigs;
 use crate::group::Groups;
 use crate::server::connection::RequestSeen;
@@ -47,6 +47,7 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) sessions: Sessions,
     next_producer_id: AtomicI64,
     next_leader: AtomicU32,
 }
@@ -62,6 +63,7 @@ impl Cluster {
             rng,
             topics: Topics::default(),
             groups: Groups::default(),
+            sessions: Sessions::default(),
             next_producer_id: AtomicI64::new(0),
             next_leader: AtomicU32::new(0),
         }
@@ -121,10 +123,5 @@ impl Cluster {
         let replicas = self.spread(partitions, self.default_replication());
         let topic = self.new_topic(name, replicas, TopicConfigs::default());
         self.topics.insert(topic).unwrap_or_else(|present| present)
-    }
-
-    /// A topic's explicit configs as `BTreeMap`, for changes on top of them.
-    pub(crate) fn configs_of(&self, name: &TopicName) -> Option<BTreeMap<String, String>> {
-        self.topics.by_name(name).map(|topic| topic.configs.set().clone())
     }
 }

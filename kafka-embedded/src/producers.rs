@@ -3,21 +3,29 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use kafka_client::records::{BatchHeader, add_to_sequence};
+
 /// Batches remembered of each producer: as many as a client may have in flight.
 const REMEMBERED: usize = 5;
 
-/// The producer's stamp on a batch, with the number of its records.
+/// The producer's stamp on a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    pub(crate) producer_id: i64,
-    pub(crate) epoch: i16,
-    pub(crate) base_sequence: i32,
-    pub(crate) count: i32,
+    producer_id: i64,
+    epoch: i16,
+    base_sequence: i32,
+    last_sequence: i32,
 }
 
 impl Stamp {
-    fn last_sequence(&self) -> i32 {
-        add_sequence(self.base_sequence, self.count - 1)
+    /// The stamp of an idempotent producer, if it is one's batch.
+    pub(crate) fn of(header: &BatchHeader) -> Option<Self> {
+        (header.producer_id >= 0).then(|| Self {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            last_sequence: header.last_sequence(),
+        })
     }
 }
 
@@ -63,12 +71,12 @@ impl Producers {
             return if stamp.base_sequence == 0 { Verdict::Append } else { Verdict::OutOfOrder };
         }
         let same =
-            |batch: &&(i32, i32, Written)| (batch.0, batch.1) == (stamp.base_sequence, stamp.last_sequence());
+            |batch: &&(i32, i32, Written)| (batch.0, batch.1) == (stamp.base_sequence, stamp.last_sequence);
         if let Some((_, _, written)) = producer.batches.iter().find(same) {
             return Verdict::Duplicate(*written);
         }
         match producer.batches.back() {
-            Some((_, last, _)) if stamp.base_sequence != add_sequence(*last, 1) => Verdict::OutOfOrder,
+            Some((_, last, _)) if stamp.base_sequence != add_to_sequence(*last, 1) => Verdict::OutOfOrder,
             _ => Verdict::Append,
         }
     }
@@ -86,13 +94,76 @@ impl Producers {
         if producer.batches.len() == REMEMBERED {
             producer.batches.pop_front();
         }
-        producer.batches.push_back((stamp.base_sequence, stamp.last_sequence(), written));
+        producer.batches.push_back((stamp.base_sequence, stamp.last_sequence, written));
     }
 }
 
-/// Sequences wrap from 2147483647 to 0.
-fn add_sequence(sequence: i32, by: i32) -> i32 {
-    let sum = i64::from(sequence) + i64::from(by);
-    // The sum of two non-negative numbers below 2^31, reduced to below 2^31.
-    i32::try_from(sum & i64::from(i32::MAX)).unwrap_or(0)
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamp(epoch: i16, base_sequence: i32, count: i32) -> Stamp {
+        let last_sequence = add_to_sequence(base_sequence, count - 1);
+        Stamp { producer_id: 1, epoch, base_sequence, last_sequence }
+    }
+
+    fn at(base_offset: i64) -> Written {
+        Written { base_offset, append_time: -1 }
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_0_and_fences_the_old() {
+        let mut producers = Producers::default();
+        producers.written(stamp(0, 0, 3), at(0));
+        assert_eq!(producers.check(stamp(1, 3, 1)), Verdict::OutOfOrder);
+        assert_eq!(producers.check(stamp(1, 0, 1)), Verdict::Append);
+        producers.written(stamp(1, 0, 1), at(3));
+        assert_eq!(producers.check(stamp(0, 3, 1)), Verdict::Fenced);
+        assert_eq!(producers.check(stamp(1, 1, 1)), Verdict::Append);
+    }
+
+    #[test]
+    fn a_producer_that_is_not_known_may_start_anywhere() {
+        assert_eq!(Producers::default().check(stamp(3, 17, 1)), Verdict::Append);
+    }
+
+    proptest! {
+        /// One producer that sends in order, repeats and skips, from a sequence near the wrap on.
+        #[test]
+        fn repeats_are_answered_again_and_gaps_refused(
+            start in prop::sample::select(vec![0, 100, i32::MAX - 20, i32::MAX]),
+            steps in prop::collection::vec((0usize..9, 1i32..5), 1..60),
+        ) {
+            let mut producers = Producers::default();
+            let mut written: Vec<(Stamp, Written)> = Vec::new();
+            let (mut next, mut offset) = (start, 0);
+            for (step, count) in steps {
+                match written.len().checked_sub(step) {
+                    // Mostly the next batch.
+                    _ if step == 0 || step > 6 => {
+                        let batch = stamp(0, next, count);
+                        prop_assert_eq!(producers.check(batch), Verdict::Append);
+                        producers.written(batch, at(offset));
+                        written.push((batch, at(offset)));
+                        next = add_to_sequence(next, count);
+                        offset += i64::from(count);
+                    }
+                    // One of those before: known if it is among the last five.
+                    Some(index) => {
+                        let (batch, place) = written[index];
+                        let expected = if step <= 5 { Verdict::Duplicate(place) } else { Verdict::OutOfOrder };
+                        prop_assert_eq!(producers.check(batch), expected);
+                    }
+                    // A gap, once there is something to have a gap behind.
+                    None if !written.is_empty() => {
+                        let gap = stamp(0, add_to_sequence(next, count), 1);
+                        prop_assert_eq!(producers.check(gap), Verdict::OutOfOrder);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
 }

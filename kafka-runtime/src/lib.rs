@@ -19,6 +19,7 @@ pub mod listener;
 pub mod prelude;
 pub mod template;
 
+#[doc = include_str!("listener/kafka_listener.md")]
 pub use kafka_derive::kafka_listener;
 
 /// What the code of `#[kafka_listener]` names. No promise is made about it.

@@ -13,8 +13,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{NONE, check_coordinator};
-use crate::group::{Answer, Joined, Joining, MemberId, NotJoined, Synced, Syncing};
+use super::{NONE, check_members_group};
+use crate::group::{Answer, Group, Joined, Joining, MemberId, NotJoined, Synced, Syncing};
 use crate::server::connection::Context;
 use crate::topics::owned;
 
@@ -42,7 +42,7 @@ pub(crate) async fn join(context: &Context, request: JoinGroupRequest) -> JoinGr
 }
 
 fn check_join(context: &Context, request: &JoinGroupRequest) -> Result<(), ResponseError> {
-    check_coordinator(context, &request.group_id)?;
+    check_members_group(context, &request.group_id)?;
     if !context.cluster.settings.session_timeout.contains(&millis(request.session_timeout_ms)) {
         return Err(ResponseError::InvalidSessionTimeout);
     }
@@ -52,29 +52,21 @@ fn check_join(context: &Context, request: &JoinGroupRequest) -> Result<(), Respo
 async fn wait_to_join(context: &Context, request: &JoinGroupRequest) -> Result<Joined, NotJoined> {
     let joining = joining(context, request);
     let groups = &context.cluster.groups;
-    let start = |group: &mut crate::group::Group, now| {
-        let (token, receiver) = group.wait();
-        match group.classic.join(now, &joining, token) {
-            Some(answer) => {
-                group.forget(token);
-                Err(answer)
-            }
-            None => Ok(receiver),
-        }
+    let start = |group: &mut Group, now| {
+        let (token, answer) = group.wait();
+        group.classic.join(now, &joining, token);
+        answer
     };
     let unknown =
         || NotJoined { error: ResponseError::UnknownMemberId, member_id: joining.member_id.clone() };
-    let started = if joining.member_id.is_empty() {
+    let answer = if joining.member_id.is_empty() {
         groups.run_or_create(&request.group_id, context.cluster.settings.initial_rebalance_delay, start)
     } else {
         groups.run(&request.group_id, start).ok_or_else(unknown)?
     };
-    match started {
-        Err(answer) => answer,
-        Ok(receiver) => match receiver.await {
-            Ok(Answer::Join(answer)) => answer,
-            _ => Err(unknown()),
-        },
+    match answer.await {
+        Ok(Answer::Join(answer)) => answer,
+        _ => Err(unknown()),
     }
 }
 
@@ -145,7 +137,7 @@ pub(crate) async fn sync(context: &Context, request: SyncGroupRequest) -> SyncGr
 }
 
 async fn wait_to_sync(context: &Context, request: SyncGroupRequest) -> Result<Synced, ResponseError> {
-    check_coordinator(context, &request.group_id)?;
+    check_members_group(context, &request.group_id)?;
     let assignments = request.assignments.iter();
     let syncing = Syncing {
         member_id: request.member_id,
@@ -157,28 +149,20 @@ async fn wait_to_sync(context: &Context, request: SyncGroupRequest) -> Result<Sy
             .map(|part| (part.member_id.clone(), Bytes::copy_from_slice(&part.assignment)))
             .collect(),
     };
-    let started = context.cluster.groups.run(&request.group_id, |group, now| {
-        let (token, receiver) = group.wait();
-        match group.classic.sync(now, &syncing, token) {
-            Some(answer) => {
-                group.forget(token);
-                Err(answer)
-            }
-            None => Ok(receiver),
-        }
+    let answer = context.cluster.groups.run(&request.group_id, |group, now| {
+        let (token, answer) = group.wait();
+        group.classic.sync(now, &syncing, token);
+        answer
     });
-    match started.ok_or(ResponseError::UnknownMemberId)? {
-        Err(answer) => answer,
-        Ok(receiver) => match receiver.await {
-            Ok(Answer::Sync(answer)) => answer,
-            _ => Err(ResponseError::UnknownMemberId),
-        },
+    match answer.ok_or(ResponseError::UnknownMemberId)?.await {
+        Ok(Answer::Sync(answer)) => answer,
+        _ => Err(ResponseError::UnknownMemberId),
     }
 }
 
 pub(crate) async fn heartbeat(context: &Context, request: HeartbeatRequest) -> HeartbeatResponse {
     let beat = || {
-        check_coordinator(context, &request.group_id)?;
+        check_members_group(context, &request.group_id)?;
         let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
         let beat = context.cluster.groups.run(&request.group_id, |group, now| {
             group.classic.heartbeat(now, id, instance, request.generation_id)
@@ -193,7 +177,7 @@ fn code(result: Result<(), ResponseError>) -> i16 {
 }
 
 pub(crate) async fn leave(context: &Context, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    if let Err(error) = check_coordinator(context, &request.group_id) {
+    if let Err(error) = check_members_group(context, &request.group_id) {
         return LeaveGroupResponse::default().with_error_code(error.code());
     }
     let members = if context.version >= 3 {
@@ -201,7 +185,7 @@ pub(crate) async fn leave(context: &Context, request: LeaveGroupRequest) -> Leav
     } else {
         vec![MemberIdentity::default().with_member_id(request.member_id)]
     };
-    let leave = |member: &MemberId, instance: Option<&StrBytes>, group: &mut crate::group::Group| {
+    let leave = |member: &MemberId, instance: Option<&StrBytes>, group: &mut Group| {
         group.classic.leave(member, instance)
     };
     let left = context.cluster.groups.run(&request.group_id, |group, now| {

@@ -1,15 +1,18 @@
-//! Metadata: brokers, topics by name or id, and their creation on first use.
+//! Metadata: brokers, topics by name or id, and their creation on first use. DescribeCluster.
 
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
+};
 
-use super::NONE;
+use super::{NONE, text};
 use crate::server::connection::Context;
 use crate::topics::{Topic, check_name, owned};
 
@@ -31,8 +34,39 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
     MetadataResponse::default()
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(cluster.id.clone()))
-        .with_controller_id(BrokerId(cluster.nodes.first().map_or(-1, |node| node.id)))
+        .with_controller_id(controller(context))
         .with_topics(topics)
+}
+
+/// The broker that answers for the controller.
+fn controller(context: &Context) -> BrokerId {
+    BrokerId(context.cluster.nodes.first().map_or(-1, |node| node.id))
+}
+
+/// Brokers, as DescribeCluster numbers the kinds of endpoint.
+const BROKERS: i8 = 1;
+
+pub(crate) async fn describe_cluster(
+    context: &Context,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let cluster = &context.cluster;
+    if request.endpoint_type != BROKERS {
+        return DescribeClusterResponse::default()
+            .with_error_code(ResponseError::MismatchedEndpointType.code())
+            .with_error_message(text("The request was sent to an endpoint of the wrong type."));
+    }
+    let brokers = cluster.nodes.iter().map(|node| {
+        DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    });
+    DescribeClusterResponse::default()
+        .with_error_code(NONE)
+        .with_cluster_id(cluster.id.clone())
+        .with_controller_id(controller(context))
+        .with_brokers(brokers.collect())
 }
 
 fn one(context: &Context, wanted: &MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {

@@ -1,9 +1,10 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
+pub(crate) mod configs;
 pub(crate) mod coordinator;
 pub(crate) mod fetch;
-pub(crate) mod fetch_answer;
 pub(crate) mod group_offsets;
+pub(crate) mod groups;
 pub(crate) mod membership;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
@@ -69,11 +70,13 @@ pub(crate) fn check_leader(
     Ok(())
 }
 
+/// Whether this broker coordinates `group`, which a member must name.
+pub(crate) fn check_members_group(context: &Context, group: &str) -> Result<(), ResponseError> {
+    if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { check_coordinator(context, group) }
+}
+
 /// Whether this broker coordinates `group`.
 pub(crate) fn check_coordinator(context: &Context, group: &str) -> Result<(), ResponseError> {
-    if group.is_empty() {
-        return Err(ResponseError::InvalidGroupId);
-    }
     match context.cluster.coordinator(group) {
         Some(node) if node.id == context.node => Ok(()),
         _ => Err(ResponseError::NotCoordinator),

@@ -1,17 +1,20 @@
 //! Produce: one batch per partition, checked, stamped and appended.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
+use kafka_client::records::Codec;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 
 use super::{NONE, check_leader, find_partition, find_topic, text};
+use crate::cluster::Node;
 use crate::configs::TopicConfigs;
-use crate::log::batch::ZSTD;
-use crate::log::{Batch, Refusal};
+use crate::log::{Produced, Refusal};
 use crate::producers::{Stamp, Verdict, Written};
 use crate::server::connection::Context;
 use crate::server::dispatch::{Closed, Reply};
@@ -22,9 +25,9 @@ use crate::topics::Topic;
 const BY_ID: i16 = 13;
 
 /// The answer; none is sent to a request with acks 0.
-pub(crate) struct Produced(Option<ProduceResponse>);
+pub(crate) struct Acknowledged(Option<ProduceResponse>);
 
-impl Reply for Produced {
+impl Reply for Acknowledged {
     fn write(&self, into: &mut Response, version: i16) -> Result<bool, Closed> {
         match &self.0 {
             Some(response) => response.write(into, version),
@@ -34,7 +37,7 @@ impl Reply for Produced {
 }
 
 /// An error, and what to say about it.
-struct Refused(ResponseError, Option<&'static str>);
+struct Refused(ResponseError, Option<String>);
 
 impl From<ResponseError> for Refused {
     fn from(error: ResponseError) -> Self {
@@ -51,11 +54,26 @@ impl From<Refusal> for Refused {
     }
 }
 
-pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Produced {
+pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Acknowledged {
     let acks = request.acks;
     let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, acks));
     let response = ProduceResponse::default().with_responses(topics.collect());
-    Produced((acks != 0).then_some(response))
+    let endpoints = endpoints(context, &response);
+    Acknowledged((acks != 0).then(|| response.with_node_endpoints(endpoints)))
+}
+
+/// KIP-951: where the leaders are that the answer names.
+fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let leaders: BTreeSet<i32> = partitions.map(|part| part.current_leader.leader_id.0).collect();
+    let nodes = leaders.into_iter().filter_map(|id| context.cluster.node(id));
+    let endpoint = |node: &Node| {
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    };
+    nodes.map(endpoint).collect()
 }
 
 fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProduceResponse {
@@ -82,10 +100,10 @@ fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProdu
 fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Result<(Written, i64), Refused> {
     let partition = find_partition(topic, data.index)?;
     let mut batch = checked(context, &topic.configs, data.records)?;
-    let stamp = stamp(&batch);
+    let stamp = Stamp::of(&batch.header);
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };
     if append_time >= 0 {
-        batch.stamp_append_time(append_time);
+        batch.stamp_append_time(append_time)?;
     }
     let mut state = partition.lock();
     check_leader(context, &state, -1)?;
@@ -106,39 +124,28 @@ fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Resul
     Ok((written, state.log.start()))
 }
 
-fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) -> Result<Batch, Refused> {
+fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) -> Result<Produced, Refused> {
     let records = records.unwrap_or_default();
     if records.len() > configs.max_message_bytes {
         return Err(ResponseError::MessageTooLarge.into());
     }
-    let batch = Batch::parse(records)?;
-    if batch.codec() == ZSTD && context.version < 7 {
+    let batch = Produced::parse(&records)?;
+    let header = &batch.header;
+    if header.codec == Codec::Zstd && context.version < 7 {
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
-    if batch.is_transactional() {
+    if header.is_transactional {
         return Err(ResponseError::InvalidTxnState.into());
     }
-    let ahead = batch.max_timestamp().saturating_sub(context.cluster.clock.wall_millis());
+    let ahead = header.max_timestamp.saturating_sub(context.cluster.clock.wall_millis());
     let in_time =
         (configs.timestamp_before_max.saturating_neg()..=configs.timestamp_after_max).contains(&ahead);
-    if !configs.log_append_time && batch.max_timestamp() >= 0 && !in_time {
-        return Err(Refused(
-            ResponseError::InvalidTimestamp,
-            Some(
-                "the timestamp is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms",
-            ),
-        ));
+    if !configs.log_append_time && header.max_timestamp >= 0 && !in_time {
+        let reason =
+            "the timestamp is outside message.timestamp.before.max.ms or message.timestamp.after.max.ms";
+        return Err(Refused(ResponseError::InvalidTimestamp, Some(reason.to_owned())));
     }
     Ok(batch)
-}
-
-fn stamp(batch: &Batch) -> Option<Stamp> {
-    (batch.producer_id() >= 0).then(|| Stamp {
-        producer_id: batch.producer_id(),
-        epoch: batch.producer_epoch(),
-        base_sequence: batch.base_sequence(),
-        count: batch.record_count(),
-    })
 }
 
 fn answer(

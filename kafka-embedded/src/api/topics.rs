@@ -1,17 +1,25 @@
 //! Creating and deleting topics, and adding partitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
-use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, text};
 use crate::configs::{KNOWN, TopicConfigs};
 use crate::server::connection::Context;
-use crate::topics::{Topic, check_name};
+use crate::topics::{Partition, Topic, check_name};
 
 /// A refusal and its message.
 pub(super) type Refused = (ResponseError, String);
@@ -142,4 +150,109 @@ fn created_topic(context: &Context, result: CreatableTopicResult, topic: &Topic)
         .with_replication_factor(factor)
         .with_configs(Some(configs.collect()));
     if context.version >= 7 { result.with_topic_id(topic.id) } else { result }
+}
+
+/// The brokers that a request places a partition on.
+fn nodes(context: &Context, ids: &[BrokerId]) -> Result<Vec<i32>, Refused> {
+    let known = |id: &BrokerId| context.cluster.node(id.0).is_some();
+    let distinct: BTreeSet<i32> = ids.iter().map(|id| id.0).collect();
+    if ids.is_empty() || !ids.iter().all(known) || distinct.len() < ids.len() {
+        let message =
+            "The manual partition assignment includes no broker, one twice, or one that is not registered.";
+        return Err((ResponseError::InvalidReplicaAssignment, message.to_owned()));
+    }
+    Ok(ids.iter().map(|id| id.0).collect())
+}
+
+pub(crate) async fn delete(context: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let named = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
+    let responses = named.chain(request.topics).map(|wanted| {
+        let (result, error) = match delete_one(context, &wanted) {
+            Ok(topic) => (
+                DeletableTopicResult::default().with_name(Some(topic.name.clone())).with_topic_id(topic.id),
+                None,
+            ),
+            Err(error) => {
+                let result =
+                    DeletableTopicResult::default().with_name(wanted.name).with_topic_id(wanted.topic_id);
+                (result, Some(error))
+            }
+        };
+        match error {
+            None => result.with_error_code(NONE),
+            Some(error) => result.with_error_code(error.code()).with_error_message(text(error.to_string())),
+        }
+    });
+    DeleteTopicsResponse::default().with_responses(responses.collect())
+}
+
+fn delete_one(context: &Context, wanted: &DeleteTopicState) -> Result<Arc<Topic>, ResponseError> {
+    let cluster = &context.cluster;
+    let topic = match (&wanted.name, wanted.topic_id.is_nil()) {
+        (Some(name), true) => cluster.topics.remove(name).ok_or(ResponseError::UnknownTopicOrPartition),
+        (None, false) => {
+            let known = cluster.topics.by_id(wanted.topic_id).ok_or(ResponseError::UnknownTopicId)?;
+            cluster.topics.remove(&known.name).ok_or(ResponseError::UnknownTopicId)
+        }
+        _ => Err(ResponseError::InvalidRequest),
+    }?;
+    cluster.groups.forget_topic(&topic.name);
+    Ok(topic)
+}
+
+pub(crate) async fn add_partitions(
+    context: &Context,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let results = request.topics.iter().map(|wanted| {
+        let result = CreatePartitionsTopicResult::default().with_name(wanted.name.clone());
+        match add_to_one(context, wanted, request.validate_only) {
+            Ok(()) => result.with_error_code(NONE),
+            Err((error, message)) => result.with_error_code(error.code()).with_error_message(text(message)),
+        }
+    });
+    CreatePartitionsResponse::default().with_results(results.collect())
+}
+
+fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
+    let topics = &context.cluster.topics;
+    let unknown =
+        || (ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicOrPartition.to_string());
+    let topic = topics.by_name(&wanted.name).ok_or_else(unknown)?;
+    let present = topic.partitions.len();
+    let count = usize::try_from(wanted.count).unwrap_or(0);
+    if count <= present {
+        let message = match count == present {
+            true => format!("Topic already has {present} partition(s)."),
+            false => format!(
+                "The topic {} currently has {present} partition(s); {} would not be an increase.",
+                wanted.name.as_str(),
+                wanted.count
+            ),
+        };
+        return Err((ResponseError::InvalidPartitions, message));
+    }
+    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    let replicas = match &wanted.assignments {
+        None => context.cluster.spread(count - present, factor),
+        Some(assignments) if assignments.len() == count - present => {
+            assignments.iter().map(|placed| nodes(context, &placed.broker_ids)).collect::<Result<_, _>>()?
+        }
+        Some(assignments) => {
+            let message = format!(
+                "Attempted to add {} additional partition(s), but only {} assignment(s) were specified.",
+                count - present,
+                assignments.len()
+            );
+            return Err((ResponseError::InvalidReplicaAssignment, message));
+        }
+    };
+    if !validate_only {
+        let grown = replicas.into_iter().map(|nodes| Arc::new(Partition::new(nodes)));
+        topics.update(&wanted.name, |topic| {
+            // Another request may have been faster.
+            topic.partitions.extend(grown.skip(topic.partitions.len() - present));
+        });
+    }
+    Ok(())
 }

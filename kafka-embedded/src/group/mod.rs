@@ -7,7 +7,6 @@
 //! ```
 
 mod classic;
-mod join;
 mod member;
 mod offsets;
 
@@ -15,12 +14,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
-pub(crate) use member::{Joining, Member, MemberId};
+pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
 
 /// One group.
@@ -39,11 +40,6 @@ impl Group {
         self.next_token += 1;
         self.waiting.insert(self.next_token, sender);
         (self.next_token, receiver)
-    }
-
-    /// The request was answered at once.
-    pub(crate) fn forget(&mut self, token: Token) {
-        self.waiting.remove(&token);
     }
 
     fn deliver(&mut self) {
@@ -119,8 +115,32 @@ impl Groups {
         result
     }
 
-    /// Every group with its id.
-    pub(crate) fn all(&self) -> Vec<(StrBytes, Cell)> {
+    /// Forgets all offsets of a topic that is gone.
+    pub(crate) fn forget_topic(&self, topic: &TopicName) {
+        for (_, cell) in self.all() {
+            self.run_cell(&cell, |group, _| group.offsets.remove_topic(topic));
+        }
+    }
+
+    /// Deletes a group that has no members.
+    pub(crate) fn delete(&self, id: &StrBytes) -> Result<(), ResponseError> {
+        let mut cells = self.cells();
+        let cell = cells.get(id).cloned().ok_or(ResponseError::GroupIdNotFound)?;
+        let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if group.classic.state() != State::Empty {
+            return Err(ResponseError::NonEmptyGroup);
+        }
+        group.classic.kill();
+        cells.remove(id);
+        Ok(())
+    }
+
+    /// The groups' ids, sorted.
+    pub(crate) fn ids(&self) -> Vec<StrBytes> {
+        self.cells().keys().cloned().collect()
+    }
+
+    fn all(&self) -> Vec<(StrBytes, Cell)> {
         self.cells().iter().map(|(id, cell)| (id.clone(), Arc::clone(cell))).collect()
     }
 

@@ -35,6 +35,21 @@ impl Offsets {
         self.0.get(topic)?.get(&partition)
     }
 
+    /// Forgets one offset.
+    pub(crate) fn remove(&mut self, topic: &TopicName, partition: i32) {
+        if let Some(partitions) = self.0.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.0.remove(topic);
+            }
+        }
+    }
+
+    /// Forgets a topic that is gone.
+    pub(crate) fn remove_topic(&mut self, topic: &TopicName) {
+        self.0.remove(topic);
+    }
+
     /// Everything, by topic.
     pub(crate) fn all(&self) -> &BTreeMap<TopicName, BTreeMap<i32, Committed>> {
         &self.0

@@ -1,26 +1,18 @@
 //! One partition's log: batches in offset order, found by offset, by timestamp and by leader epoch.
 //!
 //! ```text
-//! produce request ──▶ Batch::parse (header, checksum) ──▶ Log::append (offset, epoch) ──▶ batches
-//!                                             fetch answer ◀── Log::read (shares bytes) ◀──┘
+//! produce request ──▶ Produced::parse (header, checksum) ──▶ Log::append (offset, epoch) ──▶ batches
+//!                                                fetch answer ◀── Log::read (shares bytes) ◀──┘
 //! ```
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-pub(crate) mod batch;
+mod batch;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use batch::Batch;
-
-/// Why a produced batch is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// CORRUPT_MESSAGE
-    Corrupt,
-    /// INVALID_RECORD, with the reason.
-    InvalidRecord(&'static str),
-}
+pub(crate) use batch::{Batch, Produced, Refusal};
 
 /// The offset asked for is outside the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +26,12 @@ pub(crate) struct Found {
     pub(crate) leader_epoch: i32,
 }
 
+impl Found {
+    fn new((offset, timestamp): (i64, i64), batch: &Batch) -> Self {
+        Self { offset, timestamp, leader_epoch: batch.leader_epoch }
+    }
+}
+
 /// How much a read may return.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
@@ -43,13 +41,20 @@ pub(crate) struct Limit {
 }
 
 /// A log. Everything in it is readable: the high watermark is its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
     start: i64,
     end: i64,
-    batches: VecDeque<Batch>,
+    batches: VecDeque<Arc<Batch>>,
     /// Each leader epoch that wrote, with its first offset.
     epochs: Vec<(i32, i64)>,
+}
+
+impl Default for Log {
+    /// An empty log in its first leader epoch.
+    fn default() -> Self {
+        Self { start: 0, end: 0, batches: VecDeque::new(), epochs: vec![(0, 0)] }
+    }
 }
 
 impl Log {
@@ -64,19 +69,24 @@ impl Log {
     }
 
     /// Appends a batch; its base offset.
-    pub(crate) fn append(&mut self, mut batch: Batch, leader_epoch: i32) -> i64 {
+    pub(crate) fn append(&mut self, batch: Produced, leader_epoch: i32) -> i64 {
         let base = self.end;
-        batch.place(base, leader_epoch);
+        let batch = batch.place(base, leader_epoch);
         if self.epochs.last().is_none_or(|(last, _)| *last < leader_epoch) {
             self.epochs.push((leader_epoch, base));
         }
-        self.end = batch.last_offset() + 1;
-        self.batches.push_back(batch);
+        self.end = batch.last_offset + 1;
+        self.batches.push_back(Arc::new(batch));
         base
     }
 
     /// Adds whole batches from the one that holds `offset` to `into`; their bytes.
-    pub(crate) fn read(&self, offset: i64, limit: Limit, into: &mut Vec<Batch>) -> Result<usize, OutOfRange> {
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        limit: Limit,
+        into: &mut Vec<Arc<Batch>>,
+    ) -> Result<usize, OutOfRange> {
         if offset < self.start || offset > self.end {
             return Err(OutOfRange);
         }
@@ -87,65 +97,57 @@ impl Log {
                 break;
             }
             total += batch.size();
-            into.push(batch.clone());
+            into.push(Arc::clone(batch));
         }
         Ok(total)
     }
 
-    /// Bytes from the batch that holds `offset` to the end, counted up to `enough`.
-    pub(crate) fn available(&self, offset: i64, enough: usize) -> usize {
-        let mut total = 0;
-        for batch in self.batches.range(self.position(offset)..) {
-            total += batch.size();
-            if total >= enough {
-                break;
-            }
-        }
-        total
-    }
-
     /// Index of the first batch that ends at or after `offset`.
     fn position(&self, offset: i64) -> usize {
-        self.batches.partition_point(|batch| batch.last_offset() < offset)
+        self.batches.partition_point(|batch| batch.last_offset < offset)
     }
 
-    /// The first batch whose highest timestamp is at least `timestamp`.
-    pub(crate) fn batch_at_time(&self, timestamp: i64) -> Option<&Batch> {
-        self.batches.iter().find(|batch| batch.max_timestamp() >= timestamp)
+    /// The first record that can be read whose timestamp is at least `timestamp`.
+    pub(crate) fn at_time(&self, timestamp: i64) -> Option<Found> {
+        let start = self.start;
+        let candidates = self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp);
+        candidates.into_iter().find_map(|batch| {
+            let found = batch.find(|record| record.offset >= start && record.timestamp >= timestamp)?;
+            Some(Found::new(found, batch))
+        })
     }
 
-    /// The first batch that has the highest timestamp of all.
-    pub(crate) fn batch_of_max_time(&self) -> Option<&Batch> {
-        self.batches.iter().reduce(
-            |best, next| {
-                if next.max_timestamp() > best.max_timestamp() { next } else { best }
-            },
-        )
+    /// The first record that has the highest timestamp of all.
+    pub(crate) fn at_max_time(&self) -> Option<Found> {
+        let latest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
+        self.at_time(latest)
     }
 
-    /// The epoch of the record at the start and at the end, for offsets without a record of their own.
+    /// The leader epoch that holds, or would hold, `offset`.
     pub(crate) fn epoch_at(&self, offset: i64) -> Option<i32> {
         self.epochs.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)
     }
 
-    /// The largest epoch that is not above `epoch`, and where it ended (KIP-101); `None` where the log has none.
-    pub(crate) fn end_of_epoch(&self, epoch: i32, current: i32) -> Option<(i32, i64)> {
-        if epoch == current {
-            return Some((epoch, self.end));
-        }
+    /// The largest epoch that is not above `epoch`, and where it ended (KIP-101): as Kafka's cache of epochs answers.
+    /// `None` for an epoch that is yet to come.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
         let after = self.epochs.partition_point(|(known, _)| *known <= epoch);
-        let (known, _) = self.epochs.get(after.checked_sub(1)?)?;
-        let (_, end) = self.epochs.get(after)?;
-        Some((*known, *end))
+        let before = after.checked_sub(1).and_then(|at| self.epochs.get(at));
+        match (before, self.epochs.get(after)) {
+            (Some((known, _)), None) => (*known == epoch).then_some((epoch, self.end)),
+            (Some((known, _)), Some((_, end))) => Some((*known, *end)),
+            (None, Some((_, end))) => Some((epoch, *end)),
+            (None, None) => None,
+        }
     }
 
     /// Makes `offset` the first that can be read (DeleteRecords); batches wholly before it are dropped.
     pub(crate) fn delete_before(&mut self, offset: i64) -> Result<(), OutOfRange> {
-        if offset > self.end {
+        if !(0..=self.end).contains(&offset) {
             return Err(OutOfRange);
         }
         self.start = self.start.max(offset);
-        while self.batches.front().is_some_and(|batch| batch.last_offset() < self.start) {
+        while self.batches.front().is_some_and(|batch| batch.last_offset < self.start) {
             self.batches.pop_front();
         }
         let kept = self.epochs.partition_point(|(_, first)| *first <= self.start).saturating_sub(1);

@@ -1,6 +1,7 @@
 //! One client's connection: one request at a time, answers in the order of the requests.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -9,14 +10,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::dispatch::{Closed, dispatch};
+use super::response::Response;
 use crate::cluster::Cluster;
 use kafka_client::seams::Stream;
 
 /// `socket.request.max.bytes`
 const MAX_FRAME: usize = 100 * 1024 * 1024;
-/// What a read asks for, however long the announced frame is: memory is taken as bytes come.
+/// What a read has room for at least. However long a frame claims to be, memory is taken as its bytes come.
 const READ_AHEAD: usize = 16 * 1024;
-const READ_AHEAD_MAX: usize = 1024 * 1024;
+/// A buffer that grew beyond this is not kept for the next frame.
+const KEPT: usize = 1024 * 1024;
 
 /// Whose request it is, and which broker was asked.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub(crate) async fn serve(
 async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Closed> {
     let mut input = BytesMut::with_capacity(READ_AHEAD);
     while let Some(frame) = read_frame(stream, &mut input).await? {
-        if let Some(response) = dispatch(context, frame).await? {
+        if let Some(response) = answer(stream, &mut input, context, frame).await? {
             let mut parts = response.finish();
             stream.write_all_buf(&mut parts).await?;
             stream.flush().await?;
@@ -83,8 +86,33 @@ async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Clos
     Ok(())
 }
 
+/// Answers a request. Meanwhile it listens on: a client that goes while its fetch or join waits is let go at once.
+async fn answer(
+    stream: &mut impl Stream,
+    input: &mut BytesMut,
+    context: &mut Context,
+    frame: Bytes,
+) -> Result<Option<Response>, Closed> {
+    let mut answered = pin!(dispatch(context, frame));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answered => return answer,
+            // Not more than a buffer full is read ahead.
+            read = stream.read_buf(input), if input.len() < READ_AHEAD => {
+                if read? == 0 {
+                    return Err(truncated());
+                }
+            }
+        }
+    }
+}
+
 /// The next frame without its length; `None` where the peer ended the stream between frames.
 async fn read_frame(stream: &mut impl Stream, input: &mut BytesMut) -> Result<Option<Bytes>, Closed> {
+    if input.is_empty() && input.capacity() > KEPT {
+        *input = BytesMut::new();
+    }
     while input.len() < 4 {
         input.reserve(READ_AHEAD);
         if stream.read_buf(input).await? == 0 {
@@ -96,7 +124,7 @@ async fn read_frame(stream: &mut impl Stream, input: &mut BytesMut) -> Result<Op
     let length = length.ok_or(Closed::FrameSize(announced))?;
     while input.len() < length {
         let missing = length - input.len();
-        input.reserve(missing.min(input.len().clamp(READ_AHEAD, READ_AHEAD_MAX)));
+        input.reserve(missing.min(3 * input.len().max(READ_AHEAD)));
         if stream.read_buf(input).await? == 0 {
             return Err(truncated());
         }

@@ -3,16 +3,22 @@
 use std::io;
 
 use bytes::Bytes;
+use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader,
+    SyncGroupRequest,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
 use super::connection::{Context, RequestSeen};
 use super::response::Response;
 use crate::api;
+use crate::topics::owned;
 
 /// Why a connection is closed by the broker.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +29,12 @@ pub(crate) enum Closed {
     FrameSize(i32),
     #[error("request of API {0} in version {1} is not served")]
     Unsupported(i16, i16),
+    #[error("a request shorter than its header")]
+    TooShort,
     #[error("malformed request: {0}")]
-    Malformed(String),
+    Malformed(#[from] DecodeError),
     #[error("the answer cannot be encoded: {0}")]
-    Unencodable(String),
+    Unencodable(#[from] EncodeError),
 }
 
 /// What a handler gives back.
@@ -37,7 +45,7 @@ pub(crate) trait Reply {
 
 impl<T: Encodable> Reply for T {
     fn write(&self, into: &mut Response, version: i16) -> Result<bool, Closed> {
-        self.encode(into.text(), version).map_err(|error| Closed::Unencodable(error.to_string()))?;
+        encode(self, version, into.text())?;
         Ok(true)
     }
 }
@@ -72,7 +80,7 @@ macro_rules! apis {
 
 apis! {
     ProduceRequest 3 - 13 => api::produce::produce,
-    FetchRequest 4 - 17 => api::fetch::fetch,
+    FetchRequest 4 - 18 => api::fetch::fetch,
     ListOffsetsRequest 1 - 10 => api::offsets::list,
     MetadataRequest 0 - 13 => api::metadata::metadata,
     OffsetCommitRequest 2 - 9 => api::group_offsets::commit,
@@ -82,15 +90,27 @@ apis! {
     HeartbeatRequest 0 - 4 => api::membership::heartbeat,
     LeaveGroupRequest 0 - 5 => api::membership::leave,
     SyncGroupRequest 0 - 5 => api::membership::sync,
+    DescribeGroupsRequest 0 - 6 => api::groups::describe,
+    ListGroupsRequest 0 - 5 => api::groups::list,
     ApiVersionsRequest 0 - 4 => api::versions::api_versions,
     CreateTopicsRequest 2 - 7 => api::topics::create,
+    DeleteTopicsRequest 1 - 6 => api::topics::delete,
+    DeleteRecordsRequest 0 - 2 => api::offsets::delete_records,
     InitProducerIdRequest 0 - 5 => api::producer_ids::init,
+    OffsetForLeaderEpochRequest 2 - 4 => api::offsets::for_leader_epoch,
+    DescribeConfigsRequest 1 - 4 => api::configs::describe,
+    AlterConfigsRequest 0 - 2 => api::configs::alter,
+    CreatePartitionsRequest 0 - 3 => api::topics::add_partitions,
+    DeleteGroupsRequest 0 - 2 => api::groups::delete,
+    IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
+    OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
+    DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
 }
 
 /// Answers one request; `None` where it wants no answer.
 pub(crate) async fn dispatch(context: &mut Context, frame: Bytes) -> Result<Option<Response>, Closed> {
     let Some(&[key_high, key_low, version_high, version_low]) = frame.first_chunk() else {
-        return Err(Closed::Malformed("shorter than its header".to_owned()));
+        return Err(Closed::TooShort);
     };
     let key = i16::from_be_bytes([key_high, key_low]);
     context.version = i16::from_be_bytes([version_high, version_low]);
@@ -100,7 +120,7 @@ pub(crate) async fn dispatch(context: &mut Context, frame: Bytes) -> Result<Opti
         Some(api) if api.key == ApiVersionsRequest::KEY => {
             // The one API that every client must be able to ask: answered in version 0, which all can read.
             let Some(correlation) = frame.get(4..8).and_then(|bytes| bytes.try_into().ok()) else {
-                return Err(Closed::Malformed("shorter than its header".to_owned()));
+                return Err(Closed::TooShort);
             };
             context.version = 0;
             let answer = api::versions::unsupported();
@@ -124,13 +144,14 @@ fn observe(context: &Context, key: i16) {
 
 /// Reads header and body.
 fn open<R: Request>(context: &mut Context, mut frame: Bytes) -> Result<(i32, R), Closed> {
-    let malformed = |error: &dyn std::fmt::Display| Closed::Malformed(error.to_string());
-    let header = RequestHeader::decode(&mut frame, R::header_version(context.version))
-        .map_err(|error| malformed(&error))?;
-    context.client_id = header.client_id;
+    let header: RequestHeader = decode_part(&mut frame, R::header_version(context.version))?;
+    if context.client_id != header.client_id {
+        // A copy: what came in the frame would keep all of it for as long as the connection lasts.
+        context.client_id = header.client_id.as_ref().map(owned);
+    }
     observe(context, R::KEY);
-    let request = R::decode(&mut frame, context.version).map_err(|error| malformed(&error))?;
-    Ok((header.correlation_id, request))
+    // What follows a body is not looked at, as in Kafka.
+    Ok((header.correlation_id, decode_part(&mut frame, context.version)?))
 }
 
 /// Writes header and body.
@@ -140,9 +161,7 @@ fn close<R: Request>(
     reply: &impl Reply,
 ) -> Result<Option<Response>, Closed> {
     let mut response = Response::new();
-    ResponseHeader::default()
-        .with_correlation_id(correlation)
-        .encode(response.text(), R::Response::header_version(context.version))
-        .map_err(|error| Closed::Unencodable(error.to_string()))?;
+    let header = ResponseHeader::default().with_correlation_id(correlation);
+    encode(&header, R::Response::header_version(context.version), response.text())?;
     Ok(reply.write(&mut response, context.version)?.then_some(response))
 }

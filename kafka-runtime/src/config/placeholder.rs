@@ -116,13 +116,14 @@ impl Resolver<'_> {
             circle.push(name.to_owned());
             return Err(Unresolved::Circle(circle));
         }
+        // The default of a secret is one too.
+        self.secret |= secrets::is_secret(name);
         let Some(Found { text, origin }) = lookup(self.sources, name) else {
             return match default {
                 Some(default) => self.text(default, depth + 1),
                 None => Err(Unresolved::Nothing(name.to_owned())),
             };
         };
-        self.secret |= secrets::is_secret(name);
         if self.visiting.is_empty() {
             self.through.push((name.to_owned(), origin));
         }
@@ -171,7 +172,8 @@ fn split_default(inside: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Document, Environment, Property, Source};
+    use super::super::environment::Environment;
+    use super::super::source::{Document, Property, Source};
     use super::*;
 
     fn sources() -> Sources {

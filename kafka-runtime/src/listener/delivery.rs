@@ -33,6 +33,7 @@ impl<'r> Delivery<'r> {
     }
 
     /// A part of the record with the batch that it borrows from.
+    #[inline]
     pub(crate) fn part(&self, bytes: &'r [u8]) -> Part<'r> {
         Part { bytes, batch: self.batch }
     }

@@ -111,6 +111,7 @@ impl Slot {
     }
 
     /// The value, if it was kept and is a `T`.
+    #[inline]
     #[must_use]
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.as_ref()?.downcast_ref()
@@ -128,6 +129,7 @@ pub(super) static NOTHING: Slot = Slot(None);
 
 impl Prepared {
     /// What the argument at `index` looked up.
+    #[inline]
     #[must_use]
     pub fn slot(&self, index: usize) -> &Slot {
         self.slots.get(index).unwrap_or(&NOTHING)

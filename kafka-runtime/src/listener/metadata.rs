@@ -40,6 +40,7 @@ impl Metadata {
         }
     }
 
+    #[inline]
     pub(super) fn of(delivery: &Delivery<'_>) -> Self {
         let header = delivery.batch.batch().header();
         Self {

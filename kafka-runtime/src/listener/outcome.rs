@@ -1,6 +1,6 @@
 //! What a handler may return.
 
-use super::batch::Settling;
+use super::batch_payload::Settling;
 use super::failure::{BatchFailure, BoxError, Failure};
 
 /// What a listener may return: nothing, or `Result<(), E>` with any error that converts into a boxed one
@@ -9,7 +9,8 @@ use super::failure::{BatchFailure, BoxError, Failure};
     message = "a listener cannot return `{Self}`",
     label = "neither nothing nor `Result<(), E>`",
     note = "return nothing, or `Result<(), E>` with an error that implements `std::error::Error + Send + Sync + \
-            'static` or otherwise converts into `Box<dyn Error + Send + Sync>` (as `anyhow::Error` and `String` do)"
+            'static` or otherwise converts into `Box<dyn Error + Send + Sync>` (as `anyhow::Error` and `String` do)",
+    note = "`BatchError` is for listeners with the setting `batch`"
 )]
 pub trait IntoOutcome {
     /// The outcome of the record.

@@ -94,7 +94,8 @@ impl<T> JsonForm for &FormOf<T> {}
     label = "neither raw bytes or text, nor `serde::Deserialize`",
     note = "the first argument is the payload (another can be marked `#[payload]`): `&str`, `String`, `&[u8]`, \
             `Vec<u8>` and `Bytes` are the raw value, `Option<T>` is `None` for a tombstone, every other type is \
-            decoded from JSON and must implement `Deserialize`: add `#[derive(Deserialize)]`"
+            decoded from JSON and must implement `Deserialize`: add `#[derive(Deserialize)]`",
+    note = "`Batch<T>` is for listeners with the setting `batch`"
 )]
 pub trait Decode<'r, F>: Sized {
     /// The payload from the value's bytes; `None` is a tombstone.

@@ -21,7 +21,8 @@ use super::handler::{Preparation, Slot};
 /// }
 ///
 /// // In a test the function is an ordinary one:
-/// let call = price("an order".to_owned(), &State::new(Prices(vec![1, 2])));
+/// let prices = State::new(Prices(vec![1, 2]));
+/// let call = price("an order".to_owned(), &prices);
 /// ```
 pub struct State<T: ?Sized>(Arc<T>);
 

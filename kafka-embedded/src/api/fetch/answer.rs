@@ -1,17 +1,18 @@
 //! The fetch answer, written by hand so that stored batches go out without a copy.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
 use uuid::Uuid;
 
-use super::NONE;
-use super::fetch::BY_ID;
+use super::super::NONE;
+use super::BY_ID;
+use super::session::Target;
 use crate::cluster::Node;
 use crate::log::Batch;
-use crate::log::batch::HEADER;
 use crate::server::dispatch::{Closed, Reply};
 use crate::server::response::Response;
 
@@ -27,7 +28,7 @@ pub(crate) struct Fetched {
     pub(super) session_id: i32,
     pub(super) topics: Vec<FetchedTopic>,
     /// The batches of all partitions, one after the other.
-    pub(super) batches: Vec<Batch>,
+    pub(super) batches: Vec<Arc<Batch>>,
     pub(super) bytes: usize,
     pub(super) read_committed: bool,
     /// The brokers that leader hints name.
@@ -74,6 +75,20 @@ impl FetchedPartition {
 }
 
 impl Fetched {
+    /// Adds what was read for `target`.
+    pub(super) fn push(&mut self, target: &Target, part: FetchedPartition) {
+        match self.topics.last_mut() {
+            Some(last) if last.id == target.topic_id && last.name == target.topic => {
+                last.partitions.push(part)
+            }
+            _ => self.topics.push(FetchedTopic {
+                name: target.topic.clone(),
+                id: target.topic_id,
+                partitions: vec![part],
+            }),
+        }
+    }
+
     /// Whether the answer need not wait: enough bytes, or an error to tell.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
         self.bytes >= min_bytes
@@ -131,7 +146,7 @@ impl Fetched {
         put_count(text, part.bytes, flexible);
         for batch in self.batches.get(part.batches.clone()).unwrap_or_default() {
             into.text().put_slice(batch.head());
-            into.attach(batch.body());
+            into.attach(batch.records());
         }
         if flexible {
             match part.leader {
@@ -205,5 +220,3 @@ fn put_one_tag(text: &mut BytesMut, tag: u32, value: &[u8]) {
     put_varint(text, u32::try_from(value.len()).unwrap_or(0));
     text.put_slice(value);
 }
-
-const _: () = assert!(HEADER == 61, "the header goes out as stored");

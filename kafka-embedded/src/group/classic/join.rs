@@ -7,17 +7,24 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use super::classic::{Classic, Joined, NotJoined, State, Token};
-use super::member::{Joining, Member, MemberId};
+use super::super::member::{Joining, Member, MemberId};
+use super::{Answer, Classic, Joined, NotJoined, State, Token};
 
 /// How long a new member is waited with that cannot send heartbeats yet.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// The answer where there is one at once.
 type Outcome = Option<Result<Joined, NotJoined>>;
 
 impl Classic {
-    /// JoinGroup. Without an answer at once it comes for `token` later.
-    pub(crate) fn join(&mut self, now: Instant, request: &Joining, token: Token) -> Outcome {
+    /// JoinGroup, answered for `token` now or once the rebalance ends.
+    pub(crate) fn join(&mut self, now: Instant, request: &Joining, token: Token) {
+        if let Some(answer) = self.try_join(now, request, token) {
+            self.answer(token, Answer::Join(answer));
+        }
+    }
+
+    fn try_join(&mut self, now: Instant, request: &Joining, token: Token) -> Outcome {
         let refuse =
             |error, member_id: &MemberId| Some(Err(NotJoined { error, member_id: member_id.clone() }));
         if self.state == State::Dead {
@@ -147,12 +154,17 @@ impl Classic {
                     joined.leader = leader_before;
                     joined.members.clear();
                 }
-                self.answer_join(token, joined);
+                Some(Ok(joined))
             }
-            State::Stable | State::CompletingRebalance => self.rebalance(now),
-            _ => self.rebalance_or_complete(now),
+            State::Stable | State::CompletingRebalance => {
+                self.rebalance(now);
+                None
+            }
+            _ => {
+                self.rebalance_or_complete(now);
+                None
+            }
         }
-        None
     }
 
     /// Gives member `old` the id `new`, in its place.
