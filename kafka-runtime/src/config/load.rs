@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use kafka_client::seams::Rng;
 
+use super::Config;
 use super::names;
 use super::origin::Origin;
 use super::placeholder;
@@ -20,7 +21,6 @@ use super::profile::{self, Profiles};
 use super::source::{Document, Environment, Found, Property, Source, Sources};
 use super::value::split_list;
 use super::yaml;
-use super::Config;
 use crate::listener::ListenerDescriptor;
 
 const ON_PROFILE: &str = "spring.config.activate.on-profile";
@@ -78,8 +78,12 @@ impl ConfigBuilder {
     /// Takes these environment variables **(the process's for [`load`](Self::load), none for
     /// [`build`](Self::build))**.
     #[must_use]
-    pub fn environment<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.environment = Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
+    pub fn environment<K: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.environment =
+            Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
         self
     }
 
@@ -126,11 +130,14 @@ impl ConfigBuilder {
     pub fn load(mut self) -> Result<Config, ConfigErrors> {
         if self.environment.is_none() {
             // A variable that is not Unicode cannot be a value of ours.
-            let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            let variables = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
             self.environment = Some(variables.collect());
         }
         if self.arguments.is_none() {
-            self.arguments = Some(std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok()).collect());
+            self.arguments = Some(
+                std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok()).collect(),
+            );
         }
         self.build()
     }
@@ -352,7 +359,9 @@ impl Loader {
         for property in properties {
             let name = names::canonical(&property.path);
             let problem = |what: &str| Problem::new(property.key_origin.clone(), &property.path, what);
-            if name == "spring.profiles" || names::below(&name, "spring.profiles").is_some_and(|rest| rest.starts_with('[')) {
+            if name == "spring.profiles"
+                || names::below(&name, "spring.profiles").is_some_and(|rest| rest.starts_with('['))
+            {
                 self.problems.error(problem("has no meaning any more").help(format!("write `{ON_PROFILE}`")));
             } else if name.starts_with("spring.config.import") && !property.text.is_empty() {
                 match property.text.starts_with("optional:") {

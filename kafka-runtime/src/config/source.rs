@@ -310,7 +310,9 @@ pub(crate) struct Child {
 
 fn element_name(element: &Element<'_>) -> String {
     match element {
-        Element::Word(text) => text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect(),
+        Element::Word(text) => {
+            text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+        }
         Element::Bracket(text) => (*text).to_owned(),
         Element::Index(index) => index.to_string(),
     }

@@ -38,15 +38,18 @@ use super::suggest;
 use super::value::{Notation, Size, Value, split_list};
 use crate::listener::{ListenerDescriptor, SourceLocation};
 
-
-
 /// A place where a setting can be said.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// A key below the prefixes; `spring`: below both.
     Key { path: String, spring: bool, notation: Notation },
     /// What the attribute says.
-    Attribute { location: SourceLocation, argument: Cow<'static, str>, text: &'static str, notation: Notation },
+    Attribute {
+        location: SourceLocation,
+        argument: Cow<'static, str>,
+        text: &'static str,
+        notation: Notation,
+    },
 }
 
 impl Place {
@@ -61,9 +64,18 @@ impl Place {
     }
 
     /// A text of the attribute.
-    fn attribute(listener: &ListenerDescriptor, argument: &'static str, text: Option<&'static str>) -> Option<Self> {
+    fn attribute(
+        listener: &ListenerDescriptor,
+        argument: &'static str,
+        text: Option<&'static str>,
+    ) -> Option<Self> {
         let location = listener.location;
-        text.map(|text| Self::Attribute { location, argument: argument.into(), text, notation: Notation::Spring })
+        text.map(|text| Self::Attribute {
+            location,
+            argument: argument.into(),
+            text,
+            notation: Notation::Spring,
+        })
     }
 }
 
@@ -134,7 +146,8 @@ impl<'s> Binding<'s> {
     pub(crate) fn say(&mut self, place: &Place) -> Option<Said> {
         match place {
             Place::Key { path, spring, notation } => {
-                let prefixes: &[&str] = if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
+                let prefixes: &[&str] =
+                    if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
                 prefixes.iter().find_map(|prefix| {
                     let key = names::join(prefix, path);
                     let found = self.sources.find(&key)?;
@@ -173,7 +186,8 @@ impl<'s> Binding<'s> {
     fn first_list(&mut self, places: &[Place]) -> Option<(Vec<String>, Said)> {
         places.iter().find_map(|place| match place {
             Place::Key { path, spring, .. } => {
-                let prefixes: &[&str] = if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
+                let prefixes: &[&str] =
+                    if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
                 prefixes.iter().find_map(|prefix| self.list_at(&names::join(prefix, path)))
             }
             Place::Attribute { .. } => self.say(place).map(|said| (split_list(&said.text), said)),
@@ -185,7 +199,8 @@ impl<'s> Binding<'s> {
         let mut said: Option<Said> = None;
         let mut elements = Vec::new();
         for element in found {
-            let Some(next) = self.resolved(&element.text, key.to_owned(), element.origin, Notation::Spring) else {
+            let Some(next) = self.resolved(&element.text, key.to_owned(), element.origin, Notation::Spring)
+            else {
                 continue;
             };
             elements.extend(split_list(&next.text));
@@ -223,7 +238,8 @@ impl<'s> Binding<'s> {
         match read(&said.text, said.notation) {
             Ok(value) => {
                 let secret = said.secret || secrets::is_secret(name);
-                let shown = if secret { secrets::MASK.to_owned() } else { secrets::without_user_info(&show(&value)) };
+                let shown =
+                    if secret { secrets::MASK.to_owned() } else { secrets::without_user_info(&show(&value)) };
                 self.note(name, shown, said.origin, said.through);
                 value
             }
@@ -241,7 +257,12 @@ impl<'s> Binding<'s> {
     }
 
     /// Reads a number of at least 1.
-    fn at_least_one<T: Value + PartialOrd + From<u8>>(&mut self, name: &str, places: &[Place], default: T) -> T {
+    fn at_least_one<T: Value + PartialOrd + From<u8>>(
+        &mut self,
+        name: &str,
+        places: &[Place],
+        default: T,
+    ) -> T {
         let read = |text: &str, notation| match T::read(text, notation) {
             Ok(number) if number < T::from(1) => Err("must be at least 1".to_owned()),
             other => other,
@@ -263,7 +284,9 @@ impl<'s> Binding<'s> {
     /// Reads a duration that goes over the wire, or that Kafka keeps in 32 bits of milliseconds.
     fn time(&mut self, name: &str, places: &[Place], default: Duration) -> Duration {
         let read = |text: &str, notation| match Duration::read(text, notation) {
-            Ok(time) if i32::try_from(time.as_millis()).is_err() => Err("is too long: 24 days at most".to_owned()),
+            Ok(time) if i32::try_from(time.as_millis()).is_err() => {
+                Err("is too long: 24 days at most".to_owned())
+            }
             other => other,
         };
         self.parse(name, places, default, read, Duration::show)
