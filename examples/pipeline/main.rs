@@ -52,14 +52,20 @@ async fn enrich(order: Order, prices: &State<Prices>, template: &State<Template>
 struct Totals(Mutex<BTreeMap<String, u64>>);
 
 #[kafka_listener(topic = "enriched", group = "${spring.application.name}-total")]
-async fn total(enriched: Enriched, totals: &State<Totals>, template: &State<Template>) -> Result<(), TemplateError> {
+async fn total(
+    enriched: Enriched,
+    totals: &State<Totals>,
+    template: &State<Template>,
+) -> Result<(), TemplateError> {
     let cents = {
         let mut totals = totals.0.lock().expect("never poisoned");
         let cents = totals.entry(enriched.customer.clone()).or_default();
         *cents += enriched.cents;
         *cents
     };
-    template.send("totals", &enriched.customer, &Total { customer: enriched.customer.clone(), cents }).await?;
+    template
+        .send("totals", &enriched.customer, &Total { customer: enriched.customer.clone(), cents })
+        .await?;
     Ok(())
 }
 
@@ -76,7 +82,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .state(Totals::default());
     let mut _broker = None;
     if std::env::var_os("BROKERS").is_none() {
-        let broker = EmbeddedKafka::builder().topic("orders", 4).topic("enriched", 4).topic("totals", 1).start().await?;
+        let broker = EmbeddedKafka::builder()
+            .topic("orders", 4)
+            .topic("enriched", 4)
+            .topic("totals", 1)
+            .start()
+            .await?;
         app = app.property("spring.kafka.bootstrap-servers", broker.bootstrap_servers());
         _broker = Some(broker);
     }

@@ -36,7 +36,10 @@ fn world() -> String {
     "world".into()
 }
 
-async fn hello(Shared(template): Shared<Template>, Query(hello): Query<Hello>) -> Result<String, (StatusCode, String)> {
+async fn hello(
+    Shared(template): Shared<Template>,
+    Query(hello): Query<Hello>,
+) -> Result<String, (StatusCode, String)> {
     let unavailable = |error: TemplateError| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
     let text = format!("Hello, {}!", hello.name);
     template.send_text("greetings", (), &text).await.map_err(unavailable)?;

@@ -1,9 +1,24 @@
 //! The client: its I/O thread, and the handles to everything else.
+//!
+//! ```text
+//!   Client, Consumer, Producer, Admin ── ClientContext ── keep_alive ──▶ thread "kafka-io"
+//!        (the user's runtime)                └── io ──▶ tasks: refreshing, connections, fetch, group, sender
+//! ```
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::admin::Admin;
+use crate::cluster::Cluster;
 use crate::config::{ClientConfig, ConsumerConfig, ProducerConfig};
 use crate::consumer::Consumer;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::net::{Address, Pool};
 use crate::producer::Producer;
 use crate::seams::Seams;
 
@@ -18,10 +33,67 @@ pub enum Io {
     Current,
 }
 
+/// What everything that is made from a client shares.
+///
+/// Handles (what users hold) keep the context whole. A task on the I/O thread takes `cluster` and `io` out of it,
+/// never `keep_alive`: the thread, and with it the task, would not end.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientContext {
+    pub(crate) cluster: Arc<Cluster>,
+    /// Where tasks are spawned.
+    pub(crate) io: Handle,
+    pub(crate) keep_alive: Arc<KeepAlive>,
+}
+
+impl ClientContext {
+    /// Runs a future on the I/O runtime and waits for it on whatever runtime the caller is. Dropping the wait aborts it.
+    pub(crate) async fn on_io<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let task = self.io.spawn(future);
+        let _abort = AbortOnDrop(task.abort_handle());
+        // A task is cancelled when the runtime ends under it.
+        task.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl ClientContext {
+    /// A sleep on the I/O runtime, for callers whose own runtime may have no timers.
+    pub(crate) fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        // Spawned when it is first polled: most waits that have a deadline end at once.
+        let io = self.io.clone();
+        async move {
+            let timer = io.spawn(async move { tokio::time::sleep(time).await });
+            let _abort = AbortOnDrop(timer.abort_handle());
+            let _ = timer.await;
+        }
+    }
+}
+
+/// Ends a task with its owner.
+#[derive(Debug)]
+pub(crate) struct AbortOnDrop(pub(crate) AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The I/O thread ends when the last of these goes.
+#[derive(Debug)]
+pub(crate) struct KeepAlive {
+    _ended: Option<oneshot::Sender<()>>,
+}
+
 /// A connection to one cluster: one metadata cache and one I/O thread for all that is made from it. Clones share it;
 /// the thread ends with the last handle made from it.
 #[derive(Debug, Clone)]
-pub struct Client {}
+pub struct Client {
+    context: ClientContext,
+    admin: Admin,
+}
 
 impl Client {
     /// A client with the system's sockets and clocks. Nothing is connected yet: brokers may come later.
@@ -37,8 +109,29 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn with_seams(config: ClientConfig, seams: Seams, io: Io) -> Result<Self> {
-        let _ = (config, seams, io);
-        todo!()
+        if config.bootstrap_servers.is_empty() {
+            return Err(Error::Config(
+                "no bootstrap servers are given: host:port of a broker is needed".into(),
+            ));
+        }
+        for server in &config.bootstrap_servers {
+            Address::parse(server)?;
+        }
+        let (io, keep_alive) = match io {
+            Io::OwnThread => own_thread()?,
+            Io::Current => {
+                let current = Handle::try_current()
+                    .map_err(|_| Error::Config("Io::Current needs a tokio runtime around it".into()))?;
+                (current, KeepAlive { _ended: None })
+            }
+        };
+        let cluster = {
+            let _on_io = io.enter();
+            Cluster::new(config, seams)
+        };
+        let context = ClientContext { cluster, io, keep_alive: Arc::new(keep_alive) };
+        let admin = Admin::new(context.clone(), Arc::new(Pool::new(Arc::clone(&context.cluster))));
+        Ok(Self { context, admin })
     }
 
     /// A new consumer: a member of its group, or a reader of fixed partitions.
@@ -46,8 +139,7 @@ impl Client {
     /// # Errors
     /// A configuration that cannot work.
     pub fn consumer(&self, config: ConsumerConfig) -> Result<Consumer> {
-        let _ = config;
-        todo!()
+        Consumer::start(self.context.clone(), config)
     }
 
     /// A new producer.
@@ -55,13 +147,59 @@ impl Client {
     /// # Errors
     /// A configuration that cannot work.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
-        let _ = config;
-        todo!()
+        Producer::start(self.context.clone(), config)
     }
 
     /// Administration.
     #[must_use]
     pub fn admin(&self) -> Admin {
-        todo!()
+        self.admin.clone()
+    }
+}
+
+/// A thread with a runtime of its own.
+fn own_thread() -> Result<(Handle, KeepAlive)> {
+    let failed = |error: std::io::Error| Error::Config(format!("the I/O thread cannot be started: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let handle = runtime.handle().clone();
+    let (ended, until) = oneshot::channel::<()>();
+    let run = move || {
+        let _ = runtime.block_on(until);
+        // Not a drop: that would wait for a name that is being resolved.
+        runtime.shutdown_background();
+    };
+    std::thread::Builder::new().name("kafka-io".into()).spawn(run).map_err(failed)?;
+    Ok((handle, KeepAlive { _ended: Some(ended) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_before_anything_runs() {
+        for servers in [vec![], vec!["localhost".to_owned()], vec!["a:1".into(), "b:x".into()]] {
+            let config = ClientConfig { bootstrap_servers: servers, ..ClientConfig::default() };
+            assert!(matches!(Client::new(config), Err(Error::Config(_))));
+        }
+        let current = Client::with_seams(ClientConfig::default(), Seams::default(), Io::Current);
+        assert!(matches!(current, Err(Error::Config(_))), "no runtime here");
+    }
+
+    #[test]
+    fn the_io_thread_ends_with_the_last_handle() {
+        let client = Client::new(ClientConfig::default()).unwrap();
+        let admin = client.admin();
+        let (witness, gone) = std::sync::mpsc::channel::<()>();
+        // Dropped with the runtime, at the latest.
+        client.context.io.spawn(async move {
+            let _witness = witness;
+            std::future::pending::<()>().await;
+        });
+        drop(client);
+        assert_eq!(gone.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
+        drop(admin);
+        let ended = gone.recv_timeout(Duration::from_secs(20));
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 }

@@ -66,6 +66,18 @@ pub enum Error {
         /// What the request was about.
         at: At,
     },
+    /// The broker answered with an error code, and with words of its own.
+    #[error("{api} for {at}: {code} ({message})")]
+    Explained {
+        /// The request's Kafka name.
+        api: &'static str,
+        /// Kafka's error.
+        code: ResponseError,
+        /// What the request was about.
+        at: At,
+        /// The broker's words.
+        message: String,
+    },
     /// An answer could not be decoded.
     #[error("{api} from {broker} cannot be read: {reason}")]
     Malformed {
@@ -131,12 +143,20 @@ impl fmt::Display for At {
 }
 
 impl Error {
+    /// A broker's error, with its words where it had any.
+    pub(crate) fn answered(api: &'static str, code: ResponseError, at: At, message: Option<&str>) -> Self {
+        match message.filter(|message| !message.is_empty()) {
+            None => Self::Broker { api, code, at },
+            Some(message) => Self::Explained { api, code, at, message: message.to_owned() },
+        }
+    }
+
     /// Whether the same request can succeed later without anybody changing anything.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
-            Self::Broker { code, .. } => code.is_retriable(),
+            Self::Broker { code, .. } | Self::Explained { code, .. } => code.is_retriable(),
             _ => false,
         }
     }
@@ -145,7 +165,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Broker { code, .. } => Some(*code),
+            Self::Broker { code, .. } | Self::Explained { code, .. } => Some(*code),
             _ => None,
         }
     }

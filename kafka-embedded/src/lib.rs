@@ -1,1 +1,47 @@
-//! Placeholder of the first build.
+//! An in-process Kafka broker for development and tests: any Kafka client can connect.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), kafka_embedded::Error> {
+//! use kafka_embedded::EmbeddedKafka;
+//!
+//! let kafka = EmbeddedKafka::builder().brokers(3).topic("orders", 6).start().await?;
+//! println!("bootstrap.servers={}", kafka.bootstrap_servers());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything is held in memory and ends with the value. For production there is Apache Kafka.
+//!
+//! # Layout, in the order that a request flows
+//!
+//! ```text
+//! builder     what can be chosen, and the start
+//! running     the started cluster: its thread, its address, its end
+//! transport   connections over pipes in memory instead of TCP
+//! server      frames, header, version table, answers
+//! api         one handler per request, one file per family
+//! cluster     what all brokers share: nodes, topics, groups, producer ids
+//! topics      topics and partitions; configs: what is set on them
+//! log         a partition's batches as received; producers: its sequences
+//! group       the classic group protocol as a pure machine, its timers, committed offsets
+//! ```
+//!
+//! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the
+//! brokers of one cluster are views of the same data: a leader is a number. All timers are tokio's.
+
+mod api;
+mod builder;
+mod cluster;
+mod configs;
+mod group;
+mod log;
+mod producers;
+mod running;
+mod server;
+mod topics;
+mod transport;
+
+pub use builder::{Builder, Error, InMemory};
+pub use running::EmbeddedKafka;
+pub use server::connection::RequestSeen;
+pub use transport::InMemoryTransport;

@@ -16,4 +16,21 @@ extern crate self as kafka_runtime;
 pub mod config;
 pub mod container;
 pub mod listener;
+pub mod prelude;
 pub mod template;
+
+#[doc = include_str!("listener/kafka_listener.md")]
+pub use kafka_derive::kafka_listener;
+
+/// What the code of `#[kafka_listener]` names. No promise is made about it.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+
+    pub use crate::container::Bound;
+    pub use crate::listener::__private::*;
+    pub use crate::listener::{
+        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, Delivery, Failure, Handler,
+        ListenerDescriptor, PartitionsAttribute, Preparation, Prepared, Site, SourceLocation,
+    };
+}

@@ -14,7 +14,7 @@ use kafka_embedded::EmbeddedKafka;
 pub struct Cluster {
     bootstrap: String,
     client: Client,
-    _embedded: Option<EmbeddedKafka>,
+    embedded: Option<EmbeddedKafka>,
 }
 
 /// A name that no other test uses.
@@ -46,11 +46,11 @@ impl Cluster {
             Ok(servers) => (servers, None),
             Err(_) => {
                 let embedded = EmbeddedKafka::builder().brokers(3).start().await.expect("embedded broker");
-                (embedded.bootstrap_servers(), Some(embedded))
+                (embedded.bootstrap_servers().to_owned(), Some(embedded))
             }
         };
         let client = Client::new(Self::config(&bootstrap)).expect("client");
-        Self { bootstrap, client, _embedded: embedded }
+        Self { bootstrap, client, embedded }
     }
 
     fn config(bootstrap: &str) -> ClientConfig {
@@ -63,7 +63,7 @@ impl Cluster {
 
     /// Whether this is Apache Kafka.
     pub fn is_apache(&self) -> bool {
-        self._embedded.is_none()
+        self.embedded.is_none()
     }
 
     /// `host:port,...`
@@ -99,7 +99,10 @@ impl Cluster {
             name: name.to_owned(),
             partitions: Some(partitions),
             replication: Some(if self.is_apache() { 1 } else { -1 }),
-            config: config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            config: config
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
         };
         let created = self.admin().create_topics(&[topic], Duration::from_secs(30)).await.expect("create");
         for (topic, result) in created {
@@ -109,7 +112,8 @@ impl Cluster {
         eventually(&format!("{name} has leaders"), Duration::from_secs(30), || async {
             let described = self.admin().describe_topics(&[name]).await.expect("describe");
             described.get(&TopicName::new(name)).is_some_and(|topic| {
-                topic.partitions.len() == wanted && topic.partitions.iter().all(|found| found.leader.is_some())
+                topic.partitions.len() == wanted
+                    && topic.partitions.iter().all(|found| found.leader.is_some())
             })
         })
         .await;

@@ -34,7 +34,9 @@ impl Peer {
             PeerKind::Java => {
                 let libs = Self::needed("KAFKA_LIBS", kind)?;
                 let mut java = Command::new("java");
-                java.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(format!("{libs}/*")).arg(peers.join("Peer.java"));
+                java.args(["-XX:TieredStopAtLevel=1", "-cp"])
+                    .arg(format!("{libs}/*"))
+                    .arg(peers.join("Peer.java"));
                 java
             }
             PeerKind::Librdkafka => {
@@ -64,7 +66,9 @@ impl Peer {
                 std::env::var_os("CI").is_none(),
                 "{kind:?} peer: {variable} is not set (scripts/test sets it)"
             );
-            eprintln!("NOT RUN: {variable} is not set, so nothing is tested against {kind:?}; scripts/test sets it");
+            eprintln!(
+                "NOT RUN: {variable} is not set, so nothing is tested against {kind:?}; scripts/test sets it"
+            );
         }
         found
     }

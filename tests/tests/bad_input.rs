@@ -83,7 +83,11 @@ async fn an_undecodable_record_stops_its_partition_only_and_is_not_lost() {
     assert_eq!(handled, ["1", "3", "4"]);
     let partition = kafka_client::TopicPartition::new(topic.as_str(), 0);
     let committed = cluster.admin().committed(&format!("{topic}-typed"), &[partition]).await.unwrap();
-    assert_eq!(committed[0].1.as_ref().map(|found| found.offset), Some(1), "the poison's offset must not be committed");
+    assert_eq!(
+        committed[0].1.as_ref().map(|found| found.offset),
+        Some(1),
+        "the poison's offset must not be committed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +177,9 @@ async fn not_a_kafka_server() {
             });
         }
     });
-    let text = format!("spring: {{kafka: {{bootstrap-servers: '{address}', producer: {{properties: {{max.block.ms: 2000}}}}}}}}\n");
+    let text = format!(
+        "spring: {{kafka: {{bootstrap-servers: '{address}', producer: {{properties: {{max.block.ms: 2000}}}}}}}}\n"
+    );
     let app = App::from_yaml(&text).unwrap().only([]).start().await.unwrap();
     let error = app.template().send("orders", "k", &1).await.unwrap_err();
     assert!(!error.to_string().is_empty());
@@ -197,7 +203,9 @@ async fn garbage_on_the_wire() {
             });
         }
     });
-    let text = format!("spring: {{kafka: {{bootstrap-servers: '{address}', producer: {{properties: {{max.block.ms: 2000}}}}}}}}\n");
+    let text = format!(
+        "spring: {{kafka: {{bootstrap-servers: '{address}', producer: {{properties: {{max.block.ms: 2000}}}}}}}}\n"
+    );
     let app = App::from_yaml(&text).unwrap().only([]).start().await.unwrap();
     app.template().send("orders", "k", &1).await.unwrap_err();
     app.stop().await.unwrap();
@@ -228,6 +236,7 @@ async fn no_permission_to_read_is_said_and_the_others_go_on() {
 async fn malformed_yaml_names_its_place() {
     let error = App::from_yaml("spring:\n  kafka: [unclosed\n").err().unwrap().to_string();
     assert!(error.contains('2') || error.contains('3'), "{error}");
-    let error = App::from_yaml("spring: {kafka: {consumer: {group-idd: x}}}\n").err().map(|error| error.to_string());
+    let error =
+        App::from_yaml("spring: {kafka: {consumer: {group-idd: x}}}\n").err().map(|error| error.to_string());
     assert!(error.as_deref().is_some_and(|text| text.contains("group-id")), "{error:?}");
 }

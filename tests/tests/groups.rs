@@ -9,7 +9,12 @@ use tests::{Cluster, Peer, PeerKind, Probe, eventually};
 const LIMIT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 6;
 
-#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-group", commit = "sync", commit_every = "record")]
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-group",
+    commit = "sync",
+    commit_every = "record"
+)]
 async fn shared(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
@@ -88,15 +93,23 @@ async fn two_and_three_of_ours(assignors: &str) {
     shared_out(&fleet, &first, &[&one], false).await;
     first.stop().await.unwrap();
     // Clean hand-overs with a commit after each record: each was handled once, whoever had it.
-    let mut all: Vec<(i32, i64)> =
-        [&one, &two, &three].iter().flat_map(|probe| probe.seen()).map(|seen| (seen.partition, seen.offset)).collect();
+    let mut all: Vec<(i32, i64)> = [&one, &two, &three]
+        .iter()
+        .flat_map(|probe| probe.seen())
+        .map(|seen| (seen.partition, seen.offset))
+        .collect();
     let count = all.len();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), count, "a record was handled twice");
     for partition in 0..PARTITIONS {
-        let offsets: Vec<i64> = all.iter().filter(|(p, _)| *p == partition).map(|(_, offset)| *offset).collect();
-        assert_eq!(offsets, (0..offsets.len() as i64).collect::<Vec<_>>(), "a record of partition {partition} was lost");
+        let offsets: Vec<i64> =
+            all.iter().filter(|(p, _)| *p == partition).map(|(_, offset)| *offset).collect();
+        assert_eq!(
+            offsets,
+            (0..offsets.len() as i64).collect::<Vec<_>>(),
+            "a record of partition {partition} was lost"
+        );
     }
 }
 

@@ -102,7 +102,10 @@ async fn kill_in_mid_flow(name: &str, commit: &str, bound: Option<i64>) {
         *expected = offset + 1;
     }
     for (partition, offset) in &safe {
-        assert!(*offset <= next.get(partition).copied().unwrap_or(0), "{name}: committed ahead of handling: {safe:?} {next:?}");
+        assert!(
+            *offset <= next.get(partition).copied().unwrap_or(0),
+            "{name}: committed ahead of handling: {safe:?} {next:?}"
+        );
     }
 
     let mut missing: BTreeSet<(i32, i64)> = BTreeSet::new();

@@ -8,9 +8,17 @@ use tests::{Cluster, Peer, PeerKind, Probe};
 const LIMIT: Duration = Duration::from_secs(120);
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-odd")]
-async fn odd(value: Option<String>, key: Key<Option<String>>, headers: Headers<'_>, meta: Metadata, probe: &State<Probe>) -> Result<(), String> {
-    let found: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|header| (header.name, header.value)).collect();
-    let wanted: [(&str, Option<&[u8]>); 4] = [("h", Some(b"1")), ("other", None), ("h", Some(b"2")), ("h", Some(b""))];
+async fn odd(
+    value: Option<String>,
+    key: Key<Option<String>>,
+    headers: Headers<'_>,
+    meta: Metadata,
+    probe: &State<Probe>,
+) -> Result<(), String> {
+    let found: Vec<(&str, Option<&[u8]>)> =
+        headers.iter().map(|header| (header.name, header.value)).collect();
+    let wanted: [(&str, Option<&[u8]>); 4] =
+        [("h", Some(b"1")), ("other", None), ("h", Some(b"2")), ("h", Some(b""))];
     if found != wanted {
         return Err(format!("headers came as {found:?}"));
     }
@@ -30,8 +38,15 @@ struct Numbered {
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-foreign")]
-async fn foreign(record: Numbered, key: Key<&str>, headers: Headers<'_>, meta: Metadata, probe: &State<Probe>) {
-    let headers: Vec<String> = headers.iter().map(|header| format!("{}={:?}", header.name, header.value)).collect();
+async fn foreign(
+    record: Numbered,
+    key: Key<&str>,
+    headers: Headers<'_>,
+    meta: Metadata,
+    probe: &State<Probe>,
+) {
+    let headers: Vec<String> =
+        headers.iter().map(|header| format!("{}={:?}", header.name, header.value)).collect();
     probe.saw(meta.partition(), meta.offset(), Some(*key), format!("{} {}", record.n, headers.join(" ")));
 }
 
@@ -46,7 +61,8 @@ async fn app(cluster: &Cluster, listener: &'static str, topic: &str, more: &str)
 async fn a_hundred_thousand_with_duplicate_headers_null_keys_and_tombstones() {
     let cluster = Cluster::start().await;
     let topic = cluster.topic("odd", 3).await;
-    let (app, probe) = app(&cluster, "odd", &topic, "    properties: {max.partition.fetch.bytes: 262144}\n").await;
+    let (app, probe) =
+        app(&cluster, "odd", &topic, "    properties: {max.partition.fetch.bytes: 262144}\n").await;
     let template = app.template();
     for n in 0..100_000u32 {
         let mut record = Record::to(&topic).partition(i32::try_from(n % 3).unwrap());
@@ -56,8 +72,7 @@ async fn a_hundred_thousand_with_duplicate_headers_null_keys_and_tombstones() {
         if n % 5 != 0 {
             record = record.text(&format!("v{n}"));
         }
-        let record =
-            record.header("h", "1").header_null("other").header("h", "2").header("h", "");
+        let record = record.header("h", "1").header_null("other").header("h", "2").header("h", "");
         drop(template.enqueue_record(record).await.unwrap());
     }
     template.flush().await.unwrap();
@@ -143,7 +158,11 @@ async fn other_clients_read_ours_in_every_codec() {
             };
             let records: Vec<_> = lines.iter().filter(|line| line[0] == "record").collect();
             assert_eq!(records.len(), 500, "{kind:?} {codec}");
-            assert!(records.iter().all(|line| line[7] == "h=MQ==,h=Mg=="), "{kind:?} {codec}: {:?}", records[0]);
+            assert!(
+                records.iter().all(|line| line[7] == "h=MQ==,h=Mg=="),
+                "{kind:?} {codec}: {:?}",
+                records[0]
+            );
         }
     }
 }

@@ -40,7 +40,13 @@ fn order(id: u64) -> Order {
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-owned")]
-async fn owned(order: Order, key: Key<String>, meta: Metadata, headers: Headers<'_>, probe: State<Probe>) -> Result<(), String> {
+async fn owned(
+    order: Order,
+    key: Key<String>,
+    meta: Metadata,
+    headers: Headers<'_>,
+    probe: State<Probe>,
+) -> Result<(), String> {
     if headers.last("trace").is_none() {
         return Err("the header is missing".into());
     }

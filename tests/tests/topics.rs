@@ -19,7 +19,12 @@ async fn matched(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), Some(meta.topic()), value);
 }
 
-#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-committed", commit = "sync", commit_every = "record")]
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-committed",
+    commit = "sync",
+    commit_every = "record"
+)]
 async fn committed(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
@@ -31,7 +36,8 @@ async fn assigned(value: String, meta: Metadata, probe: &State<Probe>) {
 
 async fn start(cluster: &Cluster, listener: &'static str, topic: &str) -> (RunningApp, Probe) {
     let probe = Probe::default();
-    let yaml = cluster.yaml(&format!("    properties: {{metadata.max.age.ms: 500}}\nsuite: {{topic: {topic}}}\n"));
+    let yaml =
+        cluster.yaml(&format!("    properties: {{metadata.max.age.ms: 500}}\nsuite: {{topic: {topic}}}\n"));
     let app = App::from_yaml(&yaml).unwrap().only([listener]).state(probe.clone()).start().await.unwrap();
     (app, probe)
 }
@@ -165,5 +171,9 @@ async fn a_leader_that_moves() {
     probe.at_least(3000, LIMIT).await;
     app.stop().await.unwrap();
     let values: Vec<_> = probe.seen().into_iter().map(|seen| seen.value).collect();
-    assert_eq!(values, (0..3000).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order, through the moves");
+    assert_eq!(
+        values,
+        (0..3000).map(|n| n.to_string()).collect::<Vec<_>>(),
+        "each once, in order, through the moves"
+    );
 }

@@ -1,15 +1,32 @@
 //! One metadata cache for all that a client does.
+//!
+//! ```text
+//!   track, refresh ──▶ Known (what is wanted) ──▶ refreshing task ──Metadata──▶ any broker
+//!   snapshot, watch ◀── Known (the last picture) ◀── merge (never back to an older leader epoch) ◀──┘
+//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::config::ClientConfig;
 use crate::error::Result;
 use crate::ids::{TopicName, TopicPartition};
 use crate::seams::Seams;
+
+mod known;
+mod merge;
+mod refresh;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use known::{Known, TrackAll};
+pub(crate) use merge::picture;
+pub(crate) use refresh::metadata;
 
 /// A broker's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,48 +98,66 @@ impl ClusterMetadata {
 
 /// The metadata cache. Refreshed when it is `metadata_max_age` old and when somebody asks; requests for it coalesce.
 #[derive(Debug)]
-pub(crate) struct Cluster {}
+pub(crate) struct Cluster {
+    known: Arc<Known>,
+    refreshing: AbortHandle,
+}
 
 impl Cluster {
-    /// Starts the refreshing task on the current tokio runtime; it ends with the last handle.
+    /// Starts the refreshing task on the current tokio runtime; it ends with the last handle. It asks nothing before
+    /// somebody wants to know something.
     pub(crate) fn new(config: ClientConfig, seams: Seams) -> Arc<Self> {
-        let _ = (config, seams);
-        todo!()
+        let known = Arc::new(Known::new(config, seams));
+        let refreshing = tokio::spawn(refresh::run(Arc::clone(&known))).abort_handle();
+        Arc::new(Self { known, refreshing })
     }
     pub(crate) fn config(&self) -> &ClientConfig {
-        todo!()
+        self.known.config()
     }
     pub(crate) fn seams(&self) -> &Seams {
-        todo!()
+        self.known.seams()
     }
     /// The last picture; empty before the first answer.
     pub(crate) fn snapshot(&self) -> Arc<ClusterMetadata> {
-        todo!()
+        self.known.snapshot()
     }
     /// Every new picture.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<ClusterMetadata>> {
-        todo!()
+        self.known.watch()
     }
-    /// From now on these topics are part of the picture (an unused one is dropped after a while), created if the
-    /// broker does that and `create` says so.
+    /// From now on these topics are part of the picture, created if the broker does that and `create` says so.
     pub(crate) fn track(&self, topics: &[TopicName], create: bool) {
-        let _ = (topics, create);
-        todo!()
+        self.known.track(topics, create, None);
+    }
+    /// [`Cluster::track`] for whoever comes again at every use: a topic that is not used for as long as
+    /// `metadata.max.idle.ms` says (5 min) is dropped from the picture.
+    pub(crate) fn track_while_used(&self, topic: TopicName, create: bool) {
+        self.known.track(&[topic], create, Some(known::MAX_IDLE));
     }
     /// From now on all topics are part of the picture, until the guard is dropped (for a pattern).
     pub(crate) fn track_all(&self) -> TrackAll {
-        todo!()
+        self.known.track_all()
     }
     /// Asks for a new picture soon: at once, or after the retry back-off when the last one was just taken.
     pub(crate) fn refresh(&self) {
-        todo!()
+        self.known.refresh();
     }
-    /// A picture taken after this call, or why there is none.
+    /// A picture taken after this call, or why there is none. One attempt: who needs one asks again.
     pub(crate) async fn refreshed(&self) -> Result<Arc<ClusterMetadata>> {
-        todo!()
+        self.known.refreshed().await
+    }
+    /// Why the last attempt to get a picture failed, if it did.
+    pub(crate) fn last_failure(&self) -> Option<crate::error::Error> {
+        self.known.last_failure()
+    }
+    /// What a pool needs to know of the cluster, without keeping the refreshing task alive.
+    pub(crate) fn known(&self) -> &Arc<Known> {
+        &self.known
     }
 }
 
-/// Holds the picture wide open for a pattern.
-#[derive(Debug)]
-pub(crate) struct TrackAll {}
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.refreshing.abort();
+    }
+}

@@ -185,6 +185,17 @@ impl Consumer {
     }
 }
 
+impl Consumer {
+    /// Starts its tasks on the client's I/O thread.
+    pub(crate) fn start(
+        context: crate::client::ClientContext,
+        config: crate::config::ConsumerConfig,
+    ) -> Result<Self> {
+        let _ = (context, config);
+        todo!()
+    }
+}
+
 /// Controls of a running consumer.
 #[derive(Debug, Clone)]
 pub struct ConsumerHandle {}

@@ -1,11 +1,60 @@
 //! What `#[kafka_listener]` registers, and how a record becomes a handler's arguments.
+//!
+//! ```text
+//! descriptor   the attribute as a constant, registered
+//! handler      what the macro implements: prepare once, call per record
+//! delivery     a record, or a batch, on its way in
+//! payload      value -> first argument: raw, optional, JSON        json_path, excerpt: what its errors show
+//! batch        values -> first argument of a batch listener: batch_payload decodes, Batch keeps
+//! extract      everything else: key, headers, metadata, state, ack
+//! outcome      what a handler returned -> Ok or failure
+//! generated    what the macro's code calls
+//! ```
 
+mod batch;
+mod batch_payload;
 mod delivery;
 mod descriptor;
+mod excerpt;
+mod extract;
 mod failure;
+pub(crate) mod generated;
 mod handler;
+mod headers;
+mod json_path;
+mod key;
+mod metadata;
+mod outcome;
+mod part;
+mod payload;
+mod raw;
+mod state;
 
-pub use delivery::{BatchDelivery, Delivery};
+pub use batch::{Batch, BatchItem};
+pub use batch_payload::{DecodeBatch, Settling};
+pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
 pub use descriptor::{Attributes, CommitEvery, ListenerDescriptor, PartitionsAttribute, SourceLocation};
-pub use failure::{BatchFailure, Failure};
-pub use handler::{BatchHandler, Handler, Preparation, Prepared};
+pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
+pub use failure::{BatchFailure, BoxError, Failure};
+pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
+pub use headers::{FromHeader, Headers};
+pub use key::{FromKey, Key};
+pub use metadata::Metadata;
+pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
+pub use part::{PartProblem, PartRejection};
+pub use payload::{Decode, PayloadRejection, Undecodable};
+pub use raw::RawValue;
+pub use state::{State, StateRejection};
+
+/// The names that the macro's code uses.
+#[doc(hidden)]
+pub mod __private {
+    pub use super::batch_payload::{BatchOf, NotABatch, batch};
+    pub use super::generated::{
+        AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
+        batch_argument,
+    };
+    pub use super::headers::header;
+    pub use super::outcome::{batch_outcome, outcome};
+    pub use super::payload::{FormOf, JsonForm, OptionalForm, payload};
+}

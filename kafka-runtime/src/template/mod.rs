@@ -1,1 +1,269 @@
-//! Sending: a typed producer built from the configuration.
+//! Sending: a typed producer built from the configuration; and reading a piece of a partition without a group.
+//!
+//! ```text
+//!   send, enqueue ──────────────────────────▶ Producer ──▶ batches ──▶ brokers
+//!   send_async ──▶ forwarder (keeps order) ──▶    │
+//!      callback ◀────────────── delivery ◀────────┘
+//! ```
+
+mod error;
+mod forward;
+mod key;
+mod receive;
+mod record;
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeBounds;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kafka_client::producer::{Delivery, Producer, RecordMetadata};
+use kafka_client::{Client, TopicName};
+use serde::Serialize;
+
+pub use self::error::TemplateError;
+use self::forward::Forwarder;
+pub use self::key::AsKey;
+pub use self::receive::{Page, Received};
+pub use self::record::Record;
+use crate::config::TemplateSettings;
+
+/// A result of the template.
+pub type Result<T, E = TemplateError> = std::result::Result<T, E>;
+
+/// Sends records, as JSON unless told otherwise, by the settings under `spring.kafka.producer` and
+/// `spring.kafka.template`. Clones share it. In a handler it is the argument `State<Template>`, elsewhere
+/// [`RunningApp::template`](crate::RunningApp::template).
+///
+/// What all of its sends have in common: the record is encoded at the call; without a partition the key decides (as
+/// Java's default partitioner does); what may pass is retried within `delivery.timeout.ms`.
+///
+/// ```no_run
+/// # use kafka_runtime::prelude::*;
+/// # #[derive(Serialize)] struct Order { customer: String }
+/// # async fn example(template: Template, order: Order) -> Result<(), TemplateError> {
+/// let sent = template.send("orders", &order.customer, &order).await?;
+/// println!("{} offset {}", sent.partition, sent.offset);
+/// template.send_record(Record::to("orders").key("k").json(&order)?.header("trace", "t1").partition(3)).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Template(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    producer: Producer,
+    default_topic: Option<TopicName>,
+    close_timeout: Duration,
+    delivery_timeout: Duration,
+    /// How long [`Template::receive`] waits for the next records.
+    patience: Duration,
+    buffer_memory: usize,
+    forwarder: OnceLock<Forwarder>,
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template").field("default_topic", &self.0.default_topic).finish_non_exhaustive()
+    }
+}
+
+impl Template {
+    pub(crate) fn new(client: Client, settings: &TemplateSettings) -> kafka_client::Result<Self> {
+        let producer = client.producer(settings.producer.clone())?;
+        Ok(Self(Arc::new(Inner {
+            client,
+            producer,
+            default_topic: settings.default_topic.as_deref().map(TopicName::new),
+            close_timeout: settings.close_timeout,
+            delivery_timeout: settings.producer.delivery_timeout,
+            patience: settings.client.request_timeout,
+            buffer_memory: settings.producer.buffer_memory,
+            forwarder: OnceLock::new(),
+        })))
+    }
+
+    /// Sends `value` as JSON and waits until it is acknowledged. `key` is anything [`AsKey`], `()` for none.
+    ///
+    /// # Errors
+    /// It cannot be encoded, or was not delivered.
+    pub fn send<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        key: K,
+        value: &V,
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
+        let record = Record::to(topic).key(key).json(value);
+        async move { self.send_record(record?).await }
+    }
+
+    /// [`Template::send`] to `spring.kafka.template.default-topic`.
+    ///
+    /// # Errors
+    /// None is set, or as [`Template::send`].
+    pub fn send_default<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        key: K,
+        value: &V,
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
+        let topic = self.0.default_topic.ok_or(TemplateError::NoDefaultTopic);
+        let record = topic.and_then(|topic| Record::to(topic.as_str()).key(key).json(value));
+        async move { self.send_record(record?).await }
+    }
+
+    /// Sends text as it is and waits until it is acknowledged.
+    ///
+    /// # Errors
+    /// It was not delivered.
+    pub fn send_text<K: AsKey>(
+        &self,
+        topic: &str,
+        key: K,
+        text: &str,
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
+        let record = Record::to(topic).key(key).text(text);
+        async move { self.send_record(record).await }
+    }
+
+    /// Sends bytes as they are and waits until they are acknowledged.
+    ///
+    /// # Errors
+    /// They were not delivered.
+    pub fn send_bytes<K: AsKey>(
+        &self,
+        topic: &str,
+        key: K,
+        bytes: impl Into<Vec<u8>>,
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
+        let record = Record::to(topic).key(key).bytes(bytes);
+        async move { self.send_record(record).await }
+    }
+
+    /// Sends a null value, which a compacted topic takes as the deletion of `key`, and waits until it is acknowledged.
+    ///
+    /// # Errors
+    /// It was not delivered.
+    pub fn send_tombstone<K: AsKey>(
+        &self,
+        topic: &str,
+        key: K,
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
+        let record = Record::to(topic).key(key);
+        async move { self.send_record(record).await }
+    }
+
+    /// Sends a record with everything that a record can have, and waits until it is acknowledged.
+    ///
+    /// # Errors
+    /// It was not delivered.
+    pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
+        self.enqueue_record(record).await?.await
+    }
+
+    /// Waits for room in the producer's buffer only; the returned future is the delivery's. Dropping that does not
+    /// take the record back.
+    ///
+    /// # Errors
+    /// What can be said before it is sent: it cannot be encoded, is too large, or there was no room in time.
+    pub fn enqueue<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        key: K,
+        value: &V,
+    ) -> impl Future<Output = Result<Pending>> + Send {
+        let record = Record::to(topic).key(key).json(value);
+        async move { self.enqueue_record(record?).await }
+    }
+
+    /// [`Template::enqueue`] for a record with everything that a record can have.
+    ///
+    /// # Errors
+    /// As [`Template::enqueue`].
+    pub async fn enqueue_record(&self, record: Record) -> Result<Pending> {
+        let headers = record.header_views();
+        Ok(Pending(self.0.producer.enqueue(record.outgoing(&headers)).await?))
+    }
+
+    /// Goes on at once; `callback` is called with the delivery's result, after the last retry, on the tokio runtime of
+    /// the first such call. Records go out in the order of the calls. When more than `buffer.memory` waits already, the
+    /// callback gets that as its error.
+    pub fn send_async<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        topic: &str,
+        key: K,
+        value: &V,
+        callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
+    ) {
+        match Record::to(topic).key(key).json(value) {
+            Ok(record) => self.send_record_async(record, callback),
+            Err(error) => callback(Err(error)),
+        }
+    }
+
+    /// [`Template::send_async`] for a record with everything that a record can have.
+    pub fn send_record_async(
+        &self,
+        record: Record,
+        callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
+    ) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return callback(Err(TemplateError::NoRuntime));
+        };
+        let Inner { producer, buffer_memory, forwarder, .. } = &*self.0;
+        let forwarder =
+            forwarder.get_or_init(|| Forwarder::start(&runtime, producer.clone(), *buffer_memory));
+        forwarder.forward(record, Box::new(callback));
+    }
+
+    /// Waits until every record that was sent before this call has its result.
+    ///
+    /// # Errors
+    /// One of them has none within `delivery.timeout.ms`. (That a record failed is said by its own result.)
+    pub async fn flush(&self) -> Result<()> {
+        self.flush_forwarder(self.0.delivery_timeout).await;
+        Ok(self.0.producer.flush(self.0.delivery_timeout).await?)
+    }
+
+    /// Sends what waits and ends, for all clones; takes at most `spring.kafka.template.close-timeout`. The application
+    /// does it when it stops.
+    ///
+    /// # Errors
+    /// Something was not delivered in that time.
+    pub async fn close(&self) -> Result<()> {
+        self.flush_forwarder(self.0.close_timeout).await;
+        Ok(self.0.producer.close(self.0.close_timeout).await?)
+    }
+
+    async fn flush_forwarder(&self, limit: Duration) {
+        if let Some(forwarder) = self.0.forwarder.get() {
+            // What did not get through in time is told by the producer's own flush or close.
+            let _ = tokio::time::timeout(limit, forwarder.flush()).await;
+        }
+    }
+
+    /// Reads records of one partition without a group, up to where it ends now: `42..`, `10..20`, `..`. At most
+    /// 10,000 at once: see [`Page::next`].
+    ///
+    /// # Errors
+    /// The partition cannot be read, or nothing came for the request timeout.
+    pub async fn receive(&self, topic: &str, partition: i32, offsets: impl RangeBounds<i64>) -> Result<Page> {
+        let Inner { client, patience, .. } = &*self.0;
+        let range = (offsets.start_bound().cloned(), offsets.end_bound().cloned());
+        receive::receive(client, topic, partition, range, *patience).await
+    }
+}
+
+/// A record's delivery; see [`Template::enqueue`].
+#[derive(Debug)]
+#[must_use = "the record is sent all the same, but nobody learns whether it arrived"]
+pub struct Pending(Delivery);
+
+impl Future for Pending {
+    type Output = Result<RecordMetadata>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(TemplateError::from)
+    }
+}

@@ -1,0 +1,176 @@
+//! The task that keeps the picture fresh.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as WireTopic};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
+
+use super::known::{Agenda, Known, Round};
+use super::{ClusterMetadata, merge};
+use crate::error::{At, Error, Result};
+use crate::ids::TopicName;
+use crate::net::{Connection, Connections, Purpose};
+
+/// The same trouble is not told again before this.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Runs until it is aborted.
+pub(super) async fn run(known: Arc<Known>) {
+    let connections = Connections::new(Arc::clone(&known));
+    let mut trouble = Trouble::default();
+    let mut last = Last::Complete;
+    known.demanded(0).await;
+    loop {
+        let agenda = known.agenda();
+        let outcome = take(&known, &connections, &agenda).await;
+        last = last.then(&outcome);
+        let failure = outcome.err();
+        trouble.tell(failure.as_ref(), known.seams().clock.now());
+        known.finish(Round { served: agenda.demand, failure });
+        pause(&known, agenda.demand, last).await;
+    }
+}
+
+/// Waits until the next round is due: by age, by demand, or because the last one failed or left something open.
+/// Rounds keep a back-off's distance whatever happens.
+async fn pause(known: &Known, served: u64, last: Last) {
+    let config = known.config();
+    let unit = known.seams().rng.unit();
+    let distance = config.retry_backoff.wait(0, unit);
+    match last {
+        Last::Failed(before) => tokio::time::sleep(config.retry_backoff.wait(before, unit)).await,
+        Last::Complete | Last::Incomplete(_) => {
+            let age = match last {
+                Last::Incomplete(before) => config.retry_backoff.wait(before, unit),
+                _ => config.metadata_max_age,
+            };
+            tokio::time::sleep(distance).await;
+            tokio::select! {
+                () = known.demanded(served) => {}
+                () = tokio::time::sleep(age.saturating_sub(distance)) => {}
+            }
+        }
+    }
+}
+
+/// How the last round went, and how many before it went the same way.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    Complete,
+    /// Something is missing that comes by itself.
+    Incomplete(u32),
+    Failed(u32),
+}
+
+impl Last {
+    fn then(self, outcome: &Result<bool>) -> Self {
+        match (outcome, self) {
+            (Ok(true), _) => Self::Complete,
+            (Ok(false), Self::Incomplete(before)) => Self::Incomplete(before.saturating_add(1)),
+            (Ok(false), _) => Self::Incomplete(0),
+            (Err(_), Self::Failed(before)) => Self::Failed(before.saturating_add(1)),
+            (Err(_), _) => Self::Failed(0),
+        }
+    }
+}
+
+/// Takes a new picture; whether nothing is missing in it.
+async fn take(known: &Known, connections: &Connections, agenda: &Agenda) -> Result<bool> {
+    let connection = connections.any(Purpose::Control).await?;
+    let last = known.snapshot();
+    let mut picture =
+        ask(known, &connection, &last, (!agenda.all).then_some(&agenda.topics[..]), false).await?;
+    let missing: Vec<_> =
+        agenda.to_create.iter().copied().filter(|topic| !picture.topics.contains_key(topic)).collect();
+    if !missing.is_empty() {
+        let created = ask(known, &connection, &last, Some(&missing), true).await?;
+        merge::add_topics(&mut picture, created);
+    }
+    for topic in merge::recreated(&last, &picture) {
+        tracing::warn!(%topic, "topic was deleted and created again");
+    }
+    let complete = !merge::is_incomplete(&picture, agenda.topics.iter().chain(&agenda.to_create).copied());
+    known.publish(picture);
+    Ok(complete)
+}
+
+/// [`metadata`] as a picture.
+async fn ask(
+    known: &Known,
+    connection: &Connection,
+    last: &ClusterMetadata,
+    topics: Option<&[TopicName]>,
+    create: bool,
+) -> Result<ClusterMetadata> {
+    let answer = metadata(connection, known.config().request_timeout, topics, create).await;
+    match answer {
+        Ok(response) => Ok(merge::picture(&response, last)),
+        Err(error) => {
+            if error.code().is_some() {
+                // KIP-1102: the brokers that we know are no use any more; the bootstrap list is.
+                known.publish(ClusterMetadata { brokers: HashMap::default(), ..last.clone() });
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Asks for these topics, or for all; with `create`, those that are missing are created if the broker does that.
+pub(crate) async fn metadata(
+    connection: &Connection,
+    deadline: Duration,
+    topics: Option<&[TopicName]>,
+    create: bool,
+) -> Result<MetadataResponse> {
+    let wanted = topics.map(|topics| {
+        let wanted = |topic: &TopicName| {
+            MetadataRequestTopic::default()
+                .with_name(Some(WireTopic(StrBytes::from_static_str(topic.as_str()))))
+        };
+        topics.iter().map(wanted).collect()
+    });
+    let request = move |version: i16| {
+        // Before version 4 brokers create what they are asked for, if they create topics at all.
+        let create = version < 4 || create;
+        MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(create)
+    };
+    let response = connection.call::<MetadataRequest>(deadline, request).await?.body;
+    let code = match ResponseError::try_from_code(response.error_code) {
+        // A broker that is just starting may know of none.
+        None if response.brokers.is_empty() => ResponseError::LeaderNotAvailable,
+        None => return Ok(response),
+        Some(code) => code,
+    };
+    Err(Error::Broker { api: "Metadata", code, at: At::Broker(connection.peer().to_owned()) })
+}
+
+/// What was told of a failure that goes on.
+#[derive(Debug, Default)]
+struct Trouble {
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    fn tell(&mut self, failure: Option<&Error>, now: Instant) {
+        match (failure, self.since) {
+            (None, None) => {}
+            (None, Some(since)) => {
+                tracing::info!(after = ?now.duration_since(since), "brokers answer again");
+                *self = Self::default();
+            }
+            (Some(error), since) => {
+                let since = *self.since.insert(since.unwrap_or(now));
+                if self.told.is_none_or(|told| now.duration_since(told) >= SILENCE) {
+                    tracing::warn!(%error, "for" = ?now.duration_since(since), "no cluster metadata; trying again");
+                    self.told = Some(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The fetch loop of one broker: all its partitions in one session, one request under way.
+//!
+//! ```text
+//! Command ──▶ entries ──look──▶ Session ──Delta, Reservation──▶ Link ──▶ broker
+//! Signal  ──▶    ▲                                                │
+//!                └──────────── deliver to slots ◀── parts ◀── answer
+//!                                     │ what it cannot handle
+//!                                     ▼
+//!                                  Report ──▶ consumer task
+//! ```
+//!
+//! A partition whose queue is full is left out of the session until its reader makes room. Work per turn is in
+//! proportion to what changed, not to how many partitions there are. The next request leaves as soon as an answer is
+//! taken apart; records are opened by those who handle them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::FetchResponse;
+use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::answer::{self, Part};
+use super::budget::{Block, Reservation, Seat};
+use super::patience::Patience;
+use super::request::Terms;
+use super::session::{Asked, Delta, Session};
+use super::slot::{Delivery, Look, Position, Signal, Slot};
+use super::{Map, Set};
+use crate::config::{Backoff, FetchConfig, IsolationLevel};
+use crate::consumer::{Chunk, chunk};
+use crate::error::{At, Error, Result};
+use crate::ids::{TopicName, TopicPartition};
+use crate::net::Answer;
+use crate::seams::Rng;
+
+/// How long a goodbye to a session may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How a loop reaches its broker.
+pub(crate) trait Link: Send + Sync + 'static {
+    /// Sends a fetch and waits for its answer.
+    fn fetch(&self, delta: Delta, terms: Terms) -> impl Future<Output = Result<Answer<FetchResponse>>> + Send;
+}
+
+/// What all loops of a consumer have in common.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) fetch: FetchConfig,
+    pub(crate) isolation: IsolationLevel,
+    pub(crate) rack: Option<String>,
+    pub(crate) backoff: Backoff,
+    pub(crate) rng: Arc<Rng>,
+}
+
+/// What a loop is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Fetch this partition from now on.
+    Add(Entry),
+    /// Do not, any more.
+    Remove(TopicPartition),
+    /// Not for now, or again.
+    Pause(TopicPartition, bool),
+}
+
+/// A partition as its loop knows it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) slot: Arc<Slot>,
+    /// Names this placement in reports.
+    pub(crate) turn: u64,
+    /// The position's epoch when it was placed. In another one it is not this placement's any more.
+    pub(crate) epoch: u64,
+    pub(crate) topic_id: u128,
+    pub(crate) leader_epoch: i32,
+    pub(crate) paused: bool,
+}
+
+/// What a loop cannot handle. But for [`Report::Unreachable`], it has given the partition back with it.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The broker refused this partition.
+    Refused { partition: TopicPartition, turn: u64, code: ResponseError, asked: i64 },
+    /// The leader sends us to this follower.
+    Redirected { partition: TopicPartition, turn: u64, to: i32 },
+    /// It cannot be read on. Without an error the reader meets it in the last chunk.
+    Broken { partition: TopicPartition, turn: u64, error: Option<Error> },
+    /// The broker could not be asked; it is tried again.
+    Unreachable { broker: i32, error: Error },
+}
+
+/// One broker's loop.
+#[derive(Debug)]
+pub(crate) struct BrokerLoop<L> {
+    broker: i32,
+    link: L,
+    settings: Arc<Settings>,
+    seat: Seat,
+    commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::UnboundedSender<Report>,
+    signal: Arc<Signal>,
+    entries: Map<TopicPartition, Entry>,
+    /// Partitions that are left out because their queues are full.
+    full: Set<TopicPartition>,
+    names: Map<u128, TopicName>,
+    session: Session,
+    patience: Patience,
+    failures: u32,
+}
+
+/// A request about to be sent.
+struct Sending {
+    delta: Delta,
+    terms: Terms,
+    reservation: Reservation,
+    /// What was asked outside of the session; `None` for a request of the session.
+    outside: Option<Map<TopicPartition, Asked>>,
+}
+
+/// What a loop does next.
+enum Next {
+    Send(Box<Sending>),
+    /// Nothing to ask for.
+    Idle,
+    /// No credit, and nobody starves.
+    Broke,
+}
+
+impl<L: Link> BrokerLoop<L> {
+    pub(crate) fn new(
+        broker: i32,
+        link: L,
+        settings: Arc<Settings>,
+        seat: Seat,
+        commands: mpsc::UnboundedReceiver<Command>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Self {
+        let patience = Patience::new(settings.fetch.max_wait);
+        Self {
+            broker,
+            link,
+            settings,
+            seat,
+            commands,
+            reports,
+            signal: Arc::default(),
+            entries: Map::default(),
+            full: Set::default(),
+            names: Map::default(),
+            session: Session::default(),
+            patience,
+            failures: 0,
+        }
+    }
+
+    /// Runs until nobody can tell it anything any more.
+    pub(crate) async fn run(mut self) {
+        while self.turn().await.is_some() {}
+        if let Some(delta) = self.session.farewell() {
+            let terms = self.terms(Duration::ZERO, 0);
+            // The broker drops the session by itself in the end; this only makes room earlier.
+            let _ = timeout(FAREWELL, self.link.fetch(delta, terms)).await;
+        }
+    }
+
+    /// One request, or one wait; `None` at the end.
+    async fn turn(&mut self) -> Option<()> {
+        let signal = Arc::clone(&self.signal);
+        let budget = Arc::clone(self.seat.budget());
+        // Listening starts before looking, so that no return of credit falls in between.
+        let mut freed = pin!(budget.freed());
+        freed.as_mut().enable();
+        self.take_commands()?;
+        for partition in signal.take() {
+            self.revisit(partition);
+        }
+        match self.next() {
+            Next::Send(sending) => self.send(*sending).await,
+            Next::Idle => tokio::select! {
+                biased;
+                command = self.commands.recv() => self.obey(command?),
+                () = signal.told() => Some(()),
+            },
+            Next::Broke => tokio::select! {
+                biased;
+                command = self.commands.recv() => self.obey(command?),
+                () = signal.told() => Some(()),
+                () = freed => Some(()),
+            },
+        }
+    }
+
+    fn take_commands(&mut self) -> Option<()> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => self.obey(command)?,
+                Err(mpsc::error::TryRecvError::Empty) => return Some(()),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Option<()> {
+        match command {
+            Command::Add(entry) => {
+                let partition = entry.slot.partition();
+                self.names.insert(entry.topic_id, partition.topic);
+                self.entries.insert(partition, entry);
+                self.revisit(partition);
+            }
+            Command::Remove(partition) => self.give_up(partition),
+            Command::Pause(partition, paused) => {
+                if let Some(entry) = self.entries.get_mut(&partition) {
+                    entry.paused = paused;
+                    self.revisit(partition);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn give_up(&mut self, partition: TopicPartition) {
+        self.entries.remove(&partition);
+        self.full.remove(&partition);
+        self.session.leave(partition);
+    }
+
+    /// Asks for the partition from its position on, or leaves it out.
+    fn revisit(&mut self, partition: TopicPartition) {
+        let Some(entry) = self.entries.get(&partition) else { return };
+        match entry.slot.look(&self.signal) {
+            Look::Over => return self.give_up(partition),
+            Look::Full => {
+                self.full.insert(partition);
+                self.session.leave(partition);
+                return;
+            }
+            Look::Room { position, epoch } if epoch == entry.epoch && !entry.paused => {
+                let asked = Asked {
+                    topic_id: entry.topic_id,
+                    offset: position.offset,
+                    leader_epoch: entry.leader_epoch,
+                    max_bytes: self.settings.fetch.max_partition_bytes,
+                    turn: entry.turn,
+                };
+                self.session.want(partition, asked);
+            }
+            Look::Room { .. } => self.session.leave(partition),
+        }
+        if self.full.remove(&partition) {
+            self.patience.shorten();
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        if self.session.is_empty() {
+            return Next::Idle;
+        }
+        let per_partition = usize::try_from(self.settings.fetch.max_partition_bytes).unwrap_or(0);
+        let wish = self.session.len().saturating_mul(per_partition);
+        let limit = usize::try_from(self.settings.fetch.max_bytes).unwrap_or(0);
+        match self.seat.reserve(wish.min(limit)) {
+            Some(reservation) => {
+                let wait = self.patience.wait(!self.full.is_empty());
+                let terms = self.terms(wait, reservation.bytes());
+                let delta = self.session.next_delta();
+                Next::Send(Box::new(Sending { delta, terms, reservation, outside: None }))
+            }
+            None => self.next_for_the_starving(per_partition, limit),
+        }
+    }
+
+    /// Without credit, partitions that hold none of it go on all the same, in small steps: it is not they who
+    /// used it up, and a partition never waits for another one's handler. The session stays as it is.
+    fn next_for_the_starving(&mut self, per_partition: usize, limit: usize) -> Next {
+        let share = self.seat.budget().emergency_share(self.entries.len()).clamp(1, per_partition.max(1));
+        let max_bytes = i32::try_from(share).unwrap_or(i32::MAX);
+        let starving: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.slot.is_starving())
+            .filter_map(|(partition, _)| Some((*partition, Asked { max_bytes, ..self.session.wanted(*partition)? })))
+            .collect();
+        if starving.is_empty() {
+            return Next::Broke;
+        }
+        let wait = self.patience.wait(true);
+        let terms = self.terms(wait, starving.len().saturating_mul(share).min(limit));
+        let outside = starving.iter().copied().collect();
+        let delta = Session::outside(starving);
+        Next::Send(Box::new(Sending { delta, terms, reservation: self.seat.overdraw(), outside: Some(outside) }))
+    }
+
+    fn terms(&self, wait: Duration, max_bytes: usize) -> Terms {
+        let rack = self.settings.rack.clone().unwrap_or_default();
+        Terms {
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.settings.fetch.min_bytes,
+            max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
+            isolation: self.settings.isolation,
+            rack: StrBytes::from_string(rack),
+        }
+    }
+
+    async fn send(&mut self, sending: Sending) -> Option<()> {
+        let Sending { delta, terms, reservation, outside } = sending;
+        let answer = {
+            // The future borrows the link alone: commands are obeyed while it waits.
+            let Self { link, commands, .. } = &mut *self;
+            let mut told = Vec::new();
+            let mut answer = pin!(link.fetch(delta, terms));
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    command = commands.recv() => told.push(command?),
+                    answer = &mut answer => break answer,
+                }
+            };
+            (answer, told)
+        };
+        let (answer, told) = answer;
+        for command in told {
+            self.obey(command)?;
+        }
+        match answer {
+            Ok(answer) => self.answered(answer, reservation, outside).await,
+            Err(error) => {
+                drop(reservation);
+                self.failed(error).await
+            }
+        }
+    }
+
+    async fn answered(
+        &mut self,
+        answer: Answer<FetchResponse>,
+        reservation: Reservation,
+        outside: Option<Map<TopicPartition, Asked>>,
+    ) -> Option<()> {
+        match (answer.body.error_code.err(), &outside) {
+            (Some(code), _) => return self.refused(code).await,
+            (None, Some(_)) => {}
+            (None, None) => self.session.answered(answer.body.session_id),
+        }
+        self.failures = 0;
+        let parts = answer::parts(answer.body, answer.version, self.settings.isolation, |id| {
+            self.names.get(&id).copied()
+        });
+        let block = reservation.received(parts.iter().map(|part| part.records.len()).sum());
+        let mut brought = false;
+        for part in parts {
+            let asked = match &outside {
+                Some(outside) => outside.get(&part.partition).copied(),
+                None => self.session.asked(part.partition),
+            };
+            if let Some(asked) = asked {
+                brought |= !part.records.is_empty();
+                self.handle(part, asked, &block);
+            }
+        }
+        if !brought {
+            self.patience.lengthen();
+        }
+        Some(())
+    }
+
+    fn handle(&mut self, part: Part, asked: Asked, block: &Arc<Block>) {
+        let partition = part.partition;
+        let turn = asked.turn;
+        // Answers to an earlier placement mean nothing any more.
+        if self.entries.get(&partition).is_none_or(|entry| entry.turn != turn) {
+            return;
+        }
+        let report = if let Some(code) = part.code {
+            Report::Refused { partition, turn, code, asked: asked.offset }
+        } else if let Some(to) = part.preferred.filter(|to| *to != self.broker) {
+            Report::Redirected { partition, turn, to }
+        } else if part.records.is_empty() {
+            return;
+        } else if let Some(error) = self.deliver(part, asked, block) {
+            Report::Broken { partition, turn, error }
+        } else {
+            return self.revisit(partition);
+        };
+        self.give_up(partition);
+        // Nobody listens at the end; then it does not matter.
+        let _ = self.reports.send(report);
+    }
+
+    /// Queues the part. An error is one that ends the partition: the inner one, if the reader will not meet it.
+    fn deliver(&self, part: Part, asked: Asked, block: &Arc<Block>) -> Option<Option<Error>> {
+        let entry = self.entries.get(&part.partition)?;
+        let slot = &entry.slot;
+        let extent = answer::extent(&part.records, Position { offset: asked.offset, leader_epoch: -1 });
+        let got_on = extent.next.offset > asked.offset;
+        if !got_on && extent.broken.is_none() {
+            let reason = format!(
+                "the broker sent {} bytes without one whole batch at or after this offset",
+                part.records.len()
+            );
+            return Some(Some(Error::Records { partition: part.partition, offset: asked.offset, reason }));
+        }
+        let epoch = entry.epoch;
+        let chunk = Chunk::new(chunk::Part {
+            partition: part.partition,
+            epoch,
+            position: asked.offset,
+            end_offset: part.end_offset,
+            bytes: block.part(part.records, slot.usage()),
+            check_crcs: self.settings.fetch.check_crcs,
+            aborted: part.aborted,
+        });
+        // Not taken where the position has moved meanwhile: then it is asked for again, from there.
+        let taken = slot.deliver(Delivery { epoch, asked: asked.offset, next: extent.next, chunk });
+        (taken && extent.broken.is_some()).then_some(None)
+    }
+
+    /// The broker refused the whole request.
+    async fn refused(&mut self, code: ResponseError) -> Option<()> {
+        match code {
+            ResponseError::FetchSessionIdNotFound => self.session.gone(),
+            _ => self.session.broken(),
+        }
+        let of_session =
+            matches!(code, ResponseError::FetchSessionIdNotFound | ResponseError::InvalidFetchSessionEpoch);
+        if of_session && self.failures == 0 {
+            // Sessions come and go with brokers' restarts and full caches: the next request opens another.
+            self.failures = 1;
+            return Some(());
+        }
+        let at = At::Broker(self.broker.to_string());
+        self.failed(Error::Broker { api: "Fetch", code, at }).await
+    }
+
+    /// Waits before the next try. Other brokers' loops are not concerned.
+    async fn failed(&mut self, error: Error) -> Option<()> {
+        self.session.broken();
+        let _ = self.reports.send(Report::Unreachable { broker: self.broker, error });
+        let pause = self.settings.backoff.wait(self.failures, self.settings.rng.unit());
+        self.failures = self.failures.saturating_add(1);
+        let mut pause = pin!(sleep(pause));
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => self.obey(command?)?,
+                () = &mut pause => return Some(()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! One partition between its fetch loop and its reader: the queue, and the position of the next fetch. One value,
+//! under one short lock, so that a position moves exactly when the chunk that moves it is queued.
+//!
+//! ```text
+//! broker loop ──deliver──▶ Slot ──poll_next──▶ PartitionStream
+//!             ◀──Signal──       (room again)
+//! consumer task ──move_to, fail, end──▶
+//! ```
+//!
+//! Nothing else keeps late answers out: a delivery names the epoch and the offset that it was asked at, and is taken
+//! only if the slot still stands there.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+use crate::consumer::{Chunk, Start, StreamItem};
+use crate::error::Error;
+use crate::fetch::budget::Usage;
+use crate::ids::TopicPartition;
+
+/// Chunks that may wait in a queue, beside the one in the reader's hands. Two, so that one waits while the next is
+/// on its way; each has at most about `max_partition_bytes`.
+const QUEUE: usize = 2;
+
+/// Where the next fetch of a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) offset: i64,
+    /// Leader epoch of the record before it, -1 where unknown: what KIP-320 compares.
+    pub(crate) leader_epoch: i32,
+}
+
+/// Partitions that a loop should look at again, told from any thread.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    partitions: Mutex<Vec<TopicPartition>>,
+    told: Notify,
+}
+
+impl Signal {
+    fn tell(&self, partition: TopicPartition) {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).push(partition);
+        self.told.notify_one();
+    }
+
+    /// What was told since the last call.
+    pub(crate) fn take(&self) -> Vec<TopicPartition> {
+        std::mem::take(&mut *self.partitions.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves when something was told that nobody waited for yet.
+    pub(crate) async fn told(&self) {
+        self.told.notified().await;
+    }
+}
+
+/// What a loop sees of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Its queue has room: fetch it from here.
+    Room { epoch: u64, position: Position },
+    /// Its queue is full. The signal tells when that changes.
+    Full,
+    /// Nobody reads it any more.
+    Over,
+}
+
+/// A chunk on its way into the queue.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) epoch: u64,
+    /// The offset that was asked for.
+    pub(crate) asked: i64,
+    /// The position after the chunk.
+    pub(crate) next: Position,
+    pub(crate) chunk: Chunk,
+}
+
+/// What of the queue survives a jump of the position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// It is read first; then the jump is seen.
+    Kept,
+    Dropped,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    partition: TopicPartition,
+    usage: Usage,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    items: VecDeque<StreamItem>,
+    position: Position,
+    epoch: u64,
+    over: bool,
+    reader: Option<Waker>,
+    /// Whom to tell of room in the queue, or of the end.
+    keeper: Option<Arc<Signal>>,
+    /// Whether the keeper waits for room.
+    full: bool,
+}
+
+impl State {
+    fn chunks(&self) -> usize {
+        self.items.iter().filter(|item| matches!(item, StreamItem::Chunk(_))).count()
+    }
+
+    /// The keeper, if it waits for room and there is some.
+    fn room_for(&mut self) -> Option<Arc<Signal>> {
+        if self.full && self.chunks() < QUEUE {
+            self.full = false;
+            self.keeper.clone()
+        } else {
+            None
+        }
+    }
+}
+
+impl Slot {
+    /// A partition that will be read from `position`.
+    pub(crate) fn new(partition: TopicPartition, position: Position) -> Arc<Self> {
+        let state = State {
+            items: VecDeque::new(),
+            position,
+            epoch: 0,
+            over: false,
+            reader: None,
+            keeper: None,
+            full: false,
+        };
+        Arc::new(Self { partition, usage: Usage::default(), state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn partition(&self) -> TopicPartition {
+        self.partition
+    }
+
+    /// Where the count of its bytes is kept.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Whether none of its bytes exist, neither queued nor in the reader's hands.
+    pub(crate) fn is_starving(&self) -> bool {
+        self.usage.load(Ordering::Relaxed) == 0
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.state().position
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.state().epoch
+    }
+
+    /// What a loop, which listens to `signal`, can do with it.
+    pub(crate) fn look(&self, signal: &Arc<Signal>) -> Look {
+        let mut state = self.state();
+        if state.over {
+            return Look::Over;
+        }
+        if !state.keeper.as_ref().is_some_and(|keeper| Arc::ptr_eq(keeper, signal)) {
+            state.keeper = Some(Arc::clone(signal));
+        }
+        state.full = state.chunks() >= QUEUE;
+        if state.full { Look::Full } else { Look::Room { epoch: state.epoch, position: state.position } }
+    }
+
+    /// Queues a chunk and moves the position behind it; `false` if it is not what comes next here.
+    pub(crate) fn deliver(&self, delivery: Delivery) -> bool {
+        let mut state = self.state();
+        if state.over || state.epoch != delivery.epoch || state.position.offset != delivery.asked {
+            return false;
+        }
+        state.position = delivery.next;
+        state.items.push_back(StreamItem::Chunk(delivery.chunk));
+        wake(state);
+        true
+    }
+
+    /// The first offset that the reader has not taken yet.
+    pub(crate) fn first_unread(&self) -> i64 {
+        let state = self.state();
+        match state.items.front() {
+            Some(StreamItem::Chunk(chunk)) => chunk.position(),
+            Some(StreamItem::Moved(start)) => start.offset,
+            Some(StreamItem::Failed(_)) | None => state.position.offset,
+        }
+    }
+
+    /// Sets the place of the first fetch, before there is a reader.
+    pub(crate) fn begin_at(&self, position: Position) {
+        self.state().position = position;
+    }
+
+    /// Begins a new epoch of the position.
+    pub(crate) fn move_to(&self, position: Position, queued: Queued) {
+        let mut state = self.state();
+        if state.over {
+            return;
+        }
+        let dropped = match queued {
+            Queued::Kept => VecDeque::new(),
+            Queued::Dropped => std::mem::take(&mut state.items),
+        };
+        state.epoch += 1;
+        state.position = position;
+        let start = Start { offset: position.offset, committed: None, epoch: state.epoch };
+        state.items.push_back(StreamItem::Moved(start));
+        let keeper = state.room_for();
+        wake(state);
+        tell(keeper, self.partition);
+        drop(dropped);
+    }
+
+    /// Tells the reader that it cannot be read on.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut state = self.state();
+        if !state.over {
+            state.items.push_back(StreamItem::Failed(error));
+            wake(state);
+        }
+    }
+
+    /// Ends the stream; what is queued is dropped.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.over = true;
+        let dropped = std::mem::take(&mut state.items);
+        let keeper = state.keeper.take();
+        wake(state);
+        tell(keeper, self.partition);
+        drop(dropped);
+    }
+
+    /// The next item; `None` once the stream has ended.
+    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<StreamItem>> {
+        let mut state = self.state();
+        if let Some(item) = self.pop(&mut state) {
+            return Poll::Ready(Some(item));
+        }
+        if state.over {
+            return Poll::Ready(None);
+        }
+        match &mut state.reader {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn try_next(&self) -> Option<StreamItem> {
+        self.pop(&mut self.state())
+    }
+
+    fn pop(&self, state: &mut State) -> Option<StreamItem> {
+        let item = state.items.pop_front()?;
+        tell(state.room_for(), self.partition);
+        Some(item)
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+fn tell(keeper: Option<Arc<Signal>>, partition: TopicPartition) {
+    if let Some(keeper) = keeper {
+        keeper.tell(partition);
+    }
+}

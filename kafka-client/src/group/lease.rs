@@ -1,0 +1,109 @@
+//! Until when a member may believe that its partitions are its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use crate::seams::{Clock, SystemClock};
+
+/// What `until` is for a lease that never ends.
+const FOREVER: u64 = u64::MAX;
+
+/// The moment until which this member may believe that its partitions are its own: the last acknowledged heartbeat
+/// plus the session timeout. Read before each dispatch from any thread.
+///
+/// A lease that has expired can hold again later, when the member has joined the group again: for other partitions,
+/// or the same ones with their positions read anew. Whoever could have slept through that compares
+/// [`Lease::epoch`] too.
+#[derive(Debug)]
+pub struct Lease {
+    clock: Arc<dyn Clock>,
+    base: Instant,
+    /// Nanoseconds after `base`.
+    until: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl Lease {
+    /// One that does not hold yet.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { base: clock.now(), clock, until: AtomicU64::new(0), epoch: AtomicU64::new(0) })
+    }
+
+    /// A lease that never ends, for partitions without a group.
+    #[must_use]
+    pub fn forever() -> Arc<Self> {
+        let lease = Self::new(Arc::new(SystemClock));
+        lease.until.store(FOREVER, Ordering::Relaxed);
+        lease
+    }
+
+    /// Whether it still holds.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        match self.until.load(Ordering::Relaxed) {
+            FOREVER => true,
+            until => self.nanos(self.clock.now()) < until,
+        }
+    }
+
+    /// How often everything that the member held was lost. Partitions assigned in an earlier epoch are gone, whatever
+    /// [`Lease::is_valid`] says.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// It holds until then, or longer if it did already.
+    pub(crate) fn extend(&self, until: Instant) {
+        self.until.fetch_max(self.nanos(until), Ordering::Relaxed);
+    }
+
+    /// All is lost: it does not hold any more, and a new epoch begins.
+    pub(crate) fn end(&self) {
+        self.until.store(0, Ordering::Relaxed);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.base).as_nanos();
+        u64::try_from(since).unwrap_or(FOREVER).min(FOREVER - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_holds_until_its_moment_and_never_shrinks() {
+        let lease = Lease::new(Arc::new(SystemClock));
+        assert!(!lease.is_valid(), "nothing was acknowledged yet");
+        let start = Instant::now();
+        lease.extend(start + Duration::from_secs(45));
+        lease.extend(start + Duration::from_secs(40));
+        tokio::time::advance(Duration::from_millis(44_999)).await;
+        assert!(lease.is_valid());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!lease.is_valid());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_loss_it_holds_again_in_another_epoch() {
+        let lease = Lease::new(Arc::new(SystemClock));
+        lease.extend(Instant::now() + Duration::from_secs(45));
+        lease.end();
+        assert!(!lease.is_valid());
+        assert_eq!(lease.epoch(), 1);
+        lease.extend(Instant::now() + Duration::from_secs(1));
+        assert!(lease.is_valid());
+    }
+
+    #[test]
+    fn forever_is_forever() {
+        assert!(Lease::forever().is_valid());
+    }
+}

@@ -1,0 +1,241 @@
+//! Committed offsets: read with retries that never mistake trouble for "none", written in one stamped request.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse};
+use kafka_protocol::protocol::StrBytes;
+
+use super::protocol::{by_topic, wire_name};
+use super::{CommittedOffset, Coordinator, Identity};
+use crate::error::{Error, Result};
+use crate::ids::{TopicName, TopicPartition};
+use crate::net::Purpose;
+
+/// How long a commit waits for its answer: the broker itself gives its replicas 5 s.
+pub(super) const COMMIT_DEADLINE: Duration = Duration::from_secs(7);
+/// From here on many groups are asked for in one request (KIP-709).
+const MANY_GROUPS: i16 = 8;
+
+/// What the group committed for one partition, or why that is not known.
+type Committed = Result<Option<CommittedOffset>, ResponseError>;
+
+/// What the group committed for each of `partitions`; `Ok(None)` means that it never did (or that it expired), and
+/// nothing else means that. Offsets of open transactions are waited for (`require_stable`).
+///
+/// Everything that can pass by itself (no broker, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS,
+/// UNSTABLE_OFFSET_COMMIT...) is tried again with back-off until `deadline` from now. Every partition asked for is in
+/// the answer; one that is still unstable at the deadline, or refused, has its own error. The future may be dropped.
+///
+/// # Errors
+/// The last failure at the deadline, if it concerned all partitions; at once one that does not pass
+/// (GROUP_AUTHORIZATION_FAILED).
+pub(crate) async fn fetch_committed(
+    coordinator: &Coordinator,
+    partitions: &[TopicPartition],
+    deadline: Duration,
+) -> Result<HashMap<TopicPartition, Committed>> {
+    let cluster = coordinator.pool().cluster();
+    let until = cluster.seams().clock.now() + deadline;
+    let timeout =
+        Error::Timeout { api: "OffsetFetch", broker: coordinator.at().to_string(), after: deadline };
+    // The answers that count, and the last ones that may pass.
+    let mut known = HashMap::new();
+    let mut open = HashMap::new();
+    let mut last = timeout;
+    for attempt in 0.. {
+        // In the caller's order, so that a run repeats exactly.
+        let ask: Vec<_> = partitions.iter().copied().filter(|one| !known.contains_key(one)).collect();
+        if ask.is_empty() {
+            break;
+        }
+        match tokio::time::timeout_at(until, ask_once(coordinator, &ask)).await {
+            Err(_) => break,
+            Ok(Err(error)) if !error.is_retriable() => return Err(error),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "committed offsets are not known yet");
+                coordinator.heed(&error);
+                last = error;
+            }
+            Ok(Ok(answers)) => {
+                for (partition, answer) in answers {
+                    match answer {
+                        Err(code) if code.is_retriable() => open.insert(partition, Err(code)),
+                        answer => known.insert(partition, answer),
+                    };
+                }
+            }
+        }
+        if ask.iter().all(|partition| known.contains_key(partition)) {
+            break;
+        }
+        let wait = cluster.config().retry_backoff.wait(attempt, cluster.seams().rng.unit());
+        if tokio::time::timeout_at(until, tokio::time::sleep(wait)).await.is_err() {
+            break;
+        }
+    }
+    if known.is_empty() && open.is_empty() && !partitions.is_empty() {
+        return Err(last);
+    }
+    let code = last.code().unwrap_or(ResponseError::CoordinatorNotAvailable);
+    for partition in partitions {
+        known.entry(*partition).or_insert_with(|| open.remove(partition).unwrap_or(Err(code)));
+    }
+    Ok(known)
+}
+
+/// One request. What concerns the whole group is an error.
+async fn ask_once(
+    coordinator: &Coordinator,
+    partitions: &[TopicPartition],
+) -> Result<Vec<(TopicPartition, Committed)>> {
+    let connection = coordinator.connection(Purpose::Commit).await?;
+    let topics = by_topic(partitions);
+    let request = |version: i16| fetch_request(coordinator, topics, version);
+    let deadline = coordinator.pool().cluster().config().request_timeout;
+    let answer = connection.call::<OffsetFetchRequest>(deadline, request).await?;
+    fetched(answer.body, answer.version).map_err(|code| Error::Broker {
+        api: "OffsetFetch",
+        code,
+        at: coordinator.at(),
+    })
+}
+
+fn fetch_request(
+    coordinator: &Coordinator,
+    topics: Vec<(TopicName, Vec<i32>)>,
+    version: i16,
+) -> OffsetFetchRequest {
+    let request = OffsetFetchRequest::default().with_require_stable(version >= 7);
+    if version < MANY_GROUPS {
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            OffsetFetchRequestTopic::default().with_name(wire_name(topic)).with_partition_indexes(partitions)
+        });
+        return request.with_group_id(coordinator.group_id()).with_topics(Some(topics.collect()));
+    }
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        OffsetFetchRequestTopics::default().with_name(wire_name(topic)).with_partition_indexes(partitions)
+    });
+    let group = OffsetFetchRequestGroup::default()
+        .with_group_id(coordinator.group_id())
+        .with_topics(Some(topics.collect()));
+    request.with_groups(vec![group])
+}
+
+/// What was answered for each partition, or the code that stands for all of them.
+fn fetched(
+    response: OffsetFetchResponse,
+    version: i16,
+) -> Result<Vec<(TopicPartition, Committed)>, ResponseError> {
+    let whole = |code| ResponseError::try_from_code(code).map_or(Ok(()), Err);
+    let mut answers = Vec::new();
+    // Two types with the same fields.
+    macro_rules! read {
+        ($topics:expr) => {
+            for topic in $topics {
+                let name = TopicName::new(&topic.name.0);
+                for one in topic.partitions {
+                    let partition = TopicPartition { topic: name, partition: one.partition_index };
+                    let offset = (one.committed_offset, one.committed_leader_epoch, one.metadata);
+                    answers.push((partition, committed(one.error_code, offset)));
+                }
+            }
+        };
+    }
+    if version < MANY_GROUPS {
+        whole(response.error_code)?;
+        read!(response.topics);
+    }
+    for group in response.groups {
+        whole(group.error_code)?;
+        read!(group.topics);
+    }
+    Ok(answers)
+}
+
+fn committed(code: i16, (offset, leader_epoch, metadata): (i64, i32, Option<StrBytes>)) -> Committed {
+    match ResponseError::try_from_code(code) {
+        Some(code) => Err(code),
+        None if offset < 0 => Ok(None),
+        None => {
+            let metadata = metadata.map(|metadata| metadata.to_string()).unwrap_or_default();
+            Ok(Some(CommittedOffset { offset, leader_epoch, metadata }))
+        }
+    }
+}
+
+/// One OffsetCommit request, stamped with `identity` (`Identity::none()` for a reader of fixed partitions); never
+/// repeated here. The answer is for each partition `None` or why it was refused; the coordinator is forgotten if that
+/// says so. An empty `offsets` asks nothing.
+///
+/// A member that was lost has no generation, and a commit without one succeeds while the group is empty: ask
+/// [`Identity::is_member`] before committing for a subscription.
+///
+/// # Errors
+/// No answer (it may have been committed all the same).
+pub(crate) async fn commit(
+    coordinator: &Coordinator,
+    identity: &Identity,
+    instance_id: Option<&str>,
+    offsets: &[(TopicPartition, CommittedOffset)],
+) -> Result<Vec<(TopicPartition, Option<ResponseError>)>> {
+    if offsets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let connection = coordinator.connection(Purpose::Commit).await?;
+    let request = OffsetCommitRequest::default()
+        .with_group_id(coordinator.group_id())
+        .with_generation_id_or_member_epoch(identity.generation)
+        .with_member_id(StrBytes::from_string(identity.member_id.clone()))
+        .with_group_instance_id(instance_id.map(|id| StrBytes::from_string(id.to_owned())))
+        .with_topics(commit_topics(offsets));
+    let answer = connection.call::<OffsetCommitRequest>(COMMIT_DEADLINE, |_| request).await;
+    let answer = answer.inspect_err(|error| coordinator.heed(error))?;
+    let mut codes = HashMap::new();
+    for topic in answer.body.topics {
+        let name = TopicName::new(&topic.name.0);
+        for one in topic.partitions {
+            let partition = TopicPartition { topic: name, partition: one.partition_index };
+            codes.insert(partition, ResponseError::try_from_code(one.error_code));
+        }
+    }
+    if codes.values().flatten().any(is_the_coordinators) {
+        coordinator.forget();
+    }
+    // What was not answered was not committed, for all that is known.
+    let outcome =
+        |partition| codes.get(&partition).copied().unwrap_or(Some(ResponseError::UnknownServerError));
+    Ok(offsets.iter().map(|(partition, _)| (*partition, outcome(*partition))).collect())
+}
+
+fn is_the_coordinators(code: &ResponseError) -> bool {
+    use ResponseError::{CoordinatorNotAvailable, NotCoordinator, RequestTimedOut};
+    matches!(code, NotCoordinator | CoordinatorNotAvailable | RequestTimedOut)
+}
+
+fn commit_topics(offsets: &[(TopicPartition, CommittedOffset)]) -> Vec<OffsetCommitRequestTopic> {
+    let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+    let mut places: HashMap<TopicName, usize> = HashMap::new();
+    for (partition, committed) in offsets {
+        let place = *places.entry(partition.topic).or_insert_with(|| {
+            topics.push(OffsetCommitRequestTopic::default().with_name(wire_name(partition.topic)));
+            topics.len() - 1
+        });
+        let one = OffsetCommitRequestPartition::default()
+            .with_partition_index(partition.partition)
+            .with_committed_offset(committed.offset)
+            .with_committed_leader_epoch(committed.leader_epoch)
+            .with_committed_metadata(Some(StrBytes::from_string(committed.metadata.clone())));
+        if let Some(topic) = topics.get_mut(place) {
+            topic.partitions.push(one);
+        }
+    }
+    topics
+}

@@ -1,0 +1,94 @@
+//! What happens on every new connection before its first call: versions are negotiated (security will stand here).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Request, StrBytes, VersionRange};
+
+use super::{Address, Connection, Purpose};
+use crate::config::ClientConfig;
+use crate::error::{At, Error, Result};
+use crate::seams::Seams;
+use crate::wire;
+
+/// The versions that a broker and this client have in common, by API key.
+#[derive(Debug, Default)]
+pub(super) struct Versions(HashMap<i16, VersionRange>);
+
+impl Versions {
+    fn of(response: &ApiVersionsResponse) -> Self {
+        let common = response.api_keys.iter().filter_map(|api| {
+            let brokers = VersionRange { min: api.min_version, max: api.max_version };
+            let both = wire::supported(api.api_key)?.intersect(&brokers);
+            (!both.is_empty()).then_some((api.api_key, both))
+        });
+        Self(common.collect())
+    }
+
+    pub(super) fn highest(&self, api_key: i16) -> Option<i16> {
+        self.0.get(&api_key).map(|range| range.max)
+    }
+}
+
+/// Connects, and negotiates.
+pub(super) async fn open(
+    address: &Address,
+    purpose: Purpose,
+    config: &ClientConfig,
+    seams: &Seams,
+) -> Result<Arc<Connection>> {
+    let disconnected = |reason: String| Error::Disconnected { broker: address.to_string(), reason };
+    let connecting = seams.transport.connect(&address.host, address.port);
+    let stream = match tokio::time::timeout(config.connect_timeout, connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(disconnected(error.to_string())),
+        Err(_) => return Err(disconnected(format!("not connected within {:?}", config.connect_timeout))),
+    };
+    let mut connection = Connection::start(stream, address, purpose, config, seams);
+    connection.versions = negotiate(&connection, config).await.map_err(first_words)?;
+    Ok(Arc::new(connection))
+}
+
+/// Asks in version 3, and again in 0 where the broker does not know it: Kafka 2.3 and older answer error 35, in the
+/// layout of version 0.
+async fn negotiate(connection: &Connection, config: &ClientConfig) -> Result<Versions> {
+    let newest = wire::supported(ApiVersionsRequest::KEY).map_or(0, |range| range.max);
+    let ask = async |version: i16| {
+        let request = match version {
+            3.. => ApiVersionsRequest::default()
+                .with_client_software_name(StrBytes::from_static_str("kafka-client-rust"))
+                .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
+            _ => ApiVersionsRequest::default(),
+        };
+        connection.exchange(version, config.request_timeout, &request)?.await
+    };
+    let answer: Bytes = ask(newest).await?;
+    let unknown = ResponseError::UnsupportedVersion.code().to_be_bytes();
+    let response: ApiVersionsResponse = match answer.starts_with(&unknown) {
+        true => connection.decode::<ApiVersionsRequest>(ask(0).await?, 0)?,
+        false => connection.decode::<ApiVersionsRequest>(answer, newest)?,
+    };
+    match ResponseError::try_from_code(response.error_code) {
+        None => Ok(Versions::of(&response)),
+        Some(code) => {
+            Err(Error::Broker { api: "ApiVersions", code, at: At::Broker(connection.peer().to_owned()) })
+        }
+    }
+}
+
+/// A peer that fails at the first exchange is mostly no Kafka broker, or one that expects something else first.
+fn first_words(error: Error) -> Error {
+    match error {
+        Error::Disconnected { broker, reason } => Error::Disconnected {
+            broker,
+            reason: format!(
+                "{reason} during the first exchange (a listener that expects TLS or SASL does that)"
+            ),
+        },
+        Error::Malformed { broker, reason, .. } => Error::NotKafka { broker, reason },
+        other => other,
+    }
+}

@@ -1,0 +1,346 @@
+//! A listener -> the function as written, a hidden handler, a registered constant.
+//!
+//! ```text
+//! async fn bill(..) { .. }                      as written
+//! const _: () = {
+//!     struct __Listener;
+//!     impl Handler for __Listener {
+//!         prepare   looks state up, one argument after the other
+//!         call      makes the arguments, calls the function, classifies what it returned
+//!     }
+//!     inventory::submit! { ListenerDescriptor { .. } }
+//! };
+//! ```
+//!
+//! The function's types stand only in bodies, where their lifetimes are inferred. What a type may be is decided by
+//! traits of the runtime, never by how it is written: aliases work. All names that are made up begin with `__`.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+
+use crate::ast::{Argument, Function};
+use crate::attr;
+use crate::settings::{CommitEvery, Partitions, Settings};
+use crate::valid::{self, Listener, Source};
+
+/// The whole of it.
+pub(crate) fn kafka_listener(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let mut function = match syn::parse2::<Function>(item.clone()) {
+        Ok(function) => function,
+        Err(_) => {
+            let mistake = syn::Error::new(Span::call_site(), "`#[kafka_listener]` goes on an async function");
+            return [item, mistake.into_compile_error()].into_iter().collect();
+        }
+    };
+    let (settings, mistakes) = attr::parse(attribute);
+    match valid::check(&settings, &mut function, mistakes) {
+        Ok(listener) => {
+            let registration = registration(&listener, &function);
+            quote!(#function #registration)
+        }
+        // The function stays, so that what calls it shows no errors of its own.
+        Err(mistakes) => {
+            let mistakes = mistakes.iter().map(syn::Error::to_compile_error);
+            quote!(#function #(#mistakes)*)
+        }
+    }
+}
+
+fn registration(listener: &Listener, function: &Function) -> TokenStream {
+    let Listener { runtime, settings, .. } = listener;
+    let conditions = function.conditions();
+    let name = function.name();
+    let id = settings.id.as_ref().unwrap_or(&name);
+    let names = Names::of(settings);
+    let handler = handler(listener, function, &names);
+    let bind = &names.bind;
+    let batch = settings.batch;
+    let attributes = attributes(settings);
+    let types = extracted(listener).map(|argument| &argument.ty);
+    let ack_agreement = ack_agreement(settings);
+    // With a name, so that it can also stand in an `impl`, where it fails for one reason: that the function is not free.
+    let constant = format_ident!("__KAFKA_LISTENER_{}", name.to_uppercase());
+    quote! {
+        #(#conditions)*
+        const #constant: () = {
+            use #runtime::__private as __kafka;
+
+            struct __Listener;
+
+            const __LOCATION: __kafka::SourceLocation = __kafka::SourceLocation {
+                file: ::core::file!(),
+                line: ::core::line!(),
+                column: ::core::column!(),
+            };
+
+            const __TAKES_ACK: bool = {
+                #[allow(unused_imports)]
+                use __kafka::NotAck as _;
+                false #(|| __kafka::AckOr::<#types>::IS_ACK)*
+            };
+
+            #ack_agreement
+
+            #handler
+
+            __kafka::inventory::submit! {
+                __kafka::ListenerDescriptor {
+                    id: #id,
+                    function: ::core::concat!(::core::module_path!(), "::", #name),
+                    location: __LOCATION,
+                    attributes: #attributes,
+                    batch: #batch,
+                    takes_ack: __TAKES_ACK,
+                    bind: __kafka::Bound::#bind::<__Listener>,
+                }
+            }
+        };
+    }
+}
+
+/// Where the attribute says how records are acknowledged, that and the arguments must agree. What an argument is
+/// only the compiler knows, so it is asked.
+fn ack_agreement(settings: &Settings) -> TokenStream {
+    let Some((ack, span)) = &settings.ack else { return TokenStream::new() };
+    let (holds, otherwise) = match ack.as_str() {
+        "manual" | "manual-immediate" => {
+            (quote!(__TAKES_ACK), "a listener that acknowledges by hand needs an argument of the type `Ack`")
+        }
+        "auto" => (
+            quote!(!__TAKES_ACK),
+            "with `ack = \"auto\"` the handler's return acknowledges: an argument of the type `Ack` needs \
+             `ack = \"manual\"` or `ack = \"manual-immediate\"`",
+        ),
+        // A placeholder: checked at the start.
+        _ => return TokenStream::new(),
+    };
+    quote_spanned!(at(*span)=> const _: () = ::core::assert!(#holds, #otherwise);)
+}
+
+/// The names that differ between record and batch listeners.
+struct Names {
+    handler: TokenStream,
+    delivery: TokenStream,
+    failure: TokenStream,
+    prepare: TokenStream,
+    bind: TokenStream,
+    outcome: TokenStream,
+}
+
+impl Names {
+    fn of(settings: &Settings) -> Self {
+        match settings.batch {
+            false => Self {
+                handler: quote!(Handler),
+                delivery: quote!(Delivery),
+                failure: quote!(Failure),
+                prepare: quote!(PrepareArgument),
+                bind: quote!(single),
+                outcome: quote!(outcome),
+            },
+            true => Self {
+                handler: quote!(BatchHandler),
+                delivery: quote!(BatchDelivery),
+                failure: quote!(BatchFailure),
+                prepare: quote!(PrepareBatchArgument),
+                bind: quote!(batch),
+                outcome: quote!(batch_outcome),
+            },
+        }
+    }
+}
+
+fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStream {
+    let Names { handler, delivery, failure, .. } = names;
+    let prepare = prepare(listener, function, names);
+    let arguments = made_arguments(listener);
+    let outcome = outcome(listener, function, names);
+    let deprecated = function.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
+    let allowed = deprecated.then(|| quote!(#[allow(deprecated)]));
+    // A future that cannot be sent is an error at the function's name.
+    let future = quote_spanned! {at(function.signature.ident.span())=>
+        impl ::core::future::Future<Output = ::core::result::Result<(), __kafka::#failure>>
+            + ::core::marker::Send
+            + '__r
+    };
+    quote! {
+        #allowed
+        impl __kafka::#handler for __Listener {
+            #prepare
+
+            fn call<'__r>(
+                __prepared: &'__r __kafka::Prepared,
+                __delivery: __kafka::#delivery<'__r>,
+            ) -> #future {
+                async move {
+                    #[allow(unused_imports)]
+                    use __kafka::{JsonForm as _, NotABatch as _, OptionalForm as _};
+                    #arguments
+                    #outcome
+                }
+            }
+        }
+    }
+}
+
+fn prepare(listener: &Listener, function: &Function, names: &Names) -> TokenStream {
+    let id = listener.settings.id.clone().unwrap_or_else(|| function.name());
+    let by_type = &names.prepare;
+    let arguments = extracted(listener).map(|Argument { name, ty, .. }| {
+        quote!(.argument(#name, |__preparation| (&__kafka::SlotOf::<#ty>::new()).__kafka_prepare(__preparation)))
+    });
+    quote! {
+        fn prepare(__preparation: &mut __kafka::Preparation<'_>) -> __kafka::Prepared {
+            #[allow(unused_imports)]
+            use __kafka::{#by_type as _, PrepareNothing as _};
+            __kafka::Preparing::new(__preparation, __kafka::Site { listener: #id, location: __LOCATION })
+                #(#arguments)*
+                .finish()
+        }
+    }
+}
+
+/// The arguments that are made by their type.
+fn extracted(listener: &Listener) -> impl Iterator<Item = &Argument> {
+    let made = listener.arguments.iter().filter(|(_, source)| matches!(source, Source::Extracted));
+    made.map(|(argument, _)| argument)
+}
+
+fn variable(index: usize) -> Ident {
+    format_ident!("__argument_{index}")
+}
+
+/// `let __argument_0 = ..;` for each: the payload first, since a batch's others are made from what of it was decoded.
+fn made_arguments(listener: &Listener) -> TokenStream {
+    let mut payload = TokenStream::new();
+    let mut others = TokenStream::new();
+    let mut slot = 0usize;
+    for (index, (argument, source)) in listener.arguments.iter().enumerate() {
+        let variable = variable(index);
+        match source {
+            Source::Payload => payload = made_payload(argument, &variable, listener.settings.batch),
+            Source::Header(name) => {
+                let Argument { ty, span, .. } = argument;
+                others.extend(
+                    quote_spanned!(at(*span)=> let #variable = __kafka::header::<#ty>(&__delivery, #name)?;),
+                );
+            }
+            Source::Extracted => {
+                others.extend(made_by_type(argument, &variable, slot, listener.settings.batch));
+                slot += 1;
+            }
+        }
+    }
+    quote!(#payload #others)
+}
+
+fn made_payload(
+    Argument { ty, span, slice_of, .. }: &Argument,
+    variable: &Ident,
+    batch: bool,
+) -> TokenStream {
+    match (batch, slice_of) {
+        (false, _) => quote_spanned! {at(*span)=>
+            let #variable = __kafka::payload::<#ty, _>((&__kafka::FormOf::<#ty>::new()).__kafka_form(), &__delivery)?;
+        },
+        (true, None) => quote_spanned! {at(*span)=>
+            let (#variable, __settling) = __kafka::batch::<#ty, _>(
+                (&(&__kafka::BatchOf::<#ty>::new()).__kafka_item()).__kafka_form(),
+                __delivery,
+            )?;
+        },
+        (true, Some(item)) => quote_spanned! {at(*span)=>
+            let (#variable, __settling) = __kafka::batch::<::std::vec::Vec<#item>, _>(
+                (&__kafka::FormOf::<#item>::new()).__kafka_form(),
+                __delivery,
+            )?;
+        },
+    }
+}
+
+fn made_by_type(
+    Argument { ty, span, .. }: &Argument,
+    variable: &Ident,
+    slot: usize,
+    batch: bool,
+) -> TokenStream {
+    match batch {
+        false => quote_spanned! {at(*span)=>
+            let #variable = __kafka::argument::<#ty>(&__delivery, __prepared.slot(#slot))?;
+        },
+        true => quote_spanned! {at(*span)=>
+            let #variable = __kafka::batch_argument::<#ty>(__settling.handed(), __prepared.slot(#slot))
+                .map_err(|__failure| __settling.rejected(__failure))?;
+        },
+    }
+}
+
+/// Calls the function, and classifies what it returned.
+fn outcome(listener: &Listener, function: &Function, names: &Names) -> TokenStream {
+    let Names { outcome, .. } = names;
+    let settling = listener.settings.batch.then(|| quote!(, __settling));
+    let called = &function.signature.ident;
+    let arguments = listener.arguments.iter().enumerate().map(|(index, (argument, source))| {
+        let variable = variable(index);
+        match (source, &argument.slice_of) {
+            (Source::Payload, Some(_)) if listener.settings.batch => quote!(&#variable),
+            _ => quote!(#variable),
+        }
+    });
+    let (returned, span) = function.returned();
+    quote_spanned!(at(span)=> __kafka::#outcome::<#returned>(#called(#(#arguments),*).await #settling))
+}
+
+fn attributes(settings: &Settings) -> TokenStream {
+    let Settings { topics, partitions, properties, .. } = settings;
+    let optional = |text: &Option<String>| option(text.as_ref().map(|text| quote!(#text)));
+    let partitions = partitions.iter().map(|Partitions { topic, partitions, from }| {
+        let from = optional(from);
+        quote!(__kafka::PartitionsAttribute { topic: #topic, partitions: #partitions, from: #from })
+    });
+    let commit_every =
+        option(settings.commit_every.as_ref().map(|(CommitEvery { each, records, time }, _)| {
+            let (each, records, time) = (optional(each), optional(records), optional(time));
+            quote!(__kafka::CommitEvery { each: #each, records: #records, time: #time })
+        }));
+    let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
+    let [pattern, group, concurrency, members, commit, auto_startup, client_id] = [
+        &settings.pattern,
+        &settings.group,
+        &settings.concurrency,
+        &settings.members,
+        &settings.commit,
+        &settings.auto_startup,
+        &settings.client_id,
+    ]
+    .map(optional);
+    let properties = properties.iter().map(|(name, value)| quote!((#name, #value)));
+    quote! {
+        __kafka::Attributes {
+            topics: &[#(#topics),*],
+            pattern: #pattern,
+            partitions: &[#(#partitions),*],
+            group: #group,
+            concurrency: #concurrency,
+            members: #members,
+            commit: #commit,
+            commit_every: #commit_every,
+            ack: #ack,
+            auto_startup: #auto_startup,
+            client_id: #client_id,
+            properties: &[#(#properties),*],
+        }
+    }
+}
+
+fn option(value: Option<TokenStream>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
+}
+
+/// A place in the user's code for errors to point to; to lints it stays generated code.
+fn at(place: Span) -> Span {
+    Span::call_site().located_at(place)
+}

@@ -1,0 +1,330 @@
+//! The attribute's settings, typed and checked: the texts that they are registered as.
+
+use proc_macro2::Span;
+use syn::ext::IdentExt as _;
+use syn::{Lit, LitStr, Path};
+
+use crate::attr::{Argument, Setting, Value};
+use crate::nearest::nearest;
+use crate::text::{self, Check};
+
+/// What there is, each with how it is written.
+const KNOWN: [(&str, &str); 16] = [
+    ("topic", "topic = \"orders\""),
+    ("topics", "topics = [\"orders\", \"returns\"]"),
+    ("pattern", "pattern = \"orders-.*\""),
+    ("partitions", "partitions(\"orders\", \"0-3\", from = \"earliest\")"),
+    ("group", "group = \"billing\""),
+    ("id", "id = \"billing\""),
+    ("concurrency", "concurrency = 4"),
+    ("members", "members = 2"),
+    ("commit", "commit = \"combined\""),
+    ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
+    ("ack", "ack = \"manual\""),
+    ("batch", "batch"),
+    ("auto_startup", "auto_startup = false"),
+    ("client_id", "client_id = \"billing\""),
+    ("properties", "properties(\"max.poll.records\" = \"10\")"),
+    ("crate", "crate = \"::kafka_runtime\""),
+];
+/// What there will be.
+const LATER: [&str; 5] = ["ordering", "retry", "dead_letter", "send_to", "transactional"];
+/// What it is called by `@KafkaListener` and by other clients, in small letters.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("groupid", "group"),
+    ("group_id", "group"),
+    ("topicpattern", "pattern"),
+    ("topic_pattern", "pattern"),
+    ("topicpartitions", "partitions"),
+    ("topic_partitions", "partitions"),
+    ("ackmode", "ack"),
+    ("ack_mode", "ack"),
+    ("clientidprefix", "client_id"),
+];
+/// A listener has at most one of these.
+const SOURCES: [&str; 4] = ["topic", "topics", "pattern", "partitions"];
+
+/// The settings that are right.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) id: Option<String>,
+    pub(crate) topics: Vec<String>,
+    pub(crate) pattern: Option<String>,
+    pub(crate) partitions: Vec<Partitions>,
+    pub(crate) group: Option<String>,
+    pub(crate) concurrency: Option<String>,
+    pub(crate) members: Option<String>,
+    pub(crate) commit: Option<String>,
+    pub(crate) commit_every: Option<(CommitEvery, Span)>,
+    pub(crate) ack: Option<(String, Span)>,
+    pub(crate) auto_startup: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) properties: Vec<(String, String)>,
+    pub(crate) batch: bool,
+    pub(crate) runtime: Option<Path>,
+}
+
+/// `partitions("orders", "0-3", from = "earliest")`
+pub(crate) struct Partitions {
+    pub(crate) topic: String,
+    pub(crate) partitions: String,
+    pub(crate) from: Option<String>,
+}
+
+/// `commit_every = ".."` or `commit_every(records = .., time = ..)`
+#[derive(Default)]
+pub(crate) struct CommitEvery {
+    pub(crate) each: Option<String>,
+    pub(crate) records: Option<String>,
+    pub(crate) time: Option<String>,
+}
+
+/// What a literal may be, besides a string.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Boolean,
+}
+
+impl Settings {
+    /// Reads `settings`; what is wrong with them is noted, all of it.
+    pub(crate) fn read(settings: &[Setting], mistakes: &mut Vec<syn::Error>) -> Self {
+        let mut read = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for setting in settings {
+            let name = setting.name.unraw().to_string();
+            match conflict(&name, &seen) {
+                Some(conflict) => mistakes.push(syn::Error::new(setting.name.span(), conflict)),
+                None => mistakes.extend(read.set(&name, setting).err()),
+            }
+            seen.push(name);
+        }
+        read
+    }
+
+    fn set(&mut self, name: &str, setting: &Setting) -> syn::Result<()> {
+        match name {
+            "topic" => self.topics.push(single(setting, Kind::Text, text::topic)?),
+            "topics" => self.topics = topics(setting)?,
+            "pattern" => self.pattern = Some(single(setting, Kind::Text, text::not_empty)?),
+            "partitions" => self.partitions.extend(partitions(setting)?),
+            "group" => self.group = Some(single(setting, Kind::Text, text::not_empty)?),
+            "id" => self.id = Some(id(setting)?),
+            "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
+            "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
+            "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
+            "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),
+            "ack" => self.ack = Some((single(setting, Kind::Text, text::ack)?, setting.span())),
+            "batch" => self.batch = batch(setting)?,
+            "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),
+            "client_id" => self.client_id = Some(single(setting, Kind::Text, text::not_empty)?),
+            "properties" => self.properties = properties(setting)?,
+            "crate" => self.runtime = Some(path(setting)?),
+            _ => return Err(syn::Error::new(setting.name.span(), unknown(name))),
+        }
+        Ok(())
+    }
+}
+
+/// Why `name` cannot stand beside those before it.
+fn conflict(name: &str, before: &[String]) -> Option<String> {
+    if name != "partitions" && before.iter().any(|other| other == name) {
+        return Some(format!("`{name}` is given twice"));
+    }
+    let is_source = |name: &str| SOURCES.contains(&name);
+    let other = before.iter().find(|other| is_source(other) && *other != name);
+    let other = other.filter(|_| is_source(name))?;
+    Some(format!(
+        "`{name}` and `{other}` exclude each other: a listener reads from one of `topic`, `topics`, `pattern`, `partitions`"
+    ))
+}
+
+fn unknown(name: &str) -> String {
+    if LATER.contains(&name) {
+        return format!("`{name}` is not supported yet");
+    }
+    let lower = name.to_lowercase();
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == lower).map(|(_, ours)| *ours);
+    let names = KNOWN.map(|(name, _)| name);
+    match elsewhere.or_else(|| nearest(name, &names)) {
+        Some(near) => format!("unknown setting `{name}`, did you mean `{near}`?"),
+        None => format!(
+            "unknown setting `{name}`; there are {}",
+            names.map(|name| format!("`{name}`")).join(", ")
+        ),
+    }
+}
+
+fn usage(setting: &Setting) -> syn::Error {
+    let name = setting.name.unraw().to_string();
+    let usage = KNOWN.iter().find(|(known, _)| *known == name).map_or("", |(_, usage)| usage);
+    syn::Error::new(setting.span(), format!("write `{usage}`"))
+}
+
+/// `name = literal`
+fn single(setting: &Setting, kind: Kind, check: Check) -> syn::Result<String> {
+    match &setting.value {
+        Value::Literal(value) => literal(value, kind, check),
+        _ => Err(usage(setting)),
+    }
+}
+
+fn literal(literal: &Lit, kind: Kind, check: Check) -> syn::Result<String> {
+    let text = match (kind, literal) {
+        (_, Lit::Str(text)) => text.value(),
+        (Kind::Number, Lit::Int(number)) if number.suffix().is_empty() => number.base10_digits().to_owned(),
+        (Kind::Boolean, Lit::Bool(value)) => value.value.to_string(),
+        _ => {
+            let expected = match kind {
+                Kind::Text => "expected a string",
+                Kind::Number => "expected a number, or a string with a placeholder: `\"${key:4}\"`",
+                Kind::Boolean => {
+                    "expected `true`, `false`, or a string with a placeholder: `\"${key:true}\"`"
+                }
+            };
+            return Err(syn::Error::new(literal.span(), expected));
+        }
+    };
+    match text::validate(&text, check) {
+        Ok(()) => Ok(text),
+        Err(wrong) => Err(syn::Error::new(literal.span(), wrong)),
+    }
+}
+
+/// All of them, or all that is wrong with them.
+fn all<T>(results: impl Iterator<Item = syn::Result<T>>) -> syn::Result<Vec<T>> {
+    let mut good = Vec::new();
+    let mut wrong: Option<syn::Error> = None;
+    for result in results {
+        match (result, &mut wrong) {
+            (Ok(value), _) => good.push(value),
+            (Err(error), Some(wrong)) => wrong.combine(error),
+            (Err(error), None) => wrong = Some(error),
+        }
+    }
+    wrong.map_or(Ok(good), Err)
+}
+
+fn topics(setting: &Setting) -> syn::Result<Vec<String>> {
+    match &setting.value {
+        Value::List(list, _) if !list.is_empty() => {
+            all(list.iter().map(|topic| literal(topic, Kind::Text, text::topic)))
+        }
+        _ => Err(usage(setting)),
+    }
+}
+
+/// One `("topic", "0-3", from = "..")`, or several in parentheses of their own.
+fn partitions(setting: &Setting) -> syn::Result<Vec<Partitions>> {
+    let Value::Arguments(arguments, _) = &setting.value else { return Err(usage(setting)) };
+    if !matches!(arguments.first(), Some(Argument::Nested(..))) {
+        return Ok(vec![partitions_of_topic(setting, arguments)?]);
+    }
+    all(arguments.iter().map(|argument| match argument {
+        Argument::Nested(arguments, _) => partitions_of_topic(setting, arguments),
+        _ => Err(usage(setting)),
+    }))
+}
+
+fn partitions_of_topic(setting: &Setting, arguments: &[Argument]) -> syn::Result<Partitions> {
+    let [Argument::Positional(topic), Argument::Positional(partitions), rest @ ..] = arguments else {
+        return Err(usage(setting));
+    };
+    let from = match rest {
+        [] => None,
+        [Argument::Named(name, from)] if name.text == "from" => Some(from),
+        [other, ..] => {
+            return Err(syn::Error::new(other.span(), "expected `from = \"..\"` and nothing after it"));
+        }
+    };
+    let texts =
+        [(Some(topic), text::topic as Check), (Some(partitions), text::partitions), (from, text::start)];
+    let mut texts = all(texts
+        .into_iter()
+        .filter_map(|(value, check)| value.map(|value| literal(value, Kind::Number, check))))?
+    .into_iter();
+    Ok(Partitions {
+        topic: texts.next().unwrap_or_default(),
+        partitions: texts.next().unwrap_or_default(),
+        from: texts.next(),
+    })
+}
+
+fn commit_every(setting: &Setting) -> syn::Result<CommitEvery> {
+    let arguments = match &setting.value {
+        Value::Literal(each) => {
+            let each = Some(literal(each, Kind::Text, text::cadence)?);
+            return Ok(CommitEvery { each, ..CommitEvery::default() });
+        }
+        Value::Arguments(arguments, _) if !arguments.is_empty() => arguments,
+        _ => return Err(usage(setting)),
+    };
+    let mut every = CommitEvery::default();
+    all(arguments.iter().map(|argument| {
+        let Argument::Named(name, value) = argument else { return Err(usage(setting)) };
+        let (place, text) = match name.text.as_str() {
+            "records" => (&mut every.records, literal(value, Kind::Number, text::count)?),
+            "time" => (&mut every.time, literal(value, Kind::Number, text::duration)?),
+            _ => {
+                return Err(syn::Error::new(name.span, "expected `records = 500`, `time = \"2s\"`, or both"));
+            }
+        };
+        match place.replace(text) {
+            None => Ok(()),
+            Some(_) => Err(syn::Error::new(name.span, format!("`{}` is given twice", name.text))),
+        }
+    }))?;
+    Ok(every)
+}
+
+/// Checked as it stands: it is not resolved.
+fn id(setting: &Setting) -> syn::Result<String> {
+    match &setting.value {
+        Value::Literal(Lit::Str(id)) => {
+            text::id(&id.value()).map(|()| id.value()).map_err(|wrong| syn::Error::new(id.span(), wrong))
+        }
+        _ => Err(usage(setting)),
+    }
+}
+
+/// `batch`, or `batch = true`: known when the code is generated, so no placeholder.
+fn batch(setting: &Setting) -> syn::Result<bool> {
+    match &setting.value {
+        Value::None => Ok(true),
+        Value::Literal(Lit::Bool(value)) => Ok(value.value),
+        _ => Err(syn::Error::new(
+            setting.span(),
+            "write `batch`: the types of the arguments depend on it, so it cannot come from the configuration",
+        )),
+    }
+}
+
+fn properties(setting: &Setting) -> syn::Result<Vec<(String, String)>> {
+    let Value::Arguments(arguments, _) = &setting.value else { return Err(usage(setting)) };
+    let mut seen: Vec<&str> = Vec::new();
+    all(arguments.iter().map(|argument| {
+        let Argument::Named(name, value) = argument else { return Err(usage(setting)) };
+        let wrong = |what: String| syn::Error::new(name.span, what);
+        if !name.quoted {
+            return Err(wrong(
+                "a property has Kafka's name, in quotes: `\"max.poll.records\" = \"10\"`".into(),
+            ));
+        }
+        if seen.contains(&name.text.as_str()) {
+            return Err(wrong(format!("`{}` is given twice", name.text)));
+        }
+        seen.push(&name.text);
+        text::validate(&name.text, text::not_empty).map_err(wrong)?;
+        let kind = if matches!(value, Lit::Bool(_)) { Kind::Boolean } else { Kind::Number };
+        Ok((name.text.clone(), literal(value, kind, |_| Ok(()))?))
+    }))
+}
+
+fn path(setting: &Setting) -> syn::Result<Path> {
+    let path = match &setting.value {
+        Value::Literal(Lit::Str(path)) => LitStr::parse::<Path>(path).ok(),
+        _ => None,
+    };
+    path.ok_or_else(|| usage(setting))
+}

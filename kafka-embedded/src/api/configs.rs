@@ -1,0 +1,274 @@
+//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs: topic configs are kept, broker configs are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::messages::incremental_alter_configs_request::AlterableConfig;
+use kafka_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, TopicName, alter_configs_response,
+    incremental_alter_configs_response,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::topics::Refused;
+use super::{NONE, text};
+use crate::configs::{KNOWN, Kind, TopicConfigs, known};
+use crate::server::connection::Context;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// Where a value comes from, as DescribeConfigs numbers it.
+mod source {
+    pub(super) const TOPIC: i8 = 1;
+    pub(super) const STATIC_BROKER: i8 = 4;
+    pub(super) const DEFAULT: i8 = 5;
+}
+
+pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let results = request.resources.into_iter().map(|resource| {
+        let described = match resource.resource_type {
+            TOPIC => describe_topic(context, &resource, request.include_synonyms),
+            BROKER => describe_broker(context, &resource),
+            other => {
+                Err((ResponseError::InvalidRequest, format!("Resource type {other} has no configs here.")))
+            }
+        };
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name);
+        match described {
+            Ok(configs) => result.with_error_code(NONE).with_configs(configs),
+            Err((error, message)) => result.with_error_code(error.code()).with_error_message(text(message)),
+        }
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {
+    match &resource.configuration_keys {
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| &**key == name),
+        _ => true,
+    }
+}
+
+fn unknown_topic(name: &str) -> Refused {
+    (ResponseError::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."))
+}
+
+fn describe_topic(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+    synonyms: bool,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+    let name = TopicName(resource.resource_name.clone());
+    let topic = context.cluster.topics.by_name(&name).ok_or_else(|| unknown_topic(&name))?;
+    let asked = KNOWN.iter().filter(|(name, ..)| is_asked(resource, name));
+    let describe = |(name, kind, default): &(&'static str, Kind, &'static str)| {
+        let set = topic.configs.set().get(*name).map(String::as_str);
+        let (value, source) = set.map_or((*default, source::DEFAULT), |value| (value, source::TOPIC));
+        let mut known_values = vec![(*default, source::DEFAULT)];
+        if set.is_some() {
+            known_values.insert(0, (value, source::TOPIC));
+        }
+        let as_synonym = |(value, source): (&str, i8)| {
+            DescribeConfigsSynonym::default()
+                .with_name(StrBytes::from_static_str(name))
+                .with_value(text(value))
+                .with_source(source)
+        };
+        let listed = if synonyms { known_values.into_iter().map(as_synonym).collect() } else { Vec::new() };
+        config(name, value, source, *kind, context.version).with_synonyms(listed)
+    };
+    Ok(asked.map(describe).collect())
+}
+
+fn describe_broker(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+    // Without a name: what is set for all brokers at run time, which is nothing.
+    if resource.resource_name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let id = resource.resource_name.parse().ok().filter(|id: &i32| *id == context.node);
+    let Some(id) = id else {
+        let message = format!(
+            "Unexpected broker id, expected {}, but received {}",
+            context.node,
+            resource.resource_name.as_str()
+        );
+        return Err((ResponseError::InvalidRequest, message));
+    };
+    let settings = &context.cluster.settings;
+    let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+    let all = [
+        ("auto.create.topics.enable", settings.auto_create_topics.to_string(), Kind::Boolean),
+        ("broker.id", id.to_string(), Kind::Int),
+        ("default.replication.factor", context.cluster.default_replication().to_string(), Kind::Int),
+        ("group.initial.rebalance.delay.ms", millis(settings.initial_rebalance_delay), Kind::Int),
+        ("group.max.session.timeout.ms", millis(*settings.session_timeout.end()), Kind::Int),
+        ("group.min.session.timeout.ms", millis(*settings.session_timeout.start()), Kind::Int),
+        ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
+        ("num.partitions", settings.default_partitions.to_string(), Kind::Int),
+    ];
+    let asked = all.into_iter().filter(|(name, ..)| is_asked(resource, name));
+    let describe = |(name, value, kind): (&'static str, String, Kind)| {
+        config(name, &value, source::STATIC_BROKER, kind, context.version).with_read_only(true)
+    };
+    Ok(asked.map(describe).collect())
+}
+
+fn config(
+    name: &'static str,
+    value: &str,
+    source: i8,
+    kind: Kind,
+    version: i16,
+) -> DescribeConfigsResourceResult {
+    let config = DescribeConfigsResourceResult::default()
+        .with_name(StrBytes::from_static_str(name))
+        .with_value(text(value))
+        .with_config_source(source);
+    if version >= 3 { config.with_config_type(kind.code()) } else { config }
+}
+
+/// Replaces all that was set (KIP-133).
+pub(crate) async fn alter(context: &Context, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let responses = request.resources.into_iter().map(|resource| {
+        let mut set = BTreeMap::new();
+        for config in &resource.configs {
+            // A null value takes the config back.
+            if let Some(value) = &config.value {
+                set.insert(config.name.to_string(), value.to_string());
+            }
+        }
+        let name = &resource.resource_name;
+        let altered = check_resource(resource.resource_type)
+            .and_then(|()| put(context, name, request.validate_only, |_| Ok(set)));
+        let response = alter_configs_response::AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name);
+        match altered {
+            Ok(()) => response.with_error_code(NONE),
+            Err((error, message)) => response.with_error_code(error.code()).with_error_message(text(message)),
+        }
+    });
+    AlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+/// Changes what is named (KIP-339).
+pub(crate) async fn alter_incrementally(
+    context: &Context,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let responses = request.resources.into_iter().map(|resource| {
+        let name = &resource.resource_name;
+        let altered = check_resource(resource.resource_type)
+            .and_then(|()| put(context, name, request.validate_only, |set| apply(set, &resource.configs)));
+        let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name);
+        match altered {
+            Ok(()) => response.with_error_code(NONE),
+            Err((error, message)) => response.with_error_code(error.code()).with_error_message(text(message)),
+        }
+    });
+    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+fn check_resource(kind: i8) -> Result<(), Refused> {
+    match kind {
+        TOPIC => Ok(()),
+        _ => Err((
+            ResponseError::InvalidRequest,
+            format!("The configs of resource type {kind} cannot be changed at run time."),
+        )),
+    }
+}
+
+type Set = BTreeMap<String, String>;
+
+/// Puts what `change` makes of the topic's configs in their place.
+fn put(
+    context: &Context,
+    topic: &StrBytes,
+    validate_only: bool,
+    change: impl FnOnce(Set) -> Result<Set, Refused>,
+) -> Result<(), Refused> {
+    let name = TopicName(topic.clone());
+    let invalid = |message| (ResponseError::InvalidConfig, message);
+    let changed = context.cluster.topics.update(&name, |topic| {
+        let configs = TopicConfigs::new(change(topic.configs.set().clone())?).map_err(invalid)?;
+        if !validate_only {
+            topic.configs = Arc::new(configs);
+        }
+        Ok(())
+    });
+    changed.unwrap_or_else(|| Err(unknown_topic(&name)))
+}
+
+/// IncrementalAlterConfigs' operations.
+mod operation {
+    pub(super) const SET: i8 = 0;
+    pub(super) const DELETE: i8 = 1;
+    pub(super) const APPEND: i8 = 2;
+    pub(super) const SUBTRACT: i8 = 3;
+}
+
+fn apply(mut set: Set, changes: &[AlterableConfig]) -> Result<Set, Refused> {
+    let names: BTreeSet<&StrBytes> = changes.iter().map(|change| &change.name).collect();
+    if names.len() < changes.len() {
+        return Err((ResponseError::InvalidRequest, "Error due to duplicate config keys".to_owned()));
+    }
+    for change in changes {
+        let name = change.name.to_string();
+        let value = || {
+            let message = format!("Null value not supported for: {name}");
+            change.value.as_ref().map(ToString::to_string).ok_or((ResponseError::InvalidRequest, message))
+        };
+        match change.config_operation {
+            operation::SET => _ = set.insert(name.clone(), value()?),
+            operation::DELETE => _ = set.remove(&name),
+            operation::APPEND => change_list(&mut set, &name, |list| {
+                let added = value()?;
+                list.extend(added.split(',').map(|part| part.trim().to_owned()));
+                Ok(())
+            })?,
+            operation::SUBTRACT => change_list(&mut set, &name, |list| {
+                let removed = value()?;
+                list.retain(|part| !removed.split(',').any(|gone| gone.trim() == part));
+                Ok(())
+            })?,
+            other => {
+                return Err((ResponseError::InvalidRequest, format!("Unknown config operation {other}")));
+            }
+        }
+    }
+    Ok(set)
+}
+
+fn change_list(
+    set: &mut Set,
+    name: &str,
+    change: impl FnOnce(&mut Vec<String>) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let Some((Kind::List, default)) = known(name) else {
+        let message = format!("Config value append is not allowed for config key: {name}");
+        return Err((ResponseError::InvalidConfig, message));
+    };
+    let present = set.get(name).map_or(default, String::as_str);
+    let mut list: Vec<String> =
+        present.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    change(&mut list)?;
+    let mut seen = BTreeSet::new();
+    list.retain(|part| seen.insert(part.clone()));
+    set.insert(name.to_owned(), list.join(","));
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The fetch answer, written by hand so that stored batches go out without a copy.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
+use uuid::Uuid;
+
+use super::super::NONE;
+use super::BY_ID;
+use super::session::Target;
+use crate::cluster::Node;
+use crate::log::Batch;
+use crate::server::dispatch::{Closed, Reply};
+use crate::server::response::Response;
+
+/// Flexible from here on: compact arrays, tagged fields.
+const FLEXIBLE: i16 = 12;
+/// Leader hints (KIP-951) from here on.
+const HINTS: i16 = 16;
+
+/// A fetch's answer.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub(super) error: i16,
+    pub(super) session_id: i32,
+    pub(super) topics: Vec<FetchedTopic>,
+    /// The batches of all partitions, one after the other.
+    pub(super) batches: Vec<Arc<Batch>>,
+    pub(super) bytes: usize,
+    pub(super) read_committed: bool,
+    /// The brokers that leader hints name.
+    pub(super) endpoints: Vec<Node>,
+}
+
+#[derive(Debug)]
+pub(super) struct FetchedTopic {
+    pub(super) name: TopicName,
+    pub(super) id: Uuid,
+    pub(super) partitions: Vec<FetchedPartition>,
+}
+
+#[derive(Debug)]
+pub(super) struct FetchedPartition {
+    pub(super) index: i32,
+    pub(super) error: i16,
+    pub(super) high_watermark: i64,
+    pub(super) log_start: i64,
+    /// Who leads it, in which epoch: said with an error.
+    pub(super) leader: Option<(i32, i32)>,
+    pub(super) batches: Range<usize>,
+    pub(super) bytes: usize,
+}
+
+impl Default for FetchedPartition {
+    fn default() -> Self {
+        Self {
+            index: 0,
+            error: NONE,
+            high_watermark: -1,
+            log_start: -1,
+            leader: None,
+            batches: 0..0,
+            bytes: 0,
+        }
+    }
+}
+
+impl FetchedPartition {
+    pub(super) fn failed(index: i32, error: ResponseError) -> Self {
+        Self { index, error: error.code(), ..Self::default() }
+    }
+}
+
+impl Fetched {
+    /// Adds what was read for `target`.
+    pub(super) fn push(&mut self, target: &Target, part: FetchedPartition) {
+        match self.topics.last_mut() {
+            Some(last) if last.id == target.topic_id && last.name == target.topic => {
+                last.partitions.push(part)
+            }
+            _ => self.topics.push(FetchedTopic {
+                name: target.topic.clone(),
+                id: target.topic_id,
+                partitions: vec![part],
+            }),
+        }
+    }
+
+    /// Whether the answer need not wait: enough bytes, or an error to tell.
+    pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
+        self.bytes >= min_bytes
+            || self.error != NONE
+            || self.topics.iter().flat_map(|topic| &topic.partitions).any(|part| part.error != NONE)
+    }
+}
+
+impl Reply for Fetched {
+    fn write(&self, into: &mut Response, version: i16) -> Result<bool, Closed> {
+        let flexible = version >= FLEXIBLE;
+        into.text().put_i32(0);
+        if version >= 7 {
+            into.text().put_i16(self.error);
+            into.text().put_i32(self.session_id);
+        }
+        put_count(into.text(), self.topics.len(), flexible);
+        for topic in &self.topics {
+            put_topic(into.text(), topic, version);
+            put_count(into.text(), topic.partitions.len(), flexible);
+            for part in &topic.partitions {
+                self.put_partition(into, part, version);
+            }
+            if flexible {
+                put_no_tags(into.text());
+            }
+        }
+        if flexible {
+            self.put_endpoints(into.text(), version);
+        }
+        Ok(true)
+    }
+}
+
+impl Fetched {
+    fn put_partition(&self, into: &mut Response, part: &FetchedPartition, version: i16) {
+        let flexible = version >= FLEXIBLE;
+        let text = into.text();
+        text.put_i32(part.index);
+        text.put_i16(part.error);
+        text.put_i64(part.high_watermark);
+        // The last stable offset: without transactions all is stable.
+        text.put_i64(part.high_watermark);
+        if version >= 5 {
+            text.put_i64(part.log_start);
+        }
+        match (self.read_committed, flexible) {
+            (true, _) => put_count(text, 0, flexible),
+            (false, true) => text.put_u8(0),
+            (false, false) => text.put_i32(-1),
+        }
+        if version >= 11 {
+            text.put_i32(-1);
+        }
+        put_count(text, part.bytes, flexible);
+        for batch in self.batches.get(part.batches.clone()).unwrap_or_default() {
+            into.text().put_slice(batch.head());
+            into.attach(batch.records());
+        }
+        if flexible {
+            match part.leader {
+                Some(leader) if version >= HINTS => put_leader(into.text(), leader),
+                _ => put_no_tags(into.text()),
+            }
+        }
+    }
+
+    fn put_endpoints(&self, text: &mut BytesMut, version: i16) {
+        if version < HINTS || self.endpoints.is_empty() {
+            return put_no_tags(text);
+        }
+        let mut list = BytesMut::new();
+        put_count(&mut list, self.endpoints.len(), true);
+        for node in &self.endpoints {
+            list.put_i32(node.id);
+            put_count(&mut list, node.host.len(), true);
+            list.put_slice(node.host.as_bytes());
+            list.put_i32(i32::from(node.port));
+            list.put_u8(0);
+            put_no_tags(&mut list);
+        }
+        put_one_tag(text, 0, &list);
+    }
+}
+
+fn put_topic(text: &mut BytesMut, topic: &FetchedTopic, version: i16) {
+    if version >= BY_ID {
+        text.put_slice(topic.id.as_bytes());
+        return;
+    }
+    if version >= FLEXIBLE {
+        put_count(text, topic.name.len(), true);
+    } else {
+        text.put_i16(i16::try_from(topic.name.len()).unwrap_or(0));
+    }
+    text.put_slice(topic.name.as_bytes());
+}
+
+fn put_leader(text: &mut BytesMut, (id, epoch): (i32, i32)) {
+    let mut leader = BytesMut::with_capacity(9);
+    leader.put_i32(id);
+    leader.put_i32(epoch);
+    put_no_tags(&mut leader);
+    put_one_tag(text, 1, &leader);
+}
+
+/// The length of an array, of a string in flexible versions, or of records.
+fn put_count(text: &mut BytesMut, count: usize, flexible: bool) {
+    // Answers are bounded far below 2 GiB.
+    let count = u32::try_from(count).unwrap_or(0);
+    if flexible { put_varint(text, count + 1) } else { text.put_u32(count) }
+}
+
+fn put_varint(text: &mut BytesMut, mut value: u32) {
+    while value >= 0x80 {
+        text.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    text.put_u8(value as u8);
+}
+
+fn put_no_tags(text: &mut BytesMut) {
+    text.put_u8(0);
+}
+
+fn put_one_tag(text: &mut BytesMut, tag: u32, value: &[u8]) {
+    put_varint(text, 1);
+    put_varint(text, tag);
+    put_varint(text, u32::try_from(value.len()).unwrap_or(0));
+    text.put_slice(value);
+}

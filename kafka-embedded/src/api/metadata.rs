@@ -1,0 +1,125 @@
+//! Metadata: brokers, topics by name or id, and their creation on first use. DescribeCluster.
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
+};
+
+use super::{NONE, text};
+use crate::server::connection::Context;
+use crate::topics::{Topic, check_name, owned};
+
+pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> MetadataResponse {
+    let cluster = &context.cluster;
+    // Version 0 has no null: there the empty list asks for all.
+    let named = request.topics.filter(|topics| context.version > 0 || !topics.is_empty());
+    let may_create = request.allow_auto_topic_creation || context.version < 4;
+    let topics = match named {
+        None => cluster.topics.all().iter().map(|topic| describe(context, topic)).collect(),
+        Some(named) => named.iter().map(|wanted| one(context, wanted, may_create)).collect(),
+    };
+    let brokers = cluster.nodes.iter().map(|node| {
+        MetadataResponseBroker::default()
+            .with_node_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    });
+    MetadataResponse::default()
+        .with_brokers(brokers.collect())
+        .with_cluster_id(Some(cluster.id.clone()))
+        .with_controller_id(controller(context))
+        .with_topics(topics)
+}
+
+/// The broker that answers for the controller.
+fn controller(context: &Context) -> BrokerId {
+    BrokerId(context.cluster.nodes.first().map_or(-1, |node| node.id))
+}
+
+/// Brokers, as DescribeCluster numbers the kinds of endpoint.
+const BROKERS: i8 = 1;
+
+pub(crate) async fn describe_cluster(
+    context: &Context,
+    request: DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let cluster = &context.cluster;
+    if request.endpoint_type != BROKERS {
+        return DescribeClusterResponse::default()
+            .with_error_code(ResponseError::MismatchedEndpointType.code())
+            .with_error_message(text("The request was sent to an endpoint of the wrong type."));
+    }
+    let brokers = cluster.nodes.iter().map(|node| {
+        DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    });
+    DescribeClusterResponse::default()
+        .with_error_code(NONE)
+        .with_cluster_id(cluster.id.clone())
+        .with_controller_id(controller(context))
+        .with_brokers(brokers.collect())
+}
+
+fn one(context: &Context, wanted: &MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
+    let Some(name) = &wanted.name else {
+        return match context.cluster.topics.by_id(wanted.topic_id) {
+            Some(topic) => describe(context, &topic),
+            None => MetadataResponseTopic::default()
+                .with_name(if context.version >= 12 { None } else { Some(TopicName::default()) })
+                .with_topic_id(wanted.topic_id)
+                .with_error_code(ResponseError::UnknownTopicId.code()),
+        };
+    };
+    match find_or_create(context, name, may_create) {
+        Ok(topic) => describe(context, &topic),
+        Err(error) => {
+            MetadataResponseTopic::default().with_name(Some(name.clone())).with_error_code(error.code())
+        }
+    }
+}
+
+fn find_or_create(
+    context: &Context,
+    name: &TopicName,
+    may_create: bool,
+) -> Result<Arc<Topic>, ResponseError> {
+    let cluster = &context.cluster;
+    if let Some(topic) = cluster.topics.by_name(name) {
+        return Ok(topic);
+    }
+    check_name(name).map_err(|_| ResponseError::InvalidTopicException)?;
+    if !may_create || !cluster.settings.auto_create_topics {
+        return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    Ok(cluster.ensure_topic(&owned(name), usize::try_from(cluster.settings.default_partitions).unwrap_or(1)))
+}
+
+fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
+    let alive = |id: &&i32| context.cluster.node(**id).is_some();
+    let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| {
+        let state = partition.lock();
+        let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
+        let in_sync: Vec<i32> = partition.replicas.iter().filter(alive).copied().collect();
+        MetadataResponsePartition::default()
+            .with_error_code(NONE)
+            .with_partition_index(index)
+            .with_leader_id(BrokerId(state.leader))
+            .with_leader_epoch(state.leader_epoch)
+            .with_replica_nodes(ids(&partition.replicas))
+            .with_isr_nodes(ids(&in_sync))
+    });
+    MetadataResponseTopic::default()
+        .with_error_code(NONE)
+        .with_name(Some(topic.name.clone()))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions.collect())
+}

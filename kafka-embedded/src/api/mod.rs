@@ -1,0 +1,84 @@
+//! What each request leads to: one file per family, each handler `(context, request) -> answer`.
+
+pub(crate) mod configs;
+pub(crate) mod coordinator;
+pub(crate) mod fetch;
+pub(crate) mod group_offsets;
+pub(crate) mod groups;
+pub(crate) mod membership;
+pub(crate) mod metadata;
+pub(crate) mod offsets;
+pub(crate) mod produce;
+pub(crate) mod producer_ids;
+pub(crate) mod topics;
+pub(crate) mod versions;
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::server::connection::Context;
+use crate::topics::{Partition, PartitionState, Topic};
+
+/// No error.
+pub(crate) const NONE: i16 = 0;
+
+/// An error's message as the protocol carries it.
+pub(crate) fn text(message: impl Into<String>) -> Option<StrBytes> {
+    Some(StrBytes::from_string(message.into()))
+}
+
+/// The topic that a request names, by id where its version does so.
+pub(crate) fn find_topic(
+    context: &Context,
+    name: &TopicName,
+    id: Uuid,
+    by_id: bool,
+) -> Result<Arc<Topic>, ResponseError> {
+    if by_id {
+        return context.cluster.topics.by_id(id).ok_or(ResponseError::UnknownTopicId);
+    }
+    context.cluster.topics.by_name(name).ok_or(ResponseError::UnknownTopicOrPartition)
+}
+
+/// Partition `index` of `topic`.
+pub(crate) fn find_partition(topic: &Topic, index: i32) -> Result<&Arc<Partition>, ResponseError> {
+    topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)
+}
+
+/// Whether this broker may serve the partition, and the client knows its leader's epoch (-1: does not say).
+pub(crate) fn check_leader(
+    context: &Context,
+    state: &PartitionState,
+    epoch: i32,
+) -> Result<(), ResponseError> {
+    if state.deleted {
+        return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    if epoch >= 0 && epoch < state.leader_epoch {
+        return Err(ResponseError::FencedLeaderEpoch);
+    }
+    if epoch > state.leader_epoch {
+        return Err(ResponseError::UnknownLeaderEpoch);
+    }
+    if state.leader != context.node {
+        return Err(ResponseError::NotLeaderOrFollower);
+    }
+    Ok(())
+}
+
+/// Whether this broker coordinates `group`, which a member must name.
+pub(crate) fn check_members_group(context: &Context, group: &str) -> Result<(), ResponseError> {
+    if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { check_coordinator(context, group) }
+}
+
+/// Whether this broker coordinates `group`.
+pub(crate) fn check_coordinator(context: &Context, group: &str) -> Result<(), ResponseError> {
+    match context.cluster.coordinator(group) {
+        Some(node) if node.id == context.node => Ok(()),
+        _ => Err(ResponseError::NotCoordinator),
+    }
+}

@@ -1,0 +1,209 @@
+//! What can be chosen about an embedded cluster.
+
+use std::fmt;
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_client::seams::{Clock, Rng, SystemClock};
+
+use crate::cluster::{Cluster, Observer, Settings};
+use crate::running::EmbeddedKafka;
+use crate::server::connection::RequestSeen;
+use crate::topics::check_name;
+use crate::transport::InMemoryTransport;
+
+/// Why a cluster did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The listen address is not `host:port`, or its host has no address.
+    #[error("cannot listen on '{address}': {reason}")]
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The port could not be opened.
+    #[error("cannot listen on '{address}': {source}")]
+    Bind {
+        /// The address of the broker that failed.
+        address: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// An option that cannot work.
+    #[error("{0}")]
+    Option(String),
+    /// The broker's thread could not be started.
+    #[error("cannot start the broker's thread: {0}")]
+    Thread(io::Error),
+}
+
+/// A cluster that is not started yet. Made by [`EmbeddedKafka::builder`].
+#[derive(Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct Builder {
+    brokers: u16,
+    listen: String,
+    topics: Vec<(String, usize)>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            brokers: 1,
+            listen: "127.0.0.1:0".to_owned(),
+            topics: Vec::new(),
+            settings: Settings {
+                default_partitions: 1,
+                auto_create_topics: true,
+                initial_rebalance_delay: Duration::ZERO,
+                session_timeout: Duration::from_secs(6)..=Duration::from_secs(1800),
+                observer: None,
+            },
+            clock: Arc::new(SystemClock),
+            seed: None,
+        }
+    }
+}
+
+impl Builder {
+    /// How many brokers, with the ids 1, 2, ... **(default: 1)**
+    pub fn brokers(mut self, count: u16) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// `host:port` of the first broker; the others take the ports after it, or free ones for port 0.
+    /// The host is also what clients are told to connect to. **(default: `127.0.0.1:0`)**
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// A topic that exists from the start, with so many partitions. Leaders go round the brokers.
+    pub fn topic(mut self, name: impl Into<String>, partitions: usize) -> Self {
+        self.topics.push((name.into(), partitions));
+        self
+    }
+
+    /// Partitions of a topic that is created without a number: Kafka's `num.partitions`. **(default: 1)**
+    pub fn default_partitions(mut self, count: u16) -> Self {
+        self.settings.default_partitions = i32::from(count);
+        self
+    }
+
+    /// Whether asking for an unknown topic creates it: Kafka's `auto.create.topics.enable`. **(default: true)**
+    pub fn auto_create_topics(mut self, yes: bool) -> Self {
+        self.settings.auto_create_topics = yes;
+        self
+    }
+
+    /// How long the first rebalance of an empty group waits for more members: Kafka's
+    /// `group.initial.rebalance.delay.ms`. **(default: 0; Kafka's is 3 s)**
+    pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.settings.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// Which session timeouts members may ask for: Kafka's `group.min.session.timeout.ms` and
+    /// `group.max.session.timeout.ms`. **(default: 6 s to 30 min)**
+    pub fn session_timeout(mut self, bounds: RangeInclusive<Duration>) -> Self {
+        self.settings.session_timeout = bounds;
+        self
+    }
+
+    /// The clock that LogAppendTime and timestamp checks read. **(default: the system's)**
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The seed of topic ids and member ids. **(default: another each time over TCP, 0 in memory)**
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Calls `observer` with every request, on the broker's thread, before it is answered.
+    pub fn on_request(mut self, observer: impl Fn(&RequestSeen<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.observer = Some(Observer(Arc::new(observer)));
+        self
+    }
+
+    /// Serves over pipes in memory instead of TCP, on the caller's runtime: with a `current_thread` runtime and
+    /// tokio's paused clock, time is the test's and a run repeats exactly.
+    pub fn in_memory(self) -> InMemory {
+        InMemory(self)
+    }
+
+    /// Starts the brokers on a thread of their own, so that a test that blocks its runtime stops none of them.
+    ///
+    /// # Errors
+    /// An option that cannot work, or an address that cannot be listened on.
+    pub async fn start(self) -> Result<EmbeddedKafka, Error> {
+        self.check()?;
+        let rng = self.seed.map_or_else(Rng::from_entropy, Rng::seeded);
+        let listeners = crate::server::listener::bind(&self.listen, self.brokers)?;
+        let nodes = listeners.iter().map(|(node, _)| node.clone()).collect();
+        let cluster = Arc::new(Cluster::new(nodes, self.settings, self.clock, rng));
+        create_topics(&cluster, &self.topics);
+        EmbeddedKafka::on_thread(cluster, listeners).await
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.brokers == 0 {
+            return Err(Error::Option("a cluster needs at least one broker".to_owned()));
+        }
+        if self.settings.default_partitions == 0 {
+            return Err(Error::Option("default_partitions must be at least 1".to_owned()));
+        }
+        for (name, partitions) in &self.topics {
+            check_name(name).map_err(Error::Option)?;
+            if *partitions == 0 {
+                return Err(Error::Option(format!("topic '{name}' needs at least one partition")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A cluster for pipes in memory, not started yet. Made by [`Builder::in_memory`].
+#[derive(Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct InMemory(Builder);
+
+impl InMemory {
+    /// Starts the brokers as tasks of the current tokio runtime. What connects through
+    /// [`EmbeddedKafka::transport`] must run there too.
+    ///
+    /// # Errors
+    /// An option that cannot work.
+    pub async fn start(self) -> Result<EmbeddedKafka, Error> {
+        let builder = self.0;
+        builder.check()?;
+        let rng = Rng::seeded(builder.seed.unwrap_or(0));
+        let nodes = InMemoryTransport::nodes(builder.brokers);
+        let cluster = Arc::new(Cluster::new(nodes, builder.settings, builder.clock, rng));
+        create_topics(&cluster, &builder.topics);
+        Ok(EmbeddedKafka::on_current_runtime(cluster))
+    }
+}
+
+fn create_topics(cluster: &Cluster, topics: &[(String, usize)]) {
+    for (name, partitions) in topics {
+        cluster.ensure_topic(name, *partitions);
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}

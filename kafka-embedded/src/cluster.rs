@@ -1,0 +1,127 @@
+//! The state that all brokers of the process share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use kafka_client::seams::{Clock, Rng};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::api::fetch::Sessions;
+use crate::configs::TopicConfigs;
+use crate::group::Groups;
+use crate::server::connection::RequestSeen;
+use crate::topics::{Partition, Topic, Topics};
+
+/// One broker as clients see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) id: i32,
+    pub(crate) host: StrBytes,
+    pub(crate) port: u16,
+}
+
+/// What the builder decides.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) default_partitions: i32,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) initial_rebalance_delay: Duration,
+    pub(crate) session_timeout: std::ops::RangeInclusive<Duration>,
+    pub(crate) observer: Option<Observer>,
+}
+
+/// Who is told of every request.
+#[derive(Clone)]
+pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&RequestSeen<'_>) + Send + Sync>);
+
+/// The cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) id: StrBytes,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Rng,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) sessions: Sessions,
+    next_producer_id: AtomicI64,
+    next_leader: AtomicU32,
+}
+
+impl Cluster {
+    pub(crate) fn new(nodes: Vec<Node>, settings: Settings, clock: Arc<dyn Clock>, rng: Rng) -> Self {
+        let id = StrBytes::from_string(format!("embedded-{:013x}", rng.next_u64() >> 12));
+        Self {
+            id,
+            nodes,
+            settings,
+            clock,
+            rng,
+            topics: Topics::default(),
+            groups: Groups::default(),
+            sessions: Sessions::default(),
+            next_producer_id: AtomicI64::new(0),
+            next_leader: AtomicU32::new(0),
+        }
+    }
+
+    /// The node with this id.
+    pub(crate) fn node(&self, id: i32) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// A producer id that nobody had.
+    pub(crate) fn new_producer_id(&self) -> i64 {
+        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A UUID of version 4.
+    pub(crate) fn new_uuid(&self) -> Uuid {
+        const VERSION: (u128, u128) = (0xF << 76, 0x4 << 76);
+        const VARIANT: (u128, u128) = (0x3 << 62, 0x2 << 62);
+        let chance = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
+        Uuid::from_u128(chance & !VERSION.0 & !VARIANT.0 | VERSION.1 | VARIANT.1)
+    }
+
+    /// The broker that coordinates `key` (a group or a transactional id).
+    pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
+        let hash =
+            key.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+        self.nodes.get(hash as usize % self.nodes.len().max(1))
+    }
+
+    /// Replicas of `count` new partitions: leaders go round the brokers, from one topic to the next.
+    pub(crate) fn spread(&self, count: usize, replication: usize) -> Vec<Vec<i32>> {
+        let first = self.next_leader.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::Relaxed) as usize;
+        let ring = |at: usize| self.nodes.get(at % self.nodes.len().max(1)).map_or(-1, |node| node.id);
+        (0..count)
+            .map(|partition| (0..replication).map(|replica| ring(first + partition + replica)).collect())
+            .collect()
+    }
+
+    /// Replicas of a topic that does not say how many: three, or what there is.
+    pub(crate) fn default_replication(&self) -> usize {
+        self.nodes.len().min(3)
+    }
+
+    /// A topic that is not in the cluster yet.
+    pub(crate) fn new_topic(&self, name: &str, replicas: Vec<Vec<i32>>, configs: TopicConfigs) -> Topic {
+        Topic {
+            name: TopicName(StrBytes::from_string(name.to_owned())),
+            id: self.new_uuid(),
+            configs: Arc::new(configs),
+            partitions: replicas.into_iter().map(|nodes| Arc::new(Partition::new(nodes))).collect(),
+        }
+    }
+
+    /// Creates a topic with default configs; the present one where there is one.
+    pub(crate) fn ensure_topic(&self, name: &str, partitions: usize) -> Arc<Topic> {
+        let replicas = self.spread(partitions, self.default_replication());
+        let topic = self.new_topic(name, replicas, TopicConfigs::default());
+        self.topics.insert(topic).unwrap_or_else(|present| present)
+    }
+}

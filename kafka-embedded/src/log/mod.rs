@@ -1,0 +1,160 @@
+//! One partition's log: batches in offset order, found by offset, by timestamp and by leader epoch.
+//!
+//! ```text
+//! produce request ──▶ Produced::parse (header, checksum) ──▶ Log::append (offset, epoch) ──▶ batches
+//!                                                fetch answer ◀── Log::read (shares bytes) ◀──┘
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+mod batch;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use batch::{Batch, Produced, Refusal};
+
+/// The offset asked for is outside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutOfRange;
+
+/// An offset, the timestamp of its record and the epoch of its append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) leader_epoch: i32,
+}
+
+impl Found {
+    fn new((offset, timestamp): (i64, i64), batch: &Batch) -> Self {
+        Self { offset, timestamp, leader_epoch: batch.leader_epoch }
+    }
+}
+
+/// How much a read may return.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) bytes: usize,
+    /// Whether the first batch is returned even where it is larger (KIP-74).
+    pub(crate) at_least_one: bool,
+}
+
+/// A log. Everything in it is readable: the high watermark is its end.
+#[derive(Debug)]
+pub(crate) struct Log {
+    start: i64,
+    end: i64,
+    batches: VecDeque<Arc<Batch>>,
+    /// Each leader epoch that wrote, with its first offset.
+    epochs: Vec<(i32, i64)>,
+}
+
+impl Default for Log {
+    /// An empty log in its first leader epoch.
+    fn default() -> Self {
+        Self { start: 0, end: 0, batches: VecDeque::new(), epochs: vec![(0, 0)] }
+    }
+}
+
+impl Log {
+    /// The first offset that can be read.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// The offset that the next record gets.
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Appends a batch; its base offset.
+    pub(crate) fn append(&mut self, batch: Produced, leader_epoch: i32) -> i64 {
+        let base = self.end;
+        let batch = batch.place(base, leader_epoch);
+        if self.epochs.last().is_none_or(|(last, _)| *last < leader_epoch) {
+            self.epochs.push((leader_epoch, base));
+        }
+        self.end = batch.last_offset + 1;
+        self.batches.push_back(Arc::new(batch));
+        base
+    }
+
+    /// Adds whole batches from the one that holds `offset` to `into`; their bytes.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        limit: Limit,
+        into: &mut Vec<Arc<Batch>>,
+    ) -> Result<usize, OutOfRange> {
+        if offset < self.start || offset > self.end {
+            return Err(OutOfRange);
+        }
+        let mut total = 0;
+        for batch in self.batches.range(self.position(offset)..) {
+            let first_of_all = total == 0 && limit.at_least_one;
+            if total + batch.size() > limit.bytes && !first_of_all {
+                break;
+            }
+            total += batch.size();
+            into.push(Arc::clone(batch));
+        }
+        Ok(total)
+    }
+
+    /// Index of the first batch that ends at or after `offset`.
+    fn position(&self, offset: i64) -> usize {
+        self.batches.partition_point(|batch| batch.last_offset < offset)
+    }
+
+    /// The first record that can be read whose timestamp is at least `timestamp`.
+    pub(crate) fn at_time(&self, timestamp: i64) -> Option<Found> {
+        let start = self.start;
+        let candidates = self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp);
+        candidates.into_iter().find_map(|batch| {
+            let found = batch.find(|record| record.offset >= start && record.timestamp >= timestamp)?;
+            Some(Found::new(found, batch))
+        })
+    }
+
+    /// The first record that has the highest timestamp of all.
+    pub(crate) fn at_max_time(&self) -> Option<Found> {
+        let latest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
+        self.at_time(latest)
+    }
+
+    /// The leader epoch that holds, or would hold, `offset`.
+    pub(crate) fn epoch_at(&self, offset: i64) -> Option<i32> {
+        self.epochs.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)
+    }
+
+    /// The largest epoch that is not above `epoch`, and where it ended (KIP-101): as Kafka's cache of epochs answers.
+    /// `None` for an epoch that is yet to come.
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let after = self.epochs.partition_point(|(known, _)| *known <= epoch);
+        let before = after.checked_sub(1).and_then(|at| self.epochs.get(at));
+        match (before, self.epochs.get(after)) {
+            (Some((known, _)), None) => (*known == epoch).then_some((epoch, self.end)),
+            (Some((known, _)), Some((_, end))) => Some((*known, *end)),
+            (None, Some((_, end))) => Some((epoch, *end)),
+            (None, None) => None,
+        }
+    }
+
+    /// Makes `offset` the first that can be read (DeleteRecords); batches wholly before it are dropped.
+    pub(crate) fn delete_before(&mut self, offset: i64) -> Result<(), OutOfRange> {
+        if !(0..=self.end).contains(&offset) {
+            return Err(OutOfRange);
+        }
+        self.start = self.start.max(offset);
+        while self.batches.front().is_some_and(|batch| batch.last_offset < self.start) {
+            self.batches.pop_front();
+        }
+        let kept = self.epochs.partition_point(|(_, first)| *first <= self.start).saturating_sub(1);
+        self.epochs.drain(..kept);
+        if let Some((_, first)) = self.epochs.first_mut() {
+            *first = (*first).max(self.start);
+        }
+        Ok(())
+    }
+}

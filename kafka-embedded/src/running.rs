@@ -1,0 +1,89 @@
+//! A started cluster.
+
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{oneshot, watch};
+
+use crate::builder::{Builder, Error};
+use crate::cluster::{Cluster, Node};
+use crate::server::listener::{self, Listener};
+use crate::transport::InMemoryTransport;
+
+/// A running cluster. It ends with this value: connections are closed, ports freed and all data forgotten.
+#[derive(Debug)]
+#[must_use = "the cluster ends when this is dropped"]
+pub struct EmbeddedKafka {
+    cluster: Arc<Cluster>,
+    /// Dropped to stop everything.
+    stop: watch::Sender<()>,
+    /// Resolves when the broker's thread has ended; none where it runs on the caller's.
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl EmbeddedKafka {
+    /// A cluster of one broker on a free loopback port, unless told otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) async fn on_thread(
+        cluster: Arc<Cluster>,
+        listeners: Vec<(Node, Listener)>,
+    ) -> Result<Self, Error> {
+        let (stop, stopped) = watch::channel(());
+        let (end, ended) = oneshot::channel();
+        let (ready, started) = oneshot::channel();
+        let shared = Arc::clone(&cluster);
+        let run = move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(Error::Thread(error)))),
+            };
+            runtime.block_on(listener::run(shared, listeners, stopped, ready));
+            // Whatever still runs ends here, and with it the connections.
+            drop(runtime);
+            let _ = end.send(());
+        };
+        thread::Builder::new().name("kafka-embedded".to_owned()).spawn(run).map_err(Error::Thread)?;
+        let lost = |_| Error::Thread(std::io::Error::other("it ended at once"));
+        started.await.map_err(lost)??;
+        Ok(Self { cluster, stop, ended: Some(ended) })
+    }
+
+    pub(crate) fn on_current_runtime(cluster: Arc<Cluster>) -> Self {
+        let (stop, mut stopped) = watch::channel(());
+        let shared = Arc::clone(&cluster);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shared.groups.run_timers() => {}
+                _ = stopped.changed() => {}
+            }
+        });
+        Self { cluster, stop, ended: None }
+    }
+
+    /// `host:port` of every broker, separated by commas: Kafka's `bootstrap.servers`.
+    #[must_use]
+    pub fn bootstrap_servers(&self) -> String {
+        let address = |node: &Node| format!("{}:{}", &*node.host, node.port);
+        self.cluster.nodes.iter().map(address).collect::<Vec<_>>().join(",")
+    }
+
+    /// What a client connects through to a cluster in memory. (Clients of a cluster on TCP need none; there, this
+    /// gives a transport to the same brokers, whose tasks run where the client's do.)
+    #[must_use]
+    pub fn transport(&self) -> InMemoryTransport {
+        InMemoryTransport::new(Arc::clone(&self.cluster), self.stop.subscribe())
+    }
+
+    /// Stops the brokers and waits until their ports are free. Dropping the value stops them as well, without waiting.
+    pub async fn shutdown(self) {
+        let Self { stop, ended, .. } = self;
+        drop(stop);
+        if let Some(ended) = ended {
+            // An error means that the thread has ended already.
+            let _ = ended.await;
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ports, and the connections that come to them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::protocol::StrBytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::time::sleep;
+
+use super::connection::serve;
+use crate::builder::Error;
+use crate::cluster::{Cluster, Node};
+
+/// A bound port that is not served yet.
+pub(crate) type Listener = StdListener;
+
+/// How long accepting pauses when the process has no file descriptor left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens a port for each of `brokers`.
+pub(crate) fn bind(address: &str, brokers: u16) -> Result<Vec<(Node, Listener)>, Error> {
+    let wrong = |reason: String| Error::Address { address: address.to_owned(), reason };
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("it is not host:port".to_owned()))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port: u16 = port.parse().map_err(|_| wrong(format!("'{port}' is not a port")))?;
+    if port != 0 && port.checked_add(brokers - 1).is_none() {
+        return Err(wrong(format!("there are no {brokers} ports from {port} on")));
+    }
+    (0..brokers)
+        .map(|at| {
+            let port = if port == 0 { 0 } else { port + at };
+            let addresses = (host, port).to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+            let failed = |source| Error::Bind { address: format!("{host}:{port}"), source };
+            let (listener, bound) = listen(&addresses.collect::<Vec<_>>()).map_err(failed)?;
+            let told = if bound.ip().is_unspecified() { "127.0.0.1" } else { host };
+            let host = StrBytes::from_string(told.to_owned());
+            Ok((Node { id: i32::from(at) + 1, host, port: bound.port() }, listener))
+        })
+        .collect()
+}
+
+fn listen(addresses: &[SocketAddr]) -> io::Result<(Listener, SocketAddr)> {
+    let listener = StdListener::bind(addresses)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// Serves until `stopped`.
+pub(crate) async fn run(
+    cluster: Arc<Cluster>,
+    listeners: Vec<(Node, Listener)>,
+    mut stopped: watch::Receiver<()>,
+    ready: oneshot::Sender<Result<(), Error>>,
+) {
+    for (node, listener) in listeners {
+        let address = format!("{}:{}", &*node.host, node.port);
+        match TcpListener::from_std(listener) {
+            Ok(listener) => tokio::spawn(accept(Arc::clone(&cluster), node.id, listener, stopped.clone())),
+            Err(source) => return drop(ready.send(Err(Error::Bind { address, source }))),
+        };
+    }
+    let _ = ready.send(Ok(()));
+    tokio::select! {
+        () = cluster.groups.run_timers() => {}
+        _ = stopped.changed() => {}
+    }
+}
+
+async fn accept(cluster: Arc<Cluster>, node: i32, listener: TcpListener, stopped: watch::Receiver<()>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                prepare(&stream);
+                let peer = StrBytes::from_string(format!("/{}", peer.ip()));
+                tokio::spawn(serve(stream, Arc::clone(&cluster), node, peer, stopped.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, or a peer that gave up: others can still come.
+                tracing::warn!(node, %error, "cannot accept a connection");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+}

@@ -1,0 +1,10 @@
+//! Bytes in, bytes out.
+//!
+//! ```text
+//! listener ──▶ connection: frame ──▶ dispatch: header, version, decode ──▶ api::* ──▶ response ──▶ connection
+//! ```
+
+pub(crate) mod connection;
+pub(crate) mod dispatch;
+pub(crate) mod listener;
+pub(crate) mod response;

@@ -1,0 +1,392 @@
+//! Acknowledgement by hand.
+//!
+//! ```text
+//!   lane ──deliver──▶ AckDesk (ledger) ◀──ack / nack / drop── Ack, from any task
+//!     ▲                   └──▶ safe offset ──▶ committer
+//!     └──failures to deliver again─┘
+//! ```
+//!
+//! Records are delivered while earlier ones wait for their acknowledgement; the ledger commits only what is settled
+//! without a gap. How far delivery may run ahead of it is bounded.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::commit::Committer;
+use super::ledger::Ledger;
+use super::shared::Shared;
+
+/// Deliveries of one partition that may wait for their acknowledgement, or for that of an earlier one.
+pub(crate) const WINDOW: usize = 1_000;
+
+/// What a dropped acknowledgement is called.
+const DROPPED: &str = "its Ack was dropped without an acknowledgement";
+
+/// Makes `Ack`s for the records of one partition.
+#[derive(Debug)]
+pub struct AckIssuer {
+    desk: Arc<AckDesk>,
+    /// Tells this delivery from an earlier one of the same record.
+    delivery: AtomicU64,
+}
+
+/// A record's acknowledgement, for `ack = "manual"`: may be kept, moved to another task, and used there.
+/// Dropping it without a call is a failed outcome of the record.
+#[derive(Debug)]
+#[must_use = "dropping an Ack unused is a failed outcome of its record"]
+pub struct Ack {
+    desk: Arc<AckDesk>,
+    last: i64,
+    delivery: u64,
+    used: bool,
+}
+
+/// The partition was given away before the acknowledgement.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the partition was given away before this record was acknowledged: another member handles it again")]
+pub struct AckError;
+
+impl AckIssuer {
+    /// An `Ack` for the record at `offset` (or, for a batch, for everything up to it).
+    pub fn issue(&self, offset: i64) -> Ack {
+        let delivery = self.delivery.load(Ordering::Relaxed);
+        Ack { desk: Arc::clone(&self.desk), last: offset, delivery, used: false }
+    }
+
+    pub(crate) fn new(desk: Arc<AckDesk>) -> Self {
+        Self { desk, delivery: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn desk(&self) -> &AckDesk {
+        &self.desk
+    }
+
+    pub(crate) fn shared_desk(&self) -> Arc<AckDesk> {
+        Arc::clone(&self.desk)
+    }
+
+    /// Records from `first` to `last` go to a handler now.
+    pub(crate) fn deliver(&self, first: i64, last: i64) {
+        self.delivery.store(self.desk.deliver(first, last), Ordering::Relaxed);
+    }
+}
+
+impl Ack {
+    /// The record is handled. Committed at the cadence, or at once with `manual-immediate`.
+    ///
+    /// # Errors
+    /// The partition is not this member's any more.
+    pub fn ack(mut self) -> Result<(), AckError> {
+        self.used = true;
+        self.desk.settle(self.last, self.delivery)
+    }
+
+    /// The record is not handled: a failed outcome with this reason.
+    pub fn nack(mut self, reason: impl Into<String>) {
+        self.used = true;
+        self.desk.fail(self.last, self.delivery, reason.into());
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if !self.used {
+            self.desk.fail(self.last, self.delivery, DROPPED.into());
+        }
+    }
+}
+
+/// A delivery that was not acknowledged.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotAcknowledged {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) reason: String,
+}
+
+/// The ledger of one partition with its open deliveries, shared with the `Ack`s.
+#[derive(Debug)]
+pub(crate) struct AckDesk {
+    shared: Arc<Shared>,
+    /// Where acknowledgements ask for a commit at once.
+    immediate: Option<Committer>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger,
+    /// The last delivery number of each open one, by last offset: an `Ack` of an earlier try cannot fail a later one.
+    open: HashMap<i64, u64>,
+    deliveries: u64,
+    failures: Vec<NotAcknowledged>,
+    /// Records acknowledged since the last look.
+    settled: u64,
+    /// `Ack`s of deliveries below are from before the partition was given away, or from an older position.
+    oldest_valid: u64,
+    closed: bool,
+}
+
+impl AckDesk {
+    pub(crate) fn new(shared: Arc<Shared>, start: i64, immediate: Option<Committer>) -> Arc<Self> {
+        let state = State {
+            ledger: Ledger::new(start),
+            open: HashMap::new(),
+            deliveries: 0,
+            failures: Vec::new(),
+            settled: 0,
+            oldest_valid: 0,
+            closed: false,
+        };
+        Arc::new(Self { shared, immediate, state: Mutex::new(state) })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A delivery (again, perhaps); its number.
+    fn deliver(&self, first: i64, last: i64) -> u64 {
+        self.with(|state| {
+            state.ledger.deliver(first, last);
+            state.deliveries += 1;
+            state.open.insert(last, state.deliveries);
+            // What an earlier try of it reported is history.
+            state.failures.retain(|failure| failure.last != last);
+            state.deliveries
+        })
+    }
+
+    fn settle(&self, last: i64, delivery: u64) -> Result<(), AckError> {
+        let changed = self.with(|state| {
+            if state.closed || delivery < state.oldest_valid {
+                return Err(AckError);
+            }
+            let settled = state.settle(last);
+            self.shared.acknowledged_to(state.ledger.safe());
+            Ok(settled)
+        })?;
+        if changed {
+            if let Some(committer) = &self.immediate {
+                committer.ask(&self.shared);
+            }
+            self.shared.wake();
+        }
+        Ok(())
+    }
+
+    fn fail(&self, last: i64, delivery: u64, reason: String) {
+        let noted = self.with(|state| {
+            state.split(last);
+            let current = !state.closed && state.open.get(&last) == Some(&delivery);
+            let Some(first) = state.ledger.first_of(last).filter(|_| current) else { return false };
+            state.failures.push(NotAcknowledged { first, last, reason });
+            true
+        });
+        if noted {
+            self.shared.wake();
+        }
+    }
+
+    /// The handler failed: the delivery is the loop's own business again, whatever its `Ack` said meanwhile.
+    /// `false` when it had been acknowledged before.
+    pub(crate) fn take_back(&self, last: i64) -> bool {
+        self.with(|state| {
+            state.deliveries += 1;
+            let number = state.deliveries;
+            if let Some(open) = state.open.get_mut(&last) {
+                *open = number;
+            }
+            state.failures.retain(|failure| failure.last != last);
+            state.ledger.is_open(last)
+        })
+    }
+
+    /// The delivery that ends with `last` is done without an acknowledgement.
+    pub(crate) fn settle_by_policy(&self, last: i64) {
+        self.with(|state| {
+            state.settle(last);
+            self.shared.acknowledged_to(state.ledger.safe());
+        });
+    }
+
+    /// Of the delivery around `last`, what ends there goes its own way.
+    pub(crate) fn split(&self, last: i64) {
+        self.with(|state| state.split(last));
+    }
+
+    /// Offsets below `next` that were not delivered are not for a handler.
+    pub(crate) fn pass_to(&self, next: i64) {
+        self.with(|state| {
+            state.ledger.pass_to(next);
+            self.shared.acknowledged_to(state.ledger.safe());
+        });
+    }
+
+    /// Whether delivery has to wait for acknowledgements.
+    pub(crate) fn is_full(&self) -> bool {
+        self.with(|state| state.ledger.window() >= WINDOW)
+    }
+
+    /// Whether every delivery has its acknowledgement.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.with(|state| state.ledger.window() == 0)
+    }
+
+    pub(crate) fn has_failures(&self) -> bool {
+        self.with(|state| !state.failures.is_empty())
+    }
+
+    pub(crate) fn take_failures(&self) -> Vec<NotAcknowledged> {
+        self.with(|state| std::mem::take(&mut state.failures))
+    }
+
+    /// How many records were acknowledged since the last call.
+    pub(crate) fn take_settled(&self) -> u64 {
+        self.with(|state| std::mem::take(&mut state.settled))
+    }
+
+    /// The position moved to `start`: what is open belongs to the old one.
+    pub(crate) fn restart(&self, start: i64) {
+        self.with(|state| {
+            state.ledger = Ledger::new(start);
+            state.open.clear();
+            state.failures.clear();
+            state.oldest_valid = state.deliveries + 1;
+        });
+    }
+
+    /// The partition is given away: acknowledgements are refused from now on.
+    pub(crate) fn close(&self) {
+        self.with(|state| state.closed = true);
+    }
+}
+
+impl State {
+    /// An `Ack` may stand for the front of a delivery: a batch whose rest could not be decoded.
+    fn split(&mut self, last: i64) {
+        let number = self.ledger.split(last).and_then(|end| self.open.get(&end).copied());
+        self.open.extend(number.map(|number| (last, number)));
+    }
+
+    fn settle(&mut self, last: i64) -> bool {
+        self.split(last);
+        let first = self.ledger.first_of(last).unwrap_or(last);
+        let settled = self.ledger.settle(last);
+        if settled {
+            self.open.remove(&last);
+            self.failures.retain(|failure| failure.last != last);
+            self.settled += u64::try_from(last - first + 1).unwrap_or(1);
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_client::TopicPartition;
+
+    use super::*;
+
+    fn issuer() -> (AckIssuer, Arc<Shared>) {
+        let shared = Arc::new(Shared::new(TopicPartition::new("jobs", 0), 0, 1, -1, true));
+        (AckIssuer::new(AckDesk::new(Arc::clone(&shared), 0, None)), shared)
+    }
+
+    fn delivered(issuer: &AckIssuer, offset: i64) -> Ack {
+        issuer.deliver(offset, offset);
+        issuer.issue(offset)
+    }
+
+    #[test]
+    fn acknowledgements_out_of_order_commit_the_prefix() {
+        let (issuer, shared) = issuer();
+        let acks: Vec<Ack> = (0..3).map(|offset| delivered(&issuer, offset)).collect();
+        let [first, second, third] = <[Ack; 3]>::try_from(acks).unwrap();
+        third.ack().unwrap();
+        assert_eq!(shared.safe().offset, 0);
+        first.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+        second.ack().unwrap();
+        assert_eq!((shared.safe().offset, issuer.desk().take_settled()), (3, 3));
+    }
+
+    #[test]
+    fn dropping_and_refusing_are_failures_with_their_reasons() {
+        let (issuer, shared) = issuer();
+        drop(delivered(&issuer, 0));
+        delivered(&issuer, 1).nack("no stock");
+        let failures = issuer.desk().take_failures();
+        let told: Vec<_> = failures.iter().map(|failure| (failure.first, failure.reason.as_str())).collect();
+        assert_eq!(told, [(0, DROPPED), (1, "no stock")]);
+        assert_eq!(shared.safe().offset, 0);
+    }
+
+    #[test]
+    fn an_old_ack_cannot_fail_a_later_try_but_may_settle_it() {
+        let (issuer, shared) = issuer();
+        let (one, two) = (delivered(&issuer, 0), delivered(&issuer, 0));
+        drop(one);
+        assert!(!issuer.desk().has_failures());
+        two.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+
+        let late = delivered(&issuer, 1);
+        assert!(issuer.desk().take_back(1));
+        late.ack().unwrap();
+        assert_eq!(shared.safe().offset, 2);
+        assert!(!issuer.desk().take_back(1), "it was acknowledged");
+    }
+
+    #[test]
+    fn after_the_partition_has_gone_it_is_an_error() {
+        let (issuer, shared) = issuer();
+        let (one, two) = (delivered(&issuer, 0), delivered(&issuer, 1));
+        issuer.desk().close();
+        one.ack().unwrap_err();
+        drop(two);
+        assert!(!issuer.desk().has_failures());
+        assert_eq!(shared.safe().offset, 0);
+    }
+
+    #[test]
+    fn an_ack_of_an_older_position_is_an_error() {
+        let (issuer, shared) = issuer();
+        let old = delivered(&issuer, 0);
+        issuer.desk().restart(0);
+        let new = delivered(&issuer, 0);
+        old.ack().unwrap_err();
+        new.ack().unwrap();
+        assert_eq!(shared.safe().offset, 1);
+    }
+
+    #[test]
+    fn an_ack_for_the_front_of_a_batch_settles_that() {
+        let (issuer, shared) = issuer();
+        issuer.deliver(0, 9);
+        let front = issuer.issue(3);
+        front.ack().unwrap();
+        assert_eq!(shared.safe().offset, 4);
+        issuer.deliver(4, 9);
+        drop(issuer.issue(5));
+        let failures = issuer.desk().take_failures();
+        assert_eq!((failures[0].first, failures[0].last), (4, 5));
+    }
+
+    #[test]
+    fn the_window_is_bounded() {
+        let (issuer, _) = issuer();
+        let mut acks: Vec<Ack> =
+            (0..i64::try_from(WINDOW).unwrap()).map(|offset| delivered(&issuer, offset)).collect();
+        assert!(issuer.desk().is_full());
+        acks.swap_remove(1).ack().unwrap();
+        assert!(issuer.desk().is_full(), "the first one still holds it");
+        acks.swap_remove(0).ack().unwrap();
+        assert!(!issuer.desk().is_full());
+        for ack in acks {
+            ack.ack().unwrap();
+        }
+        assert!(issuer.desk().is_clear());
+    }
+}

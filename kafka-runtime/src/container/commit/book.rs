@@ -1,0 +1,195 @@
+//! Who wants which offset committed, what was sent and what was confirmed (pure: the time is given in).
+//!
+//! Within one epoch of a position nothing is sent that is not above what was confirmed; since at most one commit is
+//! in flight and offsets only grow, none can overtake another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kafka_client::config::Backoff;
+use kafka_client::{Error, TopicPartition};
+use tokio::time::Instant;
+
+use super::super::shared::{Safe, Shared, Signal};
+use crate::config::CommitStrategy;
+
+/// How long a commit is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tries {
+    /// One request; a failure is only told.
+    Once,
+    /// Again while the failure may pass, until then.
+    Until(Instant),
+}
+
+/// All partitions of a member. `W` waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Book<W> {
+    entries: HashMap<TopicPartition, Entry<W>>,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    shared: Arc<Shared>,
+    epoch: u64,
+    /// The highest offset that was confirmed in this epoch, and the highest that was sent.
+    confirmed: Option<i64>,
+    sent: Option<i64>,
+    demand: Option<Demand>,
+    waiters: Vec<W>,
+    /// The safe offset at the last tick.
+    seen: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Demand {
+    tries: Tries,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl<W> Entry<W> {
+    fn new(shared: Arc<Shared>, confirmed: Option<i64>) -> Self {
+        let Safe { epoch, offset, .. } = shared.safe();
+        Self { shared, epoch, confirmed, sent: confirmed, demand: None, waiters: Vec::new(), seen: offset }
+    }
+
+    /// What may be committed; a new epoch forgets what was confirmed before.
+    fn safe(&mut self) -> Safe {
+        let safe = self.shared.safe();
+        if safe.epoch != self.epoch {
+            (self.epoch, self.confirmed, self.sent) = (safe.epoch, None, None);
+        }
+        safe
+    }
+
+    fn demand(&mut self, tries: Tries) {
+        match &mut self.demand {
+            Some(demand) => demand.tries = demand.tries.max(tries),
+            None => self.demand = Some(Demand { tries, failures: 0, not_before: None }),
+        }
+    }
+
+    fn end_demand(&mut self) -> Vec<W> {
+        self.demand = None;
+        std::mem::take(&mut self.waiters)
+    }
+}
+
+/// A waiter with what it is to be told.
+pub(crate) type Told<W> = (W, Result<(), Error>);
+
+impl<W> Book<W> {
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        Self { entries: HashMap::new(), backoff }
+    }
+
+    /// A partition that is held from now on; `confirmed` is its committed offset, if that is where it starts.
+    pub(crate) fn hold(&mut self, shared: Arc<Shared>, confirmed: Option<i64>) {
+        self.entries.insert(shared.partition, Entry::new(shared, confirmed));
+    }
+
+    /// A partition that is not held any more. Its waiters are dropped with it.
+    pub(crate) fn forget(&mut self, partition: TopicPartition) {
+        self.entries.remove(&partition);
+    }
+
+    /// Somebody wants this partition committed as far as it is safe. Gives the waiter back if it is not held.
+    pub(crate) fn demand(&mut self, partition: TopicPartition, tries: Tries, waiter: Option<W>) -> Option<W> {
+        let Some(entry) = self.entries.get_mut(&partition) else { return waiter };
+        entry.demand(tries);
+        entry.waiters.extend(waiter);
+        None
+    }
+
+    /// Takes over what the loops flagged as due.
+    pub(crate) fn collect_due(&mut self) {
+        for entry in self.entries.values_mut() {
+            if entry.shared.take_due() {
+                entry.demand(Tries::Once);
+            }
+        }
+    }
+
+    /// The ticker: what is behind is committed in the way of the strategy. Without a cadence of time (`timed`) only
+    /// partitions that stand still are looked at, so that their last records do not wait for the next ones.
+    pub(crate) fn tick(&mut self, strategy: CommitStrategy, timed: bool, until: Instant) {
+        for entry in self.entries.values_mut() {
+            let safe = entry.safe().offset;
+            let idle = std::mem::replace(&mut entry.seen, safe) == safe;
+            let behind =
+                |offset: Option<i64>| offset.is_none_or(|offset| offset < safe) && entry.has_moved(safe);
+            let (unconfirmed, unsent) = (behind(entry.confirmed), behind(entry.sent));
+            if !timed && !idle {
+                continue;
+            }
+            match strategy {
+                CommitStrategy::Sync if unconfirmed => entry.shared.raise(Signal::Commit),
+                CommitStrategy::Async if unsent => entry.demand(Tries::Once),
+                CommitStrategy::Combined if unconfirmed && idle => entry.demand(Tries::Until(until)),
+                CommitStrategy::Combined if unsent => entry.demand(Tries::Once),
+                _ => {}
+            }
+        }
+    }
+
+    /// What to send now, in the order of the partitions; who waited for what is confirmed already is answered.
+    pub(crate) fn round(&mut self, now: Instant) -> (Vec<(TopicPartition, Safe)>, Vec<W>) {
+        let (mut round, mut satisfied) = (Vec::new(), Vec::new());
+        for (partition, entry) in &mut self.entries {
+            let Some(demand) = entry.demand else { continue };
+            let safe = entry.safe();
+            if entry.confirmed.is_some_and(|confirmed| confirmed >= safe.offset) {
+                satisfied.extend(entry.end_demand());
+            } else if demand.not_before.is_none_or(|then| then <= now) {
+                entry.sent = Some(safe.offset);
+                round.push((*partition, safe));
+            }
+        }
+        round.sort_unstable_by_key(|(partition, _)| *partition);
+        (round, satisfied)
+    }
+
+    /// The answer for one partition of a round. `unit` in `0.0..1.0` is the chance in the wait before the next try.
+    pub(crate) fn answered(
+        &mut self,
+        (partition, sent): (TopicPartition, Safe),
+        result: &Result<(), Error>,
+        now: Instant,
+        unit: f64,
+    ) -> Vec<Told<W>> {
+        let Some(entry) = self.entries.get_mut(&partition) else { return Vec::new() };
+        let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.epoch) else {
+            return Vec::new();
+        };
+        match result {
+            Ok(()) => {
+                entry.confirmed = Some(sent.offset);
+                entry.shared.set_committed(sent.offset);
+            }
+            Err(error) => {
+                let again = now + self.backoff.wait(demand.failures, unit);
+                if error.is_retriable() && demand.tries > Tries::Until(again) {
+                    demand.failures += 1;
+                    demand.not_before = Some(again);
+                    return Vec::new();
+                }
+            }
+        }
+        entry.end_demand().into_iter().map(|waiter| (waiter, result.clone())).collect()
+    }
+
+    /// When a failed commit is tried again.
+    pub(crate) fn next_try(&self) -> Option<Instant> {
+        self.entries.values().filter_map(|entry| entry.demand?.not_before).min()
+    }
+}
+
+impl<W> Entry<W> {
+    /// Whether there is anything to say at all: a partition where nothing was handled since it started, and that has
+    /// no committed offset, is not committed by the ticker.
+    fn has_moved(&self, safe: i64) -> bool {
+        self.sent.is_some() || safe != self.shared.start()
+    }
+}

@@ -1,0 +1,292 @@
+//! Commits of one member: sync, async, combined.
+//!
+//! ```text
+//!   partition loops ──due flag / demand (+ who waits)──▶ committer ──at most one in flight──▶ coordinator
+//!        ▲                                               │  ▲
+//!        └── Signal::Commit (sync), answers ◀────────────┘  └── ticker: the cadence of time, and idle partitions
+//! ```
+//!
+//! While one commit is in flight, newer offsets of all partitions wait and go together in the next.
+//! [`book`] decides; this file carries out.
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_client::config::Backoff;
+use kafka_client::consumer::{CommitOutcome, ConsumerHandle, Offsets};
+use kafka_client::group::CommittedOffset;
+use kafka_client::seams::Rng;
+use kafka_client::{Error, TopicPartition};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, warn};
+
+use self::book::Book;
+pub(crate) use self::book::Tries;
+use super::shared::{Safe, Shared};
+use crate::config::{Cadence, CommitStrategy, ListenerSettings};
+
+/// How often partitions that stand still are looked at when no cadence of time is set.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// What became of one commit request, for [`App::on_commit`](crate::App::on_commit).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CommitEvent {
+    /// The listener's id.
+    pub listener: Arc<str>,
+    /// Its group.
+    pub group: Arc<str>,
+    /// Each partition with the offset that was sent and, if it was refused, why.
+    pub partitions: Vec<(TopicPartition, i64, Result<(), Error>)>,
+}
+
+impl CommitEvent {
+    /// Whether any partition was refused.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.partitions.iter().any(|(_, _, result)| result.is_err())
+    }
+}
+
+/// A commit callback.
+pub(crate) type CommitHook = Arc<dyn Fn(&CommitEvent) + Send + Sync>;
+
+/// Where commits go.
+pub(crate) trait CommitPort: Send + 'static {
+    /// One request, not repeated.
+    fn commit(&self, offsets: Offsets) -> impl Future<Output = CommitOutcome> + Send;
+}
+
+impl CommitPort for ConsumerHandle {
+    async fn commit(&self, offsets: Offsets) -> CommitOutcome {
+        ConsumerHandle::commit(self, offsets).await
+    }
+}
+
+/// What commits go by.
+pub(crate) struct CommitPolicy {
+    pub(crate) listener: Arc<str>,
+    pub(crate) group: Arc<str>,
+    pub(crate) strategy: CommitStrategy,
+    pub(crate) cadence: Cadence,
+    pub(crate) timeout: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) hook: Option<CommitHook>,
+    pub(crate) rng: Arc<Rng>,
+}
+
+impl CommitPolicy {
+    pub(crate) fn new(settings: &ListenerSettings, hook: Option<CommitHook>, rng: Arc<Rng>) -> Option<Self> {
+        let group = settings.consumer.group.as_ref()?;
+        Some(Self {
+            listener: settings.id.as_str().into(),
+            group: group.group_id.as_str().into(),
+            strategy: settings.commit,
+            cadence: settings.cadence,
+            timeout: settings.commit_timeout,
+            backoff: settings.client.retry_backoff,
+            hook,
+            rng,
+        })
+    }
+
+    /// The cadence of time, if there is one.
+    fn time(&self) -> Option<Duration> {
+        match self.cadence {
+            Cadence::Every { time, .. } => time,
+            Cadence::Record | Cadence::Batch => None,
+        }
+    }
+}
+
+/// What a commit came to; an error of the channel when the partition is not held any more.
+pub(crate) type Answer = oneshot::Receiver<Result<(), Error>>;
+
+type Waiter = oneshot::Sender<Result<(), Error>>;
+
+#[derive(Debug)]
+enum Command {
+    Hold { shared: Arc<Shared>, confirmed: Option<i64> },
+    Forget(TopicPartition),
+    Demand { partition: TopicPartition, tries: Tries, waiter: Option<Waiter> },
+}
+
+/// A handle to a member's committer; it ends with the last one.
+#[derive(Debug, Clone)]
+pub(crate) struct Committer {
+    commands: mpsc::UnboundedSender<Command>,
+    look: Arc<Notify>,
+    strategy: CommitStrategy,
+    timeout: Duration,
+}
+
+impl Committer {
+    /// Starts the committer's task.
+    pub(crate) fn start(port: impl CommitPort, policy: CommitPolicy) -> Self {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let look = Arc::new(Notify::new());
+        let (strategy, timeout) = (policy.strategy, policy.timeout);
+        let task = Task { port, book: Book::new(policy.backoff), policy, inbox, look: Arc::clone(&look) };
+        tokio::spawn(task.run());
+        Self { commands, look, strategy, timeout }
+    }
+
+    /// The strategy, matched by those who ask for commits.
+    pub(crate) fn strategy(&self) -> CommitStrategy {
+        self.strategy
+    }
+
+    /// This partition may be committed from now on.
+    pub(crate) fn hold(&self, shared: Arc<Shared>, confirmed: Option<i64>) {
+        self.send(Command::Hold { shared, confirmed });
+    }
+
+    /// Nothing of this partition is committed any more.
+    pub(crate) fn forget(&self, partition: TopicPartition) {
+        self.send(Command::Forget(partition));
+    }
+
+    /// Asks for a commit and goes on. The committer takes what is safe when it gets to it.
+    pub(crate) fn ask(&self, shared: &Shared) {
+        shared.set_due();
+        self.look.notify_one();
+    }
+
+    /// Asks for a commit that is tried again for the commit timeout, and goes on.
+    pub(crate) fn insist(&self, partition: TopicPartition) {
+        let tries = Tries::Until(Instant::now() + self.timeout);
+        self.send(Command::Demand { partition, tries, waiter: None });
+    }
+
+    /// Asks for a commit of everything that is safe at the call. The answer says when it is confirmed or was refused.
+    pub(crate) fn request(&self, partition: TopicPartition, tries: Tries) -> Answer {
+        let (waiter, answer) = oneshot::channel();
+        self.send(Command::Demand { partition, tries, waiter: Some(waiter) });
+        answer
+    }
+
+    /// As [`Committer::request`], tried again for the commit timeout.
+    pub(crate) fn request_sync(&self, partition: TopicPartition) -> Answer {
+        self.request(partition, Tries::Until(Instant::now() + self.timeout))
+    }
+
+    /// Waits for a commit that is tried again for the commit timeout.
+    pub(crate) async fn commit_sync(&self, partition: TopicPartition) -> Result<(), Error> {
+        self.request_sync(partition).await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn send(&self, command: Command) {
+        // The task ends with the last handle, so there is one to receive it.
+        let _ = self.commands.send(command);
+    }
+}
+
+struct Task<P> {
+    port: P,
+    policy: CommitPolicy,
+    book: Book<Waiter>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    look: Arc<Notify>,
+}
+
+impl<P: CommitPort> Task<P> {
+    async fn run(mut self) {
+        let every = self.policy.time().unwrap_or(IDLE_TICK).max(Duration::from_millis(1));
+        let mut ticker = tokio::time::interval_at(Instant::now() + every, every);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while let Ok(command) = self.inbox.try_recv() {
+                self.apply(command);
+            }
+            self.book.collect_due();
+            let (round, satisfied) = self.book.round(Instant::now());
+            for waiter in satisfied {
+                let _ = waiter.send(Ok(()));
+            }
+            if !round.is_empty() {
+                self.send(round).await;
+                continue;
+            }
+            let next_try = self.book.next_try();
+            tokio::select! {
+                command = self.inbox.recv() => match command {
+                    Some(command) => self.apply(command),
+                    None => return,
+                },
+                () = self.look.notified() => {}
+                _ = ticker.tick() => self.tick(),
+                () = sleep_until(next_try), if next_try.is_some() => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Hold { shared, confirmed } => self.book.hold(shared, confirmed),
+            Command::Forget(partition) => self.book.forget(partition),
+            Command::Demand { partition, tries, waiter } => {
+                if let Some(waiter) = self.book.demand(partition, tries, waiter) {
+                    let _ = waiter.send(Err(Error::Closed));
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let until = Instant::now() + self.policy.timeout;
+        self.book.tick(self.policy.strategy, self.policy.time().is_some(), until);
+    }
+
+    async fn send(&mut self, round: Vec<(TopicPartition, Safe)>) {
+        let outcome = self.port.commit(round.iter().map(to_commit).collect()).await;
+        let mut results: HashMap<_, _> = outcome.partitions.into_iter().collect();
+        let mut partitions = Vec::with_capacity(round.len());
+        for (partition, safe) in round {
+            let result = results.remove(&partition).unwrap_or(Err(Error::Closed));
+            self.log(partition, safe.offset, &result);
+            let unit = self.policy.rng.unit();
+            for (waiter, result) in self.book.answered((partition, safe), &result, Instant::now(), unit) {
+                let _ = waiter.send(result);
+            }
+            partitions.push((partition, safe.offset, result));
+        }
+        self.call_hook(partitions);
+    }
+
+    fn log(&self, partition: TopicPartition, offset: i64, result: &Result<(), Error>) {
+        let listener = &*self.policy.listener;
+        match result {
+            Ok(()) => debug!(listener, %partition, offset, "committed"),
+            Err(error) => warn!(listener, %partition, offset, %error, "commit failed"),
+        }
+    }
+
+    fn call_hook(&self, partitions: Vec<(TopicPartition, i64, Result<(), Error>)>) {
+        let Some(hook) = &self.policy.hook else { return };
+        let (listener, group) = (Arc::clone(&self.policy.listener), Arc::clone(&self.policy.group));
+        let event = CommitEvent { listener, group, partitions };
+        let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&event)));
+        if called.is_err() {
+            warn!(listener = &*self.policy.listener, "the commit callback panicked; commits go on");
+        }
+    }
+}
+
+fn to_commit((partition, safe): &(TopicPartition, Safe)) -> (TopicPartition, CommittedOffset) {
+    let Safe { offset, leader_epoch, .. } = *safe;
+    (*partition, CommittedOffset { offset, leader_epoch, metadata: String::new() })
+}
+
+/// Sleeps until then; with `None` not at all.
+pub(crate) async fn sleep_until(when: Option<Instant>) {
+    if let Some(when) = when {
+        tokio::time::sleep_until(when).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! The loop over a batch, for handlers of one record: static per record, boxed once per batch.
+//!
+//! Per record: no allocation, no lock, no task, no count of an `Arc`. The handler's future is pinned here; if its
+//! first poll is ready, as it is for a handler that has nothing to wait for, nothing else happens.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use kafka_client::TopicPartition;
+use kafka_client::consumer::ChunkBatch;
+use kafka_client::records::Record;
+
+use super::lane::{End, Lane, Verdict};
+use super::outcome::Where;
+use super::work::Span;
+use crate::listener::{Delivery, Failure, Handler, Prepared};
+
+/// Hands each record of the span to the handler, as the lane lets it.
+pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane: &mut Lane) -> End {
+    let mut next = span.from;
+    for batch in span.batches {
+        for record in batch.records() {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => return lane.unreadable(next, &error.to_string()),
+            };
+            if record.offset < span.from {
+                continue;
+            }
+            if span.to.is_some_and(|to| record.offset > to) {
+                return End::Done;
+            }
+            next = record.offset + 1;
+            while !lane.take(record.offset, 1) {
+                if let Some(end) = lane.pause(record.offset).await {
+                    return end;
+                }
+            }
+            lane.deliver(record.offset, record.offset);
+            let delivery = delivery(&span, batch, record, lane.partition());
+            match guarded(lane, 1, || H::call(prepared, delivery), Failure::Panic).await {
+                Ok(()) => {}
+                Err(failure) => {
+                    if let Some(end) = again::<H>(prepared, delivery, failure, lane).await {
+                        return end;
+                    }
+                }
+            }
+        }
+        if span.to.is_none() {
+            lane.pass_to(batch.next_offset(), batch.batch().header().leader_epoch);
+        }
+    }
+    End::Done
+}
+
+fn delivery<'r>(
+    span: &Span<'r>,
+    batch: &'r ChunkBatch,
+    record: Record<'r>,
+    partition: TopicPartition,
+) -> Delivery<'r> {
+    let Span { work, attempt, issuer: acks, .. } = *span;
+    Delivery { record, batch, partition, listener: work.id, attempt, acks }
+}
+
+/// The way of a record that failed: tries until it succeeds or the policy has its last word. `Some` ends the batch.
+#[cold]
+async fn again<H: Handler>(
+    prepared: &Prepared,
+    mut delivery: Delivery<'_>,
+    mut failure: Failure,
+    lane: &mut Lane,
+) -> Option<End> {
+    let offset = delivery.record.offset;
+    loop {
+        if !lane.take_back(offset) {
+            // It was acknowledged before the handler failed, and that is the word that counts.
+            return None;
+        }
+        let Delivery { partition, attempt, record, .. } = delivery;
+        let at = Where { partition, offset, key: record.key, attempt };
+        match lane.failed(at, &failure, 1).await {
+            Verdict::Retry => delivery.attempt += 1,
+            Verdict::Skip => {
+                lane.settle_by_policy(offset);
+                return None;
+            }
+            Verdict::End(end) => return Some(end),
+        }
+        lane.deliver(offset, offset);
+        match guarded(lane, 1, || H::call(prepared, delivery), Failure::Panic).await {
+            Ok(()) => {
+                lane.recovered();
+                return None;
+            }
+            Err(next) => failure = next,
+        }
+    }
+}
+
+/// Calls a handler for the `records` in hand; a panic in it is a failure like others.
+pub(super) async fn guarded<F, E>(
+    lane: &mut Lane,
+    records: u64,
+    call: impl FnOnce() -> F,
+    panicked: impl Fn(String) -> E,
+) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let future = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(future) => future,
+        Err(panic) => return Err(panicked(message(&*panic))),
+    };
+    let mut future = pin!(future);
+    let mut waits = false;
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Pending) => {
+            if !waits {
+                waits = true;
+                lane.handler_waits(records);
+            }
+            Poll::Pending
+        }
+        Ok(ready) => ready,
+        Err(panic) => Poll::Ready(Err(panicked(message(&*panic)))),
+    })
+    .await
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,135 @@
+//! The way out of a partition: revoked ones are drained and committed, lost ones are dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_client::TopicPartition;
+use kafka_client::consumer::Revocation;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, info, warn};
+
+use super::commit::{Committer, Tries};
+use super::partition::PartitionRemote;
+use super::shared::Signal;
+use super::status::Board;
+use crate::config::CommitStrategy;
+
+/// A partition with its running loop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) remote: PartitionRemote,
+    pub(crate) task: JoinHandle<()>,
+}
+
+impl Held {
+    /// Ends the loop at its next await point; what it still does is of no consequence.
+    fn abandon(&self) {
+        self.remote.shared.raise(Signal::Abort);
+        self.task.abort();
+    }
+
+    fn close(&self) {
+        if let Some(desk) = &self.remote.desk {
+            desk.close();
+        }
+    }
+}
+
+/// What the ways out need of their member.
+#[derive(Debug, Clone)]
+pub(crate) struct Exit {
+    pub(crate) listener: &'static str,
+    pub(crate) board: Arc<Board>,
+    pub(crate) committer: Option<Committer>,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Exit {
+    /// Revoked: stop dispatching, let the handlers in hand finish, commit, let go. `deadline` bounds all of it.
+    pub(crate) async fn give_back(self, mut held: Vec<Held>, revocation: Revocation, deadline: Instant) {
+        let deadline = deadline.min(revocation.deadline);
+        for one in &held {
+            one.remote.shared.raise(Signal::Drain);
+        }
+        self.drain(&mut held, deadline).await;
+        for one in &held {
+            one.close();
+        }
+        self.commit(&held, deadline).await;
+        for one in &held {
+            self.forget(one);
+        }
+        // The group goes on from here.
+        drop(revocation);
+    }
+
+    /// Lost: nothing that was handled may be committed any more.
+    pub(crate) fn lose(&self, held: &Held) {
+        let shared = &held.remote.shared;
+        warn!(listener = self.listener, partition = %shared.partition, position = shared.position(), "partition lost: what was not committed is handled again by its new owner");
+        held.abandon();
+        held.close();
+        self.forget(held);
+    }
+
+    async fn drain(&self, held: &mut [Held], deadline: Instant) {
+        let now = Instant::now();
+        // A quarter of the time is kept for the commit.
+        let left = deadline.saturating_duration_since(now);
+        let until = now + self.drain_timeout.min(left * 3 / 4);
+        for one in held {
+            let shared = Arc::clone(&one.remote.shared);
+            match timeout_at(until, &mut one.task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(ended)) => {
+                    warn!(listener = self.listener, partition = %shared.partition, %ended, "the partition's loop did not end well");
+                }
+                Err(_) => {
+                    warn!(
+                        listener = self.listener, partition = %shared.partition, offset = shared.position(),
+                        "a handler did not finish before its partition had to be given back: it is cut off, and its record is handled again"
+                    );
+                    self.board.add_undone(&shared);
+                    one.abandon();
+                }
+            }
+        }
+    }
+
+    async fn commit(&self, held: &[Held], deadline: Instant) {
+        let Some(committer) = &self.committer else { return };
+        let tries = match committer.strategy() {
+            CommitStrategy::Async => Tries::Once,
+            CommitStrategy::Sync | CommitStrategy::Combined => Tries::Until(deadline),
+        };
+        // All are asked for before the first is waited for: they go in one request.
+        let behind = held.iter().map(|one| &one.remote.shared).filter(|shared| shared.is_behind());
+        let asked: Vec<_> =
+            behind.map(|shared| (shared.partition, committer.request(shared.partition, tries))).collect();
+        for (partition, answer) in asked {
+            let failure = match timeout_at(deadline, answer).await {
+                Ok(Ok(Ok(()))) => continue,
+                Ok(Ok(Err(error))) => error.to_string(),
+                Ok(Err(_)) => "the committer has ended".into(),
+                Err(_) => "no answer before the partition had to be given back".into(),
+            };
+            self.not_committed(partition, &failure);
+        }
+    }
+
+    fn not_committed(&self, partition: TopicPartition, failure: &str) {
+        warn!(listener = self.listener, %partition, failure, "given back without the last commit: its records since then are handled again");
+    }
+
+    fn forget(&self, held: &Held) {
+        let shared = &held.remote.shared;
+        if let Some(committer) = &self.committer {
+            committer.forget(shared.partition);
+        }
+        self.board.remove(shared);
+        let committed = shared.committed();
+        info!(listener = self.listener, partition = %shared.partition, committed, "partition released");
+        debug!(listener = self.listener, partition = %shared.partition, counts = ?shared.counts(), "handled");
+    }
+}

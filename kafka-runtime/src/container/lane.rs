@@ -1,0 +1,472 @@
+//! One partition's dispatch: what stands between a record and its handler.
+//!
+//! The loop over a batch ([`super::drive`]) is generic per handler and knows only this. Per record a lane reads one
+//! flag, counts one number down and stores the position; whatever else there is to look at (lease, cadence, permit,
+//! fairness) is looked at in [`Lane::pause`], when the number is used up or a handler has waited.
+
+use std::sync::Arc;
+
+use kafka_client::TopicPartition;
+use kafka_client::group::Lease;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, Instant};
+use tracing::{error, warn};
+
+use super::ack::AckIssuer;
+use super::cadence::{Due, Meter};
+use super::commit::{Committer, sleep_until};
+use super::outcome::{Outcome, Where, decide, told};
+use super::shared::{Counts, PartitionPhase, Shared, Signal};
+use super::work::ListenerWork;
+use crate::config::CommitStrategy;
+use crate::listener::Failure;
+
+/// Records between two looks at the lease, while handlers return at once.
+const LOOK_EVERY: u64 = 64;
+/// Looks between two chances for other tasks of the thread.
+const LOOKS_PER_YIELD: u32 = 4;
+/// How often a lease that has ended is looked at again, and a refused commit that dispatch waits for is repeated.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How the loop over a batch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// All of it was dispatched.
+    Done,
+    /// Deliveries were not acknowledged and go first; then the rest of the batch.
+    Redeliver,
+    /// The partition is given away.
+    Leave,
+    /// The partition stops; the cause is told.
+    Stop,
+}
+
+/// What the loop does with a record that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Again.
+    Retry,
+    /// Go on behind it.
+    Skip,
+    /// Leave it as it is.
+    End(End),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) work: Arc<ListenerWork>,
+    pub(crate) shared: Arc<Shared>,
+    issuer: Option<Arc<AckIssuer>>,
+    committer: Option<Committer>,
+    lease: Arc<Lease>,
+    meter: Meter,
+    permit: Option<OwnedSemaphorePermit>,
+    /// Records that may go before the next look, and how many were granted at the last.
+    fuel: u64,
+    granted: u64,
+    /// Of those granted, passed over after the last try.
+    skipped: u64,
+    looks: u32,
+    /// When a delivery that was not acknowledged is due again.
+    pub(crate) again_at: Option<Instant>,
+    /// Whether such deliveries are being made: they wait for nobody's acknowledgement.
+    pub(crate) is_again: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        work: Arc<ListenerWork>,
+        shared: Arc<Shared>,
+        issuer: Option<Arc<AckIssuer>>,
+        committer: Option<Committer>,
+        lease: Arc<Lease>,
+    ) -> Self {
+        let meter = Meter::new(work.settings.cadence, work.settings.max_poll_records);
+        Self {
+            work,
+            shared,
+            issuer,
+            committer,
+            lease,
+            meter,
+            permit: None,
+            fuel: 0,
+            granted: 0,
+            skipped: 0,
+            looks: 0,
+            again_at: None,
+            is_again: false,
+        }
+    }
+
+    pub(crate) fn partition(&self) -> TopicPartition {
+        self.shared.partition
+    }
+
+    // Per record.
+
+    /// Takes `records` that begin at `offset`, if nothing has to be looked at first: everything below `offset` is
+    /// dispatched. After `false`, [`Lane::pause`] and take again.
+    #[inline]
+    pub(crate) fn take(&mut self, offset: i64, records: u64) -> bool {
+        if self.fuel == 0 || self.shared.signal() != Signal::Run {
+            return false;
+        }
+        // A batch may be larger than the grant; one record never is.
+        self.granted += records.saturating_sub(self.fuel);
+        self.fuel = self.fuel.saturating_sub(records);
+        self.shared.set_position(offset);
+        true
+    }
+
+    /// Notes the delivery of what was taken, where it is acknowledged by hand.
+    #[inline]
+    pub(crate) fn deliver(&self, first: i64, last: i64) {
+        if let Some(issuer) = &self.issuer {
+            issuer.deliver(first, last);
+        }
+    }
+
+    /// The handler of the `records` in hand waits: it is slow, so what was finished before is shown now, and the
+    /// next record looks at everything first.
+    pub(crate) fn handler_waits(&mut self, records: u64) {
+        let finished = (self.granted - self.fuel).saturating_sub(records);
+        self.count(finished);
+        (self.granted, self.fuel) = (records, 0);
+    }
+
+    // Per look.
+
+    /// Looks at everything that may stand between `offset` and its handler, and waits for it.
+    /// `None`: go on, something may be taken.
+    pub(crate) async fn pause(&mut self, offset: i64) -> Option<End> {
+        self.settle(offset);
+        loop {
+            if let Some(end) = self.clear().await {
+                return Some(end);
+            }
+            if let Some(end) = self.wait_for_acknowledgements().await {
+                return Some(end);
+            }
+            if self.commit_if_due(false).await && self.have_permit().await {
+                break;
+            }
+        }
+        self.refuel().await;
+        None
+    }
+
+    /// Follows the signals and waits for the lease.
+    async fn clear(&mut self) -> Option<End> {
+        loop {
+            match self.shared.signal() {
+                Signal::Commit => self.commit_as_asked().await,
+                Signal::Drain | Signal::Abort => return Some(End::Leave),
+                Signal::Run if self.lease.is_valid() => return None,
+                Signal::Run => self.wait_for_lease().await,
+            }
+        }
+    }
+
+    /// The batch is through: everything below `next` is dispatched or not for a handler.
+    pub(crate) fn pass_to(&mut self, next: i64, leader_epoch: i32) {
+        self.settle(next);
+        self.shared.set_leader_epoch(leader_epoch);
+        if let Some(issuer) = &self.issuer {
+            issuer.desk().pass_to(next);
+        }
+    }
+
+    /// Deliveries were made again; the position is where it was before.
+    pub(crate) fn back_to(&mut self, reached: i64) {
+        self.settle(reached);
+        self.release();
+    }
+
+    /// The handler in hand was dropped: what was taken is not finished.
+    pub(crate) fn abandon(&mut self) {
+        self.fuel = self.granted;
+    }
+
+    /// The partition is given away: what was finished is counted.
+    pub(crate) fn leave(&mut self) {
+        self.settle(self.shared.position());
+        self.permit = None;
+    }
+
+    /// The queue is empty.
+    pub(crate) async fn drained(&mut self) {
+        self.permit = None;
+        while !self.commit_if_due(true).await && self.shared.signal() < Signal::Drain {}
+        if self.shared.phase() != PartitionPhase::Stopped {
+            self.shared.set_phase(PartitionPhase::Idle);
+        }
+    }
+
+    /// A batch is through: other partitions of the listener may run (see `concurrency`).
+    pub(crate) fn release(&mut self) {
+        self.permit = None;
+        self.granted -= self.fuel;
+        self.fuel = 0;
+    }
+
+    /// What [`Signal::Commit`] asks for.
+    pub(crate) async fn commit_as_asked(&mut self) {
+        self.shared.commit_taken();
+        self.commit_and_wait().await;
+    }
+
+    /// A new epoch of the position begins.
+    pub(crate) fn restart(&mut self, offset: i64, epoch: u64) {
+        self.settle(self.shared.position());
+        self.shared.restart(offset, epoch);
+        self.meter.restart();
+        if let Some(issuer) = &self.issuer {
+            issuer.desk().restart(offset);
+        }
+    }
+
+    /// Everything below `offset` is dispatched, and so is what was taken.
+    fn settle(&mut self, offset: i64) {
+        self.shared.set_position(offset);
+        let taken = self.granted - self.fuel;
+        self.granted = self.fuel;
+        self.count(taken);
+    }
+
+    fn count(&mut self, taken: u64) {
+        let skipped = std::mem::take(&mut self.skipped);
+        self.shared.add(Counts { handled: taken.saturating_sub(skipped), failed: 0, skipped });
+        let finished = match &self.issuer {
+            Some(issuer) => issuer.desk().take_settled(),
+            None => taken,
+        };
+        self.meter.finished(finished, self.shared.safe().offset);
+    }
+
+    async fn refuel(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LOOKS_PER_YIELD) {
+            tokio::task::yield_now().await;
+        }
+        // At least one: an allowance of none was waited for.
+        self.granted = self.meter.allowance().clamp(1, LOOK_EVERY);
+        self.fuel = self.granted;
+        self.shared.set_phase(PartitionPhase::Running);
+    }
+
+    async fn wait_for_lease(&mut self) {
+        // A lease that has ended mostly means Lost, which will be said. It may also be renewed: the membership was
+        // cut off for a while but not replaced; then the same records go on.
+        self.waiting();
+        let look_again = tokio::time::sleep(LOOK_AGAIN);
+        tokio::select! {
+            _ = self.shared.raised(Signal::Drain) => {}
+            () = look_again => {}
+        }
+    }
+
+    /// Bounds how far deliveries run ahead of their acknowledgements; those that failed go first when they are due.
+    async fn wait_for_acknowledgements(&mut self) -> Option<End> {
+        let issuer = self.issuer.clone()?;
+        let desk = issuer.desk();
+        if self.is_again {
+            return None;
+        }
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        while desk.is_full() && !desk.has_failures() && !due(self.again_at) {
+            self.waiting();
+            let (shared, again_at) = (Arc::clone(&self.shared), self.again_at);
+            let look = || shared.signal() > Signal::Run || desk.has_failures() || !desk.is_full();
+            tokio::select! {
+                () = shared.woken(|| look().then_some(())) => {}
+                () = sleep_until(again_at), if again_at.is_some() => {}
+            }
+            if let Some(end) = self.clear().await {
+                return Some(end);
+            }
+        }
+        (desk.has_failures() || due(self.again_at)).then_some(End::Redeliver)
+    }
+
+    /// Whether dispatch may go on.
+    async fn commit_if_due(&mut self, drained: bool) -> bool {
+        let Some(committer) = &self.committer else { return true };
+        self.meter.confirmed(self.shared.committed());
+        match self.meter.due(drained) {
+            Due::Nothing => true,
+            Due::Commit => {
+                self.meter.asked();
+                match committer.strategy() {
+                    CommitStrategy::Sync => self.commit_and_wait().await,
+                    CommitStrategy::Async | CommitStrategy::Combined => committer.ask(&self.shared),
+                }
+                true
+            }
+            Due::Confirm => {
+                self.commit_and_wait().await;
+                self.meter.confirmed(self.shared.committed());
+                if self.meter.due(drained) == Due::Confirm && self.shared.signal() < Signal::Drain {
+                    // Refused: dispatch waits for it all the same, that is what the bound is for.
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                false
+            }
+        }
+    }
+
+    async fn commit_and_wait(&mut self) {
+        let Some(committer) = self.committer.clone() else { return };
+        self.waiting();
+        self.meter.asked();
+        let partition = self.partition();
+        tokio::select! {
+            result = committer.commit_sync(partition) => {
+                if let Err(cause) = result {
+                    let listener = self.work.id;
+                    warn!(listener, %partition, %cause, "a synchronous commit failed for good: these records come again after a restart");
+                }
+            }
+            // Whoever takes the partition commits it.
+            _ = self.shared.raised(Signal::Drain) => {}
+        }
+    }
+
+    async fn have_permit(&mut self) -> bool {
+        let Some(permits) = self.work.permits.clone() else { return true };
+        if self.permit.is_some() && !self.turn_is_over(&permits) {
+            return true;
+        }
+        self.permit = None;
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            self.permit = Some(permit);
+            return true;
+        }
+        self.shared.set_phase(PartitionPhase::Waiting);
+        tokio::select! {
+            permit = permits.acquire_owned() => {
+                self.permit = permit.ok();
+                true
+            }
+            _ = self.shared.raised(Signal::Commit) => false,
+        }
+    }
+
+    /// A permit goes round: a long batch does not hold it against partitions that wait.
+    fn turn_is_over(&self, permits: &Semaphore) -> bool {
+        permits.available_permits() == 0 && self.looks.is_multiple_of(LOOKS_PER_YIELD)
+    }
+
+    fn waiting(&mut self) {
+        self.permit = None;
+        self.shared.set_phase(PartitionPhase::Waiting);
+    }
+
+    // Per failure.
+
+    /// What becomes of a record that failed; waits before it is tried again. Other partitions go on meanwhile.
+    /// `in_hand` records were taken with it and are not finished either.
+    pub(crate) async fn failed(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) -> Verdict {
+        let verdict = match self.judge(at, failure) {
+            Outcome::Retry(wait) => self.wait_to_retry(wait).await,
+            Outcome::Skip => Verdict::Skip,
+            Outcome::Stop => Verdict::End(End::Stop),
+        };
+        if let Verdict::End(_) = verdict {
+            self.give_back(in_hand);
+        }
+        verdict
+    }
+
+    /// Of the records in hand the first `records` are finished: everything below `offset`.
+    pub(crate) fn part_done(&mut self, records: u64, offset: i64) {
+        self.granted -= records;
+        self.shared.set_position(offset);
+        self.count(records);
+    }
+
+    /// These records were taken and are not finished: they are not counted.
+    pub(crate) fn give_back(&mut self, records: u64) {
+        self.fuel = self.granted.min(self.fuel + records);
+    }
+
+    /// The handler failed: its delivery is the loop's business again. `false` if it was acknowledged before.
+    pub(crate) fn take_back(&self, last: i64) -> bool {
+        self.issuer.as_ref().is_none_or(|issuer| issuer.desk().take_back(last))
+    }
+
+    /// The delivery that ends with `last` is done without an acknowledgement.
+    pub(crate) fn settle_by_policy(&self, last: i64) {
+        if let Some(issuer) = &self.issuer {
+            issuer.desk().settle_by_policy(last);
+        }
+    }
+
+    /// Of the delivery around `last`, what ends there waits for an acknowledgement of its own.
+    pub(crate) fn split(&self, last: i64) {
+        if let Some(issuer) = &self.issuer {
+            issuer.desk().split(last);
+        }
+    }
+
+    /// What the policy makes of a failure, counted and told.
+    pub(crate) fn judge(&mut self, at: Where<'_>, failure: &Failure) -> Outcome {
+        self.shared.add(Counts { failed: 1, ..Counts::default() });
+        let (listener, cause) = (self.work.id, told(failure));
+        let outcome = decide(&self.work.settings, failure, at.attempt, self.work.rng.unit());
+        match outcome {
+            Outcome::Retry(wait) => {
+                warn!(listener, record = %at, ?wait, cause, "handler failed; it is tried again");
+                self.shared.set_cause(Some(format!("{at}: {cause}")));
+            }
+            Outcome::Skip => {
+                self.skipped += 1;
+                error!(listener, record = %at, cause, "record skipped (on-exhausted: skip)");
+            }
+            Outcome::Stop => self.stop(at, &cause),
+        }
+        outcome
+    }
+
+    async fn wait_to_retry(&mut self, wait: Duration) -> Verdict {
+        self.shared.set_phase(PartitionPhase::Retrying);
+        self.permit = None;
+        // It ends early when the partition is given away.
+        let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Drain)).await;
+        loop {
+            if let Some(end) = self.clear().await {
+                return Verdict::End(end);
+            }
+            if self.have_permit().await {
+                break;
+            }
+        }
+        self.shared.set_phase(PartitionPhase::Running);
+        Verdict::Retry
+    }
+
+    fn stop(&mut self, at: Where<'_>, cause: &str) {
+        let listener = self.work.id;
+        error!(
+            listener, record = %at, cause,
+            "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
+        );
+        self.shared.set_cause(Some(format!("{at}: {cause}")));
+        self.shared.set_phase(PartitionPhase::Stopped);
+        self.permit = None;
+    }
+
+    /// The batch cannot be read from `offset` on.
+    #[cold]
+    pub(crate) fn unreadable(&mut self, offset: i64, cause: &str) -> End {
+        self.settle(offset);
+        self.stop(Where { partition: self.partition(), offset, key: None, attempt: 1 }, cause);
+        End::Stop
+    }
+
+    /// The record in hand was tried again and succeeded.
+    pub(crate) fn recovered(&self) {
+        self.shared.set_cause(None);
+    }
+}

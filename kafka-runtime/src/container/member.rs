@@ -1,0 +1,200 @@
+//! One member of a group (or reader of fixed partitions): its events, its partitions, its commits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_client::consumer::{Consumer, ConsumerEvent, ConsumerHandle, PartitionStream, Revocation};
+use kafka_client::group::Leave;
+use kafka_client::{Error, TopicPartition};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{debug, error, info, warn};
+
+use super::commit::{CommitPolicy, Committer};
+use super::give_back::{Exit, Held};
+use super::partition::Partition;
+use super::shared::{PartitionPhase, Shared};
+use super::status::{Board, ListenerState};
+use super::work::ListenerWork;
+
+/// How often handlers are looked at that may be stuck.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Until when everything must have stopped, once it is to stop.
+pub(crate) type StopBy = watch::Receiver<Option<Instant>>;
+
+/// A running member.
+pub(crate) struct Member {
+    consumer: Consumer,
+    handle: ConsumerHandle,
+    work: Arc<ListenerWork>,
+    board: Arc<Board>,
+    exit: Exit,
+    stop: StopBy,
+    held: HashMap<TopicPartition, Held>,
+    /// Partitions on their way out.
+    leaving: JoinSet<()>,
+    watched: HashMap<TopicPartition, Watched>,
+}
+
+/// How long a partition has been at the same record.
+struct Watched {
+    position: i64,
+    since: Instant,
+}
+
+impl Member {
+    pub(crate) fn new(
+        consumer: Consumer,
+        work: Arc<ListenerWork>,
+        board: Arc<Board>,
+        commits: Option<CommitPolicy>,
+        stop: StopBy,
+    ) -> Self {
+        let handle = consumer.handle();
+        let exit = Exit {
+            listener: work.id,
+            board: Arc::clone(&board),
+            committer: commits.map(|policy| Committer::start(handle.clone(), policy)),
+            drain_timeout: work.settings.drain_timeout,
+        };
+        let (held, watched) = (HashMap::new(), HashMap::new());
+        Self { consumer, handle, work, board, exit, stop, held, leaving: JoinSet::new(), watched }
+    }
+
+    /// Runs until the consumer ends: because it was told to, or for good.
+    ///
+    /// # Errors
+    /// What ended it for good.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let mut watch = tokio::time::interval(WATCH_EVERY);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = self.stop.clone();
+        let mut told = false;
+        let mut outcome = Ok(());
+        loop {
+            tokio::select! {
+                event = self.consumer.next() => match event {
+                    Some(ConsumerEvent::Fatal(cause)) => outcome = Err(self.fatal(cause)),
+                    Some(event) => self.on(event),
+                    None => break,
+                },
+                _ = stopping.wait_for(Option::is_some), if !told => {
+                    told = true;
+                    self.handle.shutdown();
+                }
+                Some(_) = self.leaving.join_next() => {}
+                _ = watch.tick() => self.look_for_stuck(),
+            }
+        }
+        self.end().await;
+        outcome
+    }
+
+    fn on(&mut self, event: ConsumerEvent) {
+        match event {
+            ConsumerEvent::Assigned(streams) => {
+                self.board.set_problem(None);
+                for stream in streams {
+                    self.assigned(stream);
+                }
+            }
+            ConsumerEvent::Revoked(revocation) => self.revoked(revocation),
+            ConsumerEvent::Lost(partitions) => {
+                for partition in partitions {
+                    self.lost(partition);
+                }
+            }
+            ConsumerEvent::Problem(problem) => self.problem(&problem),
+            event => debug!(listener = self.work.id, ?event, "an event that this runtime does not know"),
+        }
+    }
+
+    fn assigned(&mut self, stream: PartitionStream) {
+        let (partition, start) = (stream.partition(), stream.start().clone());
+        // An owner that did not get away in time would handle the same records beside the new one.
+        self.lost(partition);
+        let committed = start.committed.as_ref().map(|committed| committed.offset);
+        let by_hand = self.work.by_hand();
+        let shared = Shared::new(partition, start.offset, start.epoch, committed.unwrap_or(-1), by_hand);
+        let shared = Arc::new(shared);
+        info!(listener = self.work.id, %partition, offset = start.offset, "partition assigned");
+        if let Some(committer) = &self.exit.committer {
+            committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
+        }
+        self.board.add(Arc::clone(&shared), self.exit.committer.clone());
+        let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
+        let loop_ = Partition::new(stream, &start, shared, work, committer, self.handle.lease());
+        let remote = loop_.remote();
+        self.held.insert(partition, Held { remote, task: tokio::spawn(loop_.run()) });
+    }
+
+    fn revoked(&mut self, revocation: Revocation) {
+        let held: Vec<Held> =
+            revocation.partitions.iter().filter_map(|partition| self.held.remove(partition)).collect();
+        let stop_by = *self.stop.borrow();
+        let deadline = stop_by.map_or(revocation.deadline, |stop| stop.min(revocation.deadline));
+        self.leaving.spawn(self.exit.clone().give_back(held, revocation, deadline));
+    }
+
+    fn lost(&mut self, partition: TopicPartition) {
+        if let Some(held) = self.held.remove(&partition) {
+            self.exit.lose(&held);
+        }
+    }
+
+    fn problem(&self, problem: &Error) {
+        // The same trouble comes again with each try: once is enough.
+        if self.board.set_problem(Some(problem.to_string())) {
+            warn!(listener = self.work.id, %problem, "it is tried again until it works");
+        } else {
+            debug!(listener = self.work.id, %problem, "still");
+        }
+    }
+
+    fn fatal(&self, cause: Error) -> Error {
+        error!(listener = self.work.id, %cause, "listener failed and will not recover; the application goes on without it");
+        self.board.set_state(ListenerState::Failed(cause.to_string()));
+        cause
+    }
+
+    fn look_for_stuck(&mut self) {
+        let (now, limit) = (Instant::now(), self.work.settings.max_poll_interval);
+        self.watched.retain(|partition, _| self.held.contains_key(partition));
+        for (partition, held) in &self.held {
+            let shared = &held.remote.shared;
+            let position = shared.position();
+            let watched = self.watched.entry(*partition).or_insert(Watched { position, since: now });
+            if shared.phase() != PartitionPhase::Running || watched.position != position {
+                *watched = Watched { position, since: now };
+                shared.set_stuck(false);
+            } else if now.duration_since(watched.since) > limit && !shared.is_stuck() {
+                shared.set_stuck(true);
+                warn!(
+                    listener = self.work.id, %partition, offset = position, ?limit,
+                    "a handler has been running for longer than max-poll-interval"
+                );
+            }
+        }
+    }
+
+    /// Whatever is left: partitions that nobody revoked are lost; those on their way out are waited for.
+    async fn end(mut self) {
+        for (_, held) in self.held.drain() {
+            self.exit.lose(&held);
+        }
+        let stop_by = *self.stop.borrow();
+        let stop_by = stop_by.unwrap_or_else(|| Instant::now() + self.work.settings.shutdown_timeout);
+        let left = async { while self.leaving.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(stop_by, left).await.is_err() {
+            self.leaving.abort_all();
+        }
+        self.board.set_state(ListenerState::Stopped);
+        let goodbye = stop_by.saturating_duration_since(Instant::now());
+        if let Err(error) = self.consumer.close(Leave::Default, goodbye).await {
+            warn!(listener = self.work.id, %error, "the group was not left in peace: its rebalance waits for the session to end");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a failed record leads to, and how it is told.
+
+use std::fmt;
+
+use kafka_client::TopicPartition;
+
+use super::retry;
+use crate::config::{ListenerSettings, OnExhausted};
+use crate::listener::Failure;
+
+/// How many bytes of a key are shown.
+const SHOWN: usize = 64;
+
+/// What the policy makes of a failure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Outcome {
+    /// Again, after this wait.
+    Retry(std::time::Duration),
+    /// The record is passed over.
+    Skip,
+    /// The partition stops.
+    Stop,
+}
+
+/// The policy: what failed in a way that may pass is tried again; then `on-exhausted` decides.
+/// `unit` in `0.0..1.0` is the chance of the wait's jitter.
+pub(crate) fn decide(settings: &ListenerSettings, failure: &Failure, attempt: u32, unit: f64) -> Outcome {
+    let wait = match failure {
+        // The same bytes do not decode the next time either.
+        Failure::Decode(_) => None,
+        _ => retry::wait_after(&settings.retry, attempt, unit),
+    };
+    match (wait, settings.on_exhausted) {
+        (Some(wait), _) => Outcome::Retry(wait),
+        (None, OnExhausted::Skip) => Outcome::Skip,
+        (None, OnExhausted::Stop) => Outcome::Stop,
+    }
+}
+
+/// A record, for a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Where<'a> {
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) attempt: u32,
+}
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at offset {}", self.partition, self.offset)?;
+        if let Some(key) = self.key {
+            write!(f, ", key {}", shown(key))?;
+        }
+        write!(f, ", attempt {}", self.attempt)
+    }
+}
+
+/// A key as text, shortened.
+pub(crate) fn shown(key: &[u8]) -> String {
+    match key.get(..SHOWN) {
+        Some(start) if key.len() > SHOWN => format!("{:?}...", String::from_utf8_lossy(start)),
+        _ => format!("{:?}", String::from_utf8_lossy(key)),
+    }
+}
+
+/// The failure with all of its causes.
+pub(crate) fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::Handler(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                text.push_str(": ");
+                text.push_str(&inner.to_string());
+                cause = inner.source();
+            }
+            text
+        }
+        Failure::Decode(text) => text.clone(),
+        Failure::Panic(message) => format!("the handler panicked: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_named_with_a_shortened_key() {
+        let partition = TopicPartition::new("orders", 3);
+        let record = Where { partition, offset: 7, key: Some(b"c\"1"), attempt: 2 };
+        assert_eq!(record.to_string(), "orders-3 at offset 7, key \"c\\\"1\", attempt 2");
+        let long = [b'k'; 200];
+        assert_eq!(shown(&long), format!("\"{}\"...", "k".repeat(64)));
+    }
+
+    #[test]
+    fn causes_are_told() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot bill")]
+        struct Outer(#[source] fmt::Error);
+        let failure = Failure::Handler(Box::new(Outer(fmt::Error)));
+        let inner = fmt::Error.to_string();
+        assert_eq!(told(&failure), format!("cannot bill: {inner}"));
+    }
+}

@@ -1,0 +1,271 @@
+//! One value owns a partition: its stream, its order, what is in flight, its ledger.
+//!
+//! ```text
+//!   stream ──▶ feed ──batch──▶ span ──▶ the handler's loop (drive) ──▶ lane: position, counts, commits
+//!                                ▲                                      │
+//!   not acknowledged, due again ─┘◀─────────────────────────────────────┘
+//! ```
+
+use std::slice;
+use std::sync::Arc;
+
+use kafka_client::config::OffsetReset;
+use kafka_client::consumer::{ChunkBatch, Start};
+use kafka_client::group::Lease;
+use tracing::{error, info};
+
+use super::ack::{AckDesk, AckIssuer};
+use super::again::Again;
+use super::commit::{Committer, sleep_until};
+use super::feed::{Fed, Feed, Source};
+use super::lane::{End, Lane};
+use super::shared::{PartitionPhase, Shared, Signal};
+use super::work::{ListenerWork, Span};
+use crate::config::AckMode;
+
+/// See the module.
+pub(crate) struct Partition<S> {
+    feed: Feed<S>,
+    work: Arc<ListenerWork>,
+    shared: Arc<Shared>,
+    lane: Lane,
+    committer: Option<Committer>,
+    issuer: Option<Arc<AckIssuer>>,
+    again: Again,
+}
+
+/// What a member keeps of a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct PartitionRemote {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) desk: Option<Arc<AckDesk>>,
+}
+
+impl<S: Source> Partition<S> {
+    /// A partition that begins at `start`; [`Partition::run`] runs it.
+    pub(crate) fn new(
+        source: S,
+        start: &Start,
+        shared: Arc<Shared>,
+        work: Arc<ListenerWork>,
+        committer: Option<Committer>,
+        lease: Arc<Lease>,
+    ) -> Self {
+        let issuer = work.by_hand().then(|| {
+            let immediate = committer.clone().filter(|_| work.settings.ack == AckMode::ManualImmediate);
+            Arc::new(AckIssuer::new(AckDesk::new(Arc::clone(&shared), start.offset, immediate)))
+        });
+        let lane =
+            Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), lease);
+        let this =
+            Self { feed: Feed::new(source), work, shared, lane, committer, issuer, again: Again::default() };
+        this.commit_start(start);
+        this
+    }
+
+    pub(crate) fn remote(&self) -> PartitionRemote {
+        let desk = self.issuer.as_ref().map(|issuer| issuer.shared_desk());
+        PartitionRemote { shared: Arc::clone(&self.shared), desk }
+    }
+
+    /// Runs until the partition is given away.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let fed = match self.feed.ready() {
+                Some(fed) => fed,
+                None => match self.wait().await {
+                    Some(fed) => fed,
+                    None => break,
+                },
+            };
+            match self.take(fed).await {
+                End::Done | End::Redeliver => {}
+                End::Leave => break,
+                End::Stop => return self.stand_still().await,
+            }
+        }
+        self.drain().await;
+    }
+
+    /// The queue is empty: commits what is due, then waits for records, signals, and deliveries that are due again.
+    async fn wait(&mut self) -> Option<Fed> {
+        self.lane.drained().await;
+        loop {
+            let (shared, desk) = (Arc::clone(&self.shared), self.issuer.clone());
+            let look = || {
+                let failed = desk.as_ref().is_some_and(|issuer| issuer.desk().has_failures());
+                (failed || shared.signal() > Signal::Run).then_some(())
+            };
+            let again_at = self.lane.again_at;
+            tokio::select! {
+                biased;
+                () = shared.woken(look) => match shared.signal() {
+                    Signal::Run => {}
+                    Signal::Commit => self.lane.commit_as_asked().await,
+                    Signal::Drain | Signal::Abort => return None,
+                },
+                () = sleep_until(again_at), if again_at.is_some() => {}
+                fed = self.feed.next() => return Some(fed),
+            }
+            match self.deliver_again().await {
+                End::Done | End::Redeliver => self.lane.release(),
+                End::Leave => return None,
+                End::Stop => {
+                    self.stop_reading().await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, fed: Fed) -> End {
+        match fed {
+            Fed::Batch(batch) if self.work.bound.is_batch() => self.dispatch_many(batch).await,
+            Fed::Batch(batch) => self.dispatch(slice::from_ref(&batch)).await,
+            Fed::Passed { next, leader_epoch } => {
+                self.lane.pass_to(next, leader_epoch);
+                End::Done
+            }
+            Fed::Moved(start) => {
+                self.moved(&start);
+                End::Done
+            }
+            Fed::Failed(cause) => {
+                self.failed(&cause);
+                End::Done
+            }
+            Fed::Unreadable { offset, cause } => self.lane.unreadable(offset, &cause),
+            Fed::Ended => End::Leave,
+        }
+    }
+
+    /// A batch listener takes what is queued, up to `max.poll.records`; a batch of the wire is not cut for that.
+    async fn dispatch_many(&mut self, first: ChunkBatch) -> End {
+        let most = self.work.settings.max_poll_records;
+        let length = |batch: &ChunkBatch| usize::try_from(batch.batch().header().record_count).unwrap_or(1);
+        let (mut batches, mut tail) = (vec![first], None);
+        while batches.iter().map(length).sum::<usize>() < most {
+            match self.feed.ready() {
+                Some(Fed::Batch(batch)) => (_, tail) = (batches.push(batch), None),
+                Some(Fed::Passed { next, leader_epoch }) => tail = Some((next, leader_epoch)),
+                Some(other) => {
+                    self.feed.put_back(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let end = self.dispatch(&batches).await;
+        if let (End::Done, Some((next, leader_epoch))) = (end, tail) {
+            self.lane.pass_to(next, leader_epoch);
+        }
+        end
+    }
+
+    async fn dispatch(&mut self, batches: &[ChunkBatch]) -> End {
+        if self.issuer.is_some() {
+            self.again.hold(batches, self.shared.safe().offset);
+        }
+        let end = loop {
+            let end = self.drive(batches, self.shared.position(), None, 1).await;
+            if end != End::Redeliver {
+                break end;
+            }
+            match self.deliver_again().await {
+                End::Done | End::Redeliver => {}
+                end => break end,
+            }
+        };
+        self.lane.release();
+        end
+    }
+
+    async fn drive(&mut self, batches: &[ChunkBatch], from: i64, to: Option<i64>, attempt: u32) -> End {
+        let Self { work, issuer, lane, shared, .. } = self;
+        let most = work.settings.max_poll_records;
+        let span = Span { work, issuer: issuer.as_deref(), batches, from, to, attempt, most };
+        tokio::select! {
+            biased;
+            end = work.bound.drive(span, lane) => return end,
+            _ = shared.raised(Signal::Abort) => {}
+        }
+        // The handler in hand was dropped at its await point.
+        lane.abandon();
+        End::Leave
+    }
+
+    /// Hands out again what was not acknowledged, as far as it is due.
+    async fn deliver_again(&mut self) -> End {
+        let Some(issuer) = self.issuer.clone() else { return End::Done };
+        if !self.again.judge(issuer.desk(), &mut self.lane) {
+            return End::Stop;
+        }
+        let reached = self.shared.position();
+        self.lane.is_again = true;
+        let mut end = End::Done;
+        while let Some(delivery) = self.again.next_due().filter(|_| end == End::Done) {
+            let batches = self.again.batches(&delivery);
+            end = self.drive(&batches, delivery.first, Some(delivery.last), delivery.attempt).await;
+        }
+        self.lane.is_again = false;
+        self.lane.back_to(reached);
+        self.lane.again_at = self.again.due_at();
+        end
+    }
+
+    fn moved(&mut self, start: &Start) {
+        info!(listener = self.work.id, partition = %self.shared.partition, offset = start.offset, "the position moved");
+        self.again = Again::default();
+        self.lane.again_at = None;
+        self.lane.restart(start.offset, start.epoch);
+        self.shared.set_cause(None);
+        self.shared.set_phase(PartitionPhase::Idle);
+        self.commit_start(start);
+    }
+
+    /// A start that was chosen rather than committed is committed at once, or a crash before the first commit would
+    /// choose again, further on.
+    fn commit_start(&self, start: &Start) {
+        let chosen = start.committed.as_ref().is_none_or(|committed| committed.offset != start.offset);
+        let reset = self.work.settings.consumer.auto_offset_reset;
+        if let Some(committer) = self.committer.as_ref().filter(|_| chosen && reset != OffsetReset::Earliest)
+        {
+            committer.insist(self.shared.partition);
+        }
+    }
+
+    fn failed(&mut self, cause: &kafka_client::Error) {
+        let (listener, partition) = (self.work.id, self.shared.partition);
+        error!(listener, %partition, %cause, "partition stopped: it cannot be read; other partitions go on");
+        self.shared.set_cause(Some(cause.to_string()));
+        self.shared.set_phase(PartitionPhase::Stopped);
+    }
+
+    /// A stopped partition reads nothing more and keeps its offset until it is given away.
+    async fn stand_still(mut self) {
+        self.stop_reading().await;
+        self.drain().await;
+    }
+
+    async fn stop_reading(&mut self) {
+        self.feed.end();
+        loop {
+            match self.shared.raised(Signal::Commit).await {
+                Signal::Commit => self.lane.commit_as_asked().await,
+                _ => return,
+            }
+            self.shared.set_phase(PartitionPhase::Stopped);
+        }
+    }
+
+    /// Acknowledgements that are on their way are waited for, as a handler in hand is: as long as the member lets it.
+    async fn drain(mut self) {
+        self.lane.leave();
+        let Some(issuer) = &self.issuer else { return };
+        let look = || (self.shared.signal() == Signal::Abort || issuer.desk().is_clear()).then_some(());
+        if self.shared.phase() != PartitionPhase::Stopped {
+            self.shared.woken(look).await;
+        }
+        issuer.desk().close();
+    }
+}

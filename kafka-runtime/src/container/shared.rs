@@ -1,0 +1,306 @@
+//! What a partition's loop shares with its member: where it is, and what it is asked to do.
+//!
+//! ```text
+//!   loop ──position, counters──▶ Shared ──▶ committer (what to commit), monitor (stuck?), status
+//!   loop ◀──signal, wake───────── Shared ◀── member (drain, abort), committer (stop for a commit)
+//! ```
+//!
+//! Each partition has memory of its own for it (no cache line is shared with another partition's), and the loop
+//! alone writes what is written per record.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use kafka_client::TopicPartition;
+use tokio::sync::Notify;
+
+/// What a partition's loop is asked to do; each is stronger than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Signal {
+    /// Go on.
+    Run = 0,
+    /// Commit at the next record's boundary and wait for it (strategy `sync`).
+    Commit = 1,
+    /// Finish the handler in hand and end.
+    Drain = 2,
+    /// End at the next await point.
+    Abort = 3,
+}
+
+impl Signal {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Run,
+            1 => Self::Commit,
+            2 => Self::Drain,
+            _ => Self::Abort,
+        }
+    }
+}
+
+/// What a partition is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum PartitionPhase {
+    /// It has nothing to do: no records are there.
+    Idle = 0,
+    /// A handler runs, or is about to.
+    Running = 1,
+    /// It waits for a commit, for a permit (`concurrency`), for acknowledgements or for its lease.
+    Waiting = 2,
+    /// A record failed; it waits before the next try.
+    Retrying = 3,
+    /// It has stopped for good: see the cause. Other partitions go on.
+    Stopped = 4,
+}
+
+impl PartitionPhase {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Idle,
+            1 => Self::Running,
+            2 => Self::Waiting,
+            3 => Self::Retrying,
+            _ => Self::Stopped,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Shared {
+    pub(crate) partition: TopicPartition,
+    signal: AtomicU8,
+    phase: AtomicU8,
+    /// The offset in hand, or the next one: where nothing is acknowledged by hand, everything below it is settled.
+    position: AtomicI64,
+    /// The ledger's word, where records are acknowledged by hand.
+    acknowledged: Option<AtomicI64>,
+    leader_epoch: AtomicI32,
+    epoch: AtomicU64,
+    /// Where the epoch began.
+    start: AtomicI64,
+    committed: AtomicI64,
+    handled: AtomicU64,
+    failed: AtomicU64,
+    skipped: AtomicU64,
+    /// Asks the committer to take this partition along, whatever the time.
+    due: AtomicBool,
+    stuck: AtomicBool,
+    wake: Notify,
+    cause: Mutex<Option<String>>,
+}
+
+/// A place that may be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Safe {
+    pub(crate) epoch: u64,
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+}
+
+/// Records of a partition (or of a listener) by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// The handler returned without an error.
+    pub handled: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Passed over after the last try.
+    pub skipped: u64,
+}
+
+impl Shared {
+    /// A partition read from `offset`, in the position's epoch `epoch`. `committed` is -1 where nothing is.
+    pub(crate) fn new(
+        partition: TopicPartition,
+        offset: i64,
+        epoch: u64,
+        committed: i64,
+        by_hand: bool,
+    ) -> Self {
+        Self {
+            partition,
+            signal: AtomicU8::new(Signal::Run as u8),
+            phase: AtomicU8::new(PartitionPhase::Idle as u8),
+            position: AtomicI64::new(offset),
+            acknowledged: by_hand.then(|| AtomicI64::new(offset)),
+            leader_epoch: AtomicI32::new(-1),
+            epoch: AtomicU64::new(epoch),
+            start: AtomicI64::new(offset),
+            committed: AtomicI64::new(committed),
+            handled: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            due: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            wake: Notify::new(),
+            cause: Mutex::new(None),
+        }
+    }
+
+    // What it is asked to do.
+
+    /// Read before each record.
+    #[inline]
+    pub(crate) fn signal(&self) -> Signal {
+        Signal::from_u8(self.signal.load(Ordering::Relaxed))
+    }
+
+    /// Asks for at least `signal`.
+    pub(crate) fn raise(&self, signal: Signal) {
+        self.signal.fetch_max(signal as u8, Ordering::AcqRel);
+        self.wake.notify_waiters();
+    }
+
+    /// The commit that was asked for is being made.
+    pub(crate) fn commit_taken(&self) {
+        let (commit, run) = (Signal::Commit as u8, Signal::Run as u8);
+        // A stronger signal stays.
+        let _ = self.signal.compare_exchange(commit, run, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Waits for at least `signal`.
+    pub(crate) async fn raised(&self, signal: Signal) -> Signal {
+        self.woken(|| Some(self.signal()).filter(|now| *now >= signal)).await
+    }
+
+    /// Waits until `ready` has something, looking whenever it is woken.
+    pub(crate) async fn woken<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut notified = pin!(self.wake.notified());
+            notified.as_mut().enable();
+            if let Some(found) = ready() {
+                return found;
+            }
+            notified.await;
+        }
+    }
+
+    /// Lets the loop look again.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_waiters();
+    }
+
+    // Where it is.
+
+    #[inline]
+    pub(crate) fn set_position(&self, offset: i64) {
+        // Release: whoever commits this offset sees what the handlers below it did.
+        self.position.store(offset, Ordering::Release);
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// The ledger's word; the position where there is none.
+    pub(crate) fn acknowledged_to(&self, offset: i64) {
+        if let Some(acknowledged) = &self.acknowledged {
+            acknowledged.store(offset, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn set_leader_epoch(&self, epoch: i32) {
+        self.leader_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// What may be committed now.
+    pub(crate) fn safe(&self) -> Safe {
+        // The epoch first: a new one is stored after its offset, so that an old offset never goes with it.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let offset = self.acknowledged.as_ref().unwrap_or(&self.position).load(Ordering::Acquire);
+        Safe { epoch, offset, leader_epoch: self.leader_epoch.load(Ordering::Acquire) }
+    }
+
+    /// A new epoch of the position.
+    pub(crate) fn restart(&self, offset: i64, epoch: u64) {
+        self.set_leader_epoch(-1);
+        self.start.store(offset, Ordering::Release);
+        self.acknowledged_to(offset);
+        self.set_position(offset);
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Where the epoch began.
+    pub(crate) fn start(&self) -> i64 {
+        self.start.load(Ordering::Acquire)
+    }
+
+    /// Whether something was handled that is not confirmed.
+    pub(crate) fn is_behind(&self) -> bool {
+        let (safe, committed) = (self.safe().offset, self.committed());
+        safe != committed && (committed >= 0 || safe != self.start())
+    }
+
+    pub(crate) fn set_committed(&self, offset: i64) {
+        self.committed.store(offset, Ordering::Release);
+        self.wake();
+    }
+
+    /// The last offset that was confirmed; -1 before the first.
+    pub(crate) fn committed(&self) -> i64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Asks for a commit at the committer's next look.
+    pub(crate) fn set_due(&self) {
+        self.due.store(true, Ordering::Release);
+    }
+
+    /// Whether a commit was asked for since the last look.
+    pub(crate) fn take_due(&self) -> bool {
+        // Mostly it is not: look before writing.
+        self.due.load(Ordering::Acquire) && self.due.swap(false, Ordering::AcqRel)
+    }
+
+    // What it shows.
+
+    pub(crate) fn set_phase(&self, phase: PartitionPhase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn phase(&self) -> PartitionPhase {
+        PartitionPhase::from_u8(self.phase.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Why it stopped, or why it is trying again.
+    pub(crate) fn set_cause(&self, cause: Option<String>) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Only the loop counts; once per batch, not per record.
+    pub(crate) fn add(&self, more: Counts) {
+        for (counter, more) in
+            [(&self.handled, more.handled), (&self.failed, more.failed), (&self.skipped, more.skipped)]
+        {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            handled: self.handled.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            skipped: self.skipped.load(Ordering::Relaxed),
+        }
+    }
+}

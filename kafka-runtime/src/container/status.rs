@@ -1,0 +1,213 @@
+//! What a listener shows of itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kafka_client::TopicPartition;
+
+use super::commit::Committer;
+use super::shared::{Counts, PartitionPhase, Shared};
+
+/// A listener's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerState {
+    /// Configured not to start with the application (`auto-startup: false`).
+    NotStarted,
+    /// At work, or trying to be: see [`ListenerStatus::problem`].
+    Running,
+    /// It was told to stop, and did.
+    Stopped,
+    /// It has ended and will not recover; the application goes on without it.
+    Failed(String),
+}
+
+/// One listener, as [`RunningApp::status`](crate::RunningApp::status) shows it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListenerStatus {
+    /// Its id.
+    pub id: &'static str,
+    /// Its state.
+    pub state: ListenerState,
+    /// What stands in its way now (no broker answers, a topic is missing, a permission); gone when partitions come.
+    pub problem: Option<String>,
+    /// All records since the start, those of partitions that were given away included.
+    pub counts: Counts,
+    /// The partitions that it holds.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+impl ListenerStatus {
+    /// Whether it does what it is there for: it has not failed, and no partition has stopped or is stuck.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let down =
+            |partition: &PartitionStatus| partition.phase == PartitionPhase::Stopped || partition.stuck;
+        !matches!(self.state, ListenerState::Failed(_)) && !self.partitions.iter().any(down)
+    }
+}
+
+/// One partition of a listener.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PartitionStatus {
+    /// Which.
+    pub partition: TopicPartition,
+    /// What it is doing.
+    pub phase: PartitionPhase,
+    /// The record that failed last and why, while it is tried again or the partition has stopped.
+    pub cause: Option<String>,
+    /// A handler has been running for longer than `max-poll-interval`.
+    pub stuck: bool,
+    /// The offset in hand, or the next one.
+    pub position: i64,
+    /// The last offset that the group's coordinator confirmed.
+    pub committed: Option<i64>,
+    /// Records since the partition was assigned.
+    pub counts: Counts,
+}
+
+/// A record whose handler was still running when its partition had to be let go: it is handled again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undone {
+    /// The listener's id.
+    pub listener: &'static str,
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The offset in hand.
+    pub offset: i64,
+}
+
+/// Where members write what [`ListenerStatus`] shows.
+#[derive(Debug)]
+pub(crate) struct Board {
+    id: &'static str,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: ListenerState,
+    problem: Option<String>,
+    partitions: BTreeMap<TopicPartition, Entry>,
+    /// Of partitions that were given away.
+    gone: Counts,
+    undone: Vec<Undone>,
+}
+
+/// A partition and who commits it.
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<Shared>,
+    committer: Option<Committer>,
+}
+
+impl Board {
+    pub(crate) fn new(id: &'static str, state: ListenerState) -> Self {
+        let inner = Inner {
+            state,
+            problem: None,
+            partitions: BTreeMap::new(),
+            gone: Counts::default(),
+            undone: Vec::new(),
+        };
+        Self { id, inner: Mutex::new(inner) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A failure is the last word.
+    pub(crate) fn set_state(&self, state: ListenerState) {
+        let mut inner = self.inner();
+        if !matches!(inner.state, ListenerState::Failed(_)) {
+            inner.state = state;
+        }
+    }
+
+    /// `true` if this is not what it said last.
+    pub(crate) fn set_problem(&self, problem: Option<String>) -> bool {
+        let mut inner = self.inner();
+        let is_new = inner.problem != problem;
+        inner.problem = problem;
+        is_new
+    }
+
+    pub(crate) fn add(&self, shared: Arc<Shared>, committer: Option<Committer>) {
+        self.inner().partitions.insert(shared.partition, Entry { shared, committer });
+    }
+
+    /// Commits whatever is behind, and waits for it.
+    pub(crate) async fn commit_now(&self) {
+        let ask = |entry: &Entry| {
+            let committer = entry.committer.as_ref().filter(|_| entry.shared.is_behind())?;
+            Some(committer.request_sync(entry.shared.partition))
+        };
+        let asked: Vec<_> = self.inner().partitions.values().filter_map(ask).collect();
+        for answer in asked {
+            // A refusal was logged by the committer.
+            let _ = answer.await;
+        }
+    }
+
+    /// The partition was given away; another member of this process may hold it by now.
+    pub(crate) fn remove(&self, shared: &Arc<Shared>) {
+        let mut inner = self.inner();
+        if inner.partitions.get(&shared.partition).is_some_and(|held| Arc::ptr_eq(&held.shared, shared)) {
+            inner.partitions.remove(&shared.partition);
+        }
+        inner.gone = inner.gone + shared.counts();
+    }
+
+    pub(crate) fn add_undone(&self, shared: &Shared) {
+        let (listener, partition, offset) = (self.id, shared.partition, shared.position());
+        self.inner().undone.push(Undone { listener, partition, offset });
+    }
+
+    pub(crate) fn undone(&self) -> Vec<Undone> {
+        self.inner().undone.clone()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let inner = self.inner();
+        inner.partitions.values().fold(inner.gone, |sum, entry| sum + entry.shared.counts())
+    }
+
+    pub(crate) fn status(&self) -> ListenerStatus {
+        let counts = self.counts();
+        let inner = self.inner();
+        ListenerStatus {
+            id: self.id,
+            state: inner.state.clone(),
+            problem: inner.problem.clone(),
+            counts,
+            partitions: inner.partitions.values().map(|entry| partition_status(&entry.shared)).collect(),
+        }
+    }
+}
+
+fn partition_status(shared: &Shared) -> PartitionStatus {
+    PartitionStatus {
+        partition: shared.partition,
+        phase: shared.phase(),
+        cause: shared.cause(),
+        stuck: shared.is_stuck(),
+        position: shared.position(),
+        committed: Some(shared.committed()).filter(|offset| *offset >= 0),
+        counts: shared.counts(),
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            handled: self.handled + other.handled,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What all partitions of a listener share, and never change.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use kafka_client::consumer::ChunkBatch;
+use kafka_client::seams::Rng;
+use tokio::sync::Semaphore;
+
+use super::ack::AckIssuer;
+use super::batch_drive::drive_batches;
+use super::drive::drive;
+use super::lane::{End, Lane};
+use crate::config::{AckMode, ListenerSettings};
+use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
+
+/// A listener's handler and what it runs by.
+#[derive(Debug)]
+pub(crate) struct ListenerWork {
+    /// Its id, which metadata carries around.
+    pub(crate) id: &'static str,
+    pub(crate) settings: ListenerSettings,
+    pub(crate) bound: Bound,
+    /// `concurrency`: handlers of this listener that run at once.
+    pub(crate) permits: Option<Arc<Semaphore>>,
+    pub(crate) rng: Arc<Rng>,
+}
+
+impl ListenerWork {
+    pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
+        let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
+        Self { id, settings, bound, permits, rng }
+    }
+
+    /// Whether records are acknowledged by hand.
+    pub(crate) fn by_hand(&self) -> bool {
+        self.settings.ack != AckMode::Auto
+    }
+}
+
+/// A piece of a partition for one call into the handler's loop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span<'a> {
+    pub(crate) work: &'a ListenerWork,
+    pub(crate) issuer: Option<&'a AckIssuer>,
+    pub(crate) batches: &'a [ChunkBatch],
+    /// Records from here on.
+    pub(crate) from: i64,
+    /// Records up to here, for a repetition; everything without, and what lies between is passed over.
+    pub(crate) to: Option<i64>,
+    /// 1 at the first try.
+    pub(crate) attempt: u32,
+    /// Records of one call at most, for batch handlers.
+    pub(crate) most: usize,
+}
+
+/// The boxed future of one span.
+type Driving<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
+
+/// What is dynamic about a handler: one call, one allocation per span.
+trait Drive: Send + Sync {
+    fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a>;
+}
+
+struct Single<H>(Prepared, PhantomData<fn() -> H>);
+struct Batches<H>(Prepared, PhantomData<fn() -> H>);
+
+impl<H: Handler> Drive for Single<H> {
+    fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
+        Box::pin(drive::<H>(&self.0, span, lane))
+    }
+}
+
+impl<H: BatchHandler> Drive for Batches<H> {
+    fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
+        Box::pin(drive_batches::<H>(&self.0, span, lane))
+    }
+}
+
+/// A handler bound to its state, type-erased: one boxed future per batch.
+pub struct Bound {
+    drive: Box<dyn Drive>,
+    batch: bool,
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound").field("batch", &self.batch).finish_non_exhaustive()
+    }
+}
+
+impl Bound {
+    /// Binds a record handler.
+    #[must_use]
+    pub fn single<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
+        let prepared = H::prepare(preparation);
+        Self { drive: Box::new(Single::<H>(prepared, PhantomData)), batch: false }
+    }
+
+    /// Binds a batch handler.
+    #[must_use]
+    pub fn batch<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
+        let prepared = H::prepare(preparation);
+        Self { drive: Box::new(Batches::<H>(prepared, PhantomData)), batch: true }
+    }
+
+    /// Whether the handler takes batches.
+    pub(crate) fn is_batch(&self) -> bool {
+        self.batch
+    }
+
+    /// Drives the handler over a span.
+    pub(crate) fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
+        self.drive.drive(span, lane)
+    }
+}

@@ -1,0 +1,9 @@
+//! What a file with listeners needs: `use kafka_runtime::prelude::*;`.
+
+pub use bytes::Bytes;
+pub use kafka_client::records::HeadersView;
+pub use serde::{Deserialize, Serialize};
+
+pub use crate::container::{Ack, AckError};
+pub use crate::kafka_listener;
+pub use crate::listener::{Batch, BatchError, Headers, Key, Metadata, State};

@@ -1,0 +1,103 @@
+//! The way of `send_async`: one task takes records in the order of the calls and calls back.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use kafka_client::producer::{Producer, RecordMetadata, SendError};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::{Record, Result, TemplateError};
+
+/// What is called with the delivery's result.
+pub(super) type Callback = Box<dyn FnOnce(Result<RecordMetadata>) + Send>;
+
+enum Job {
+    Send(Record, Callback),
+    /// Everything before it has called back.
+    Flush(oneshot::Sender<()>),
+}
+
+/// A handle to the forwarding task, which ends with it.
+pub(super) struct Forwarder {
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Bytes of records that wait for the producer's buffer.
+    waiting: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Forwarder {
+    pub(super) fn start(runtime: &Handle, producer: Producer, limit: usize) -> Self {
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        runtime.spawn(run(inbox, producer, Arc::clone(&waiting)));
+        Self { jobs, waiting, limit }
+    }
+
+    pub(super) fn forward(&self, record: Record, callback: Callback) {
+        let size = record.size();
+        if self.waiting.fetch_add(size, Ordering::AcqRel).saturating_add(size) > self.limit {
+            self.waiting.fetch_sub(size, Ordering::AcqRel);
+            let full = SendError::BufferFull { limit: self.limit, waited: Duration::ZERO };
+            return callback(Err(full.into()));
+        }
+        if let Err(mpsc::error::SendError(Job::Send(_, callback))) =
+            self.jobs.send(Job::Send(record, callback))
+        {
+            // Its runtime has gone.
+            callback(Err(SendError::Closed.into()));
+        }
+    }
+
+    pub(super) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.jobs.send(Job::Flush(done)).is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
+
+async fn run(mut inbox: mpsc::UnboundedReceiver<Job>, producer: Producer, waiting: Arc<AtomicUsize>) {
+    let mut deliveries = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            job = inbox.recv() => match job {
+                Some(Job::Send(record, callback)) => {
+                    let enqueued = {
+                        let headers = record.header_views();
+                        producer.enqueue(record.outgoing(&headers)).await
+                    };
+                    waiting.fetch_sub(record.size(), Ordering::AcqRel);
+                    match enqueued {
+                        Ok(delivery) => deliveries.push(tell(delivery, callback)),
+                        Err(error) => call(callback, Err(error.into())),
+                    }
+                }
+                Some(Job::Flush(done)) => {
+                    while deliveries.next().await.is_some() {}
+                    let _ = done.send(());
+                }
+                None => break,
+            },
+            Some(()) = deliveries.next() => {}
+        }
+    }
+    while deliveries.next().await.is_some() {}
+}
+
+async fn tell(delivery: impl Future<Output = Result<RecordMetadata, SendError>>, callback: Callback) {
+    let result = delivery.await.map_err(TemplateError::from);
+    call(callback, result);
+}
+
+fn call(callback: Callback, result: Result<RecordMetadata>) {
+    if catch_unwind(AssertUnwindSafe(|| callback(result))).is_err() {
+        error!("a send_async callback panicked; sending goes on");
+    }
+}

@@ -1,0 +1,121 @@
+//! A record on its way out, with everything that it can have.
+
+use kafka_client::TopicName;
+use kafka_client::producer::Outgoing;
+use serde::Serialize;
+
+use super::{AsKey, Result, TemplateError};
+
+/// A record to send. Without a value it is a tombstone.
+///
+/// ```
+/// # use kafka_runtime::prelude::*;
+/// let record = Record::to("orders").key("c1").text("hello").header("trace", "t1").partition(3);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a record does nothing until it is sent"]
+pub struct Record {
+    topic: TopicName,
+    partition: Option<i32>,
+    timestamp: Option<i64>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// Headers as the producer wants them.
+pub(super) type HeaderViews<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+
+impl Record {
+    /// A record for `topic`, with neither key nor value.
+    pub fn to(topic: impl AsRef<str>) -> Self {
+        Self {
+            topic: TopicName::new(topic.as_ref()),
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Its key; see [`AsKey`].
+    pub fn key(mut self, key: impl AsKey) -> Self {
+        self.key = key.as_key().map(std::borrow::Cow::into_owned);
+        self
+    }
+
+    /// Its value, as JSON.
+    ///
+    /// # Errors
+    /// It has no JSON form (a map whose keys are no strings, for example).
+    pub fn json<V: Serialize + ?Sized>(mut self, value: &V) -> Result<Self> {
+        let topic = self.topic;
+        let json = serde_json::to_vec(value).map_err(|source| TemplateError::Encode { topic, source })?;
+        self.value = Some(json);
+        Ok(self)
+    }
+
+    /// Its value, as text.
+    pub fn text(self, text: impl AsRef<str>) -> Self {
+        self.bytes(text.as_ref())
+    }
+
+    /// Its value, as it is.
+    pub fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.value = Some(bytes.into());
+        self
+    }
+
+    /// A null value: in a compacted topic, the deletion of the key.
+    pub fn tombstone(mut self) -> Self {
+        self.value = None;
+        self
+    }
+
+    /// Adds a header. Order and duplicates are kept.
+    pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
+        self.headers.push((name.into(), Some(value.as_ref().to_vec())));
+        self
+    }
+
+    /// Adds a header whose value is null.
+    pub fn header_null(mut self, name: impl Into<String>) -> Self {
+        self.headers.push((name.into(), None));
+        self
+    }
+
+    /// Its partition; without it the key decides.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Its timestamp in milliseconds since 1970; without it, now.
+    pub fn timestamp(mut self, millis: i64) -> Self {
+        self.timestamp = Some(millis);
+        self
+    }
+
+    /// Bytes that it keeps, roughly.
+    pub(super) fn size(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
+        size_of::<Self>() + length(&self.key) + length(&self.value) + headers
+    }
+
+    pub(super) fn header_views(&self) -> HeaderViews<'_> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()
+    }
+
+    pub(super) fn outgoing<'a>(&'a self, headers: &'a HeaderViews<'a>) -> Outgoing<'a> {
+        Outgoing {
+            topic: self.topic,
+            partition: self.partition,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers,
+        }
+    }
+}

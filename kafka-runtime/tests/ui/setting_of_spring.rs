@@ -1,0 +1,13 @@
+use kafka_runtime::prelude::*;
+
+#[kafka_listener(topics = ["orders"], groupId = "billing")]
+async fn listener_0(_: String) {}
+
+#[kafka_listener(topicPattern = "orders-.*", ackMode = "MANUAL")]
+async fn listener_1(_: String) {}
+
+// The functions stay callable: no errors but their attributes'.
+fn main() {
+    drop(listener_0(String::new()));
+    drop(listener_1(String::new()));
+}
