@@ -13,13 +13,24 @@ use tests::{Cluster, Probe};
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-read")]
-async fn read(value: String, key: Key<Option<String>>, headers: Headers<'_>, meta: Metadata, probe: &State<Probe>) {
+async fn read(
+    value: String,
+    key: Key<Option<String>>,
+    headers: Headers<'_>,
+    meta: Metadata,
+    probe: &State<Probe>,
+) {
     let header = headers.last("h").and_then(|header| header.value).map_or(0, <[u8]>::len);
     probe.saw(meta.partition(), meta.offset(), key.as_deref(), format!("{value}/{header}"));
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-handed")]
-async fn handed(value: String, meta: Metadata, client: &State<rskafka::client::Client>, probe: &State<Probe>) -> Result<(), rskafka::client::error::Error> {
+async fn handed(
+    value: String,
+    meta: Metadata,
+    client: &State<rskafka::client::Client>,
+    probe: &State<Probe>,
+) -> Result<(), rskafka::client::error::Error> {
     let topics = client.list_topics().await?;
     let known = topics.iter().any(|topic| topic.name == meta.topic());
     probe.saw(meta.partition(), meta.offset(), None, format!("{value}/{known}"));

@@ -24,7 +24,11 @@ pub(crate) fn unknown_names(sources: &Sources, inactive: &[Document]) -> Problem
             let root = names::canonical(prefix);
             let whole = canonical == root;
             if whole && !property.text.is_empty() {
-                problems.error(Problem::new(property.key_origin.clone(), &property.path, "takes keys, not a value"));
+                problems.error(Problem::new(
+                    property.key_origin.clone(),
+                    &property.path,
+                    "takes keys, not a value",
+                ));
             } else if !whole && names::below(canonical, &root).is_some() {
                 name(property, prefix, &mut problems);
             }
@@ -140,8 +144,10 @@ impl Check<'_> {
     fn names(&mut self, path: &str, scope: Scope) {
         let depth = names::elements(path).len();
         for property in self.sources.under(path) {
-            let shadowed = self.sources.find(&property.path).is_some_and(|found| found.origin != property.origin);
-            let words: Vec<_> = names::elements(&property.path).iter().skip(depth).map(element_text).collect();
+            let shadowed =
+                self.sources.find(&property.path).is_some_and(|found| found.origin != property.origin);
+            let words: Vec<_> =
+                names::elements(&property.path).iter().skip(depth).map(element_text).collect();
             let name = words.join(".");
             let Some(key) = KafkaKey::find(&name).filter(|_| !shadowed) else { continue };
             if !key.concerns(scope) {
@@ -149,7 +155,14 @@ impl Check<'_> {
                 self.problems.notice(Problem::new(property.key_origin.clone(), &property.path, what));
                 continue;
             }
-            self.value(&property.path, &property.text, &property.origin, key.shape, key.effect, Notation::Kafka);
+            self.value(
+                &property.path,
+                &property.text,
+                &property.origin,
+                key.shape,
+                key.effect,
+                Notation::Kafka,
+            );
         }
     }
 
@@ -157,15 +170,31 @@ impl Check<'_> {
     fn map(&mut self, path: &str, key: &'static Key) {
         for property in self.sources.under(path) {
             // A more exact key of the table may stand inside, `jaas.enabled` for example.
-            let prefix = [OURS, SPRING].into_iter().find(|prefix| path.starts_with(prefix)).unwrap_or_default();
+            let prefix =
+                [OURS, SPRING].into_iter().find(|prefix| path.starts_with(prefix)).unwrap_or_default();
             let known = schema::find(&below_prefix(&property.path, prefix), prefix == SPRING);
             if matches!(known, Known::Key(Key { shape: Shape::Map, .. }, _)) {
-                self.value(&property.path, &property.text, &property.origin, Shape::Text, key.effect, Notation::Spring);
+                self.value(
+                    &property.path,
+                    &property.text,
+                    &property.origin,
+                    Shape::Text,
+                    key.effect,
+                    Notation::Spring,
+                );
             }
         }
     }
 
-    fn value(&mut self, path: &str, text: &str, origin: &Origin, shape: Shape, effect: Effect, notation: Notation) {
+    fn value(
+        &mut self,
+        path: &str,
+        text: &str,
+        origin: &Origin,
+        shape: Shape,
+        effect: Effect,
+        notation: Notation,
+    ) {
         let problem = |what: String| Problem::new(origin.clone(), tidy(path), what);
         let (text, secret) = match placeholder::resolve(text, self.sources) {
             Ok(resolved) => (resolved.text, resolved.secret),
@@ -191,9 +220,12 @@ impl Check<'_> {
     /// An operator's variable that a file shadows, because it stands under the name that wins.
     fn shadowed(&mut self, path: &str) {
         let (ours, spring) = (names::join(OURS, path), names::join(SPRING, path));
-        let (Some(winner), Some(loser)) = (self.sources.find(&ours), self.sources.find(&spring)) else { return };
+        let (Some(winner), Some(loser)) = (self.sources.find(&ours), self.sources.find(&spring)) else {
+            return;
+        };
         if matches!(winner.origin, Origin::File { .. }) && !matches!(loser.origin, Origin::File { .. }) {
-            let what = format!("has no effect: `{ours}` ({}) wins over it, wherever it stands", winner.origin);
+            let what =
+                format!("has no effect: `{ours}` ({}) wins over it, wherever it stands", winner.origin);
             self.problems.notice(Problem::new(loser.origin, spring, what));
         }
     }

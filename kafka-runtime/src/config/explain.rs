@@ -64,9 +64,10 @@ impl Explanation {
     pub fn to_json(&self) -> String {
         let mut values = Map::new();
         for section in &self.sections {
-            let rows = section.in_force().into_iter().map(|row| {
-                (row.name.clone(), json!({"value": row.value, "source": row.source()}))
-            });
+            let rows = section
+                .in_force()
+                .into_iter()
+                .map(|row| (row.name.clone(), json!({"value": row.value, "source": row.source()})));
             values.insert(section.title.clone(), Value::Object(rows.collect()));
         }
         let texts = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -95,7 +96,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "files     {}", self.files.join(", "))?;
         for section in &self.sections {
             let rows = section.in_force();
-            let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).min(60);
+            let width = |of: fn(&Row) -> &str| {
+                rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).min(60)
+            };
             let (names, values) = (width(|row| &row.name), width(|row| &row.value));
             writeln!(f, "\n{}", section.title)?;
             for row in rows {

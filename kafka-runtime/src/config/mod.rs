@@ -14,8 +14,10 @@
 //! ```
 
 mod bind;
+mod builder;
 mod check;
 mod classes;
+mod environment;
 mod explain;
 mod instant;
 mod load;
@@ -51,11 +53,11 @@ use bind::Binding;
 use profile::Profiles;
 use source::{Document, Property, Source, Sources};
 
+pub use builder::ConfigBuilder;
 pub use explain::Explanation;
-pub use load::ConfigBuilder;
 pub use origin::Origin;
-pub use reference::reference;
 pub use problems::{ConfigErrors, Problem};
+pub use reference::reference;
 pub use settings::*;
 
 /// The configuration of an application: everything that its files, environment and arguments say.
@@ -297,7 +299,8 @@ impl Config {
         binding.problems.extend(check::unknown_names(&self.sources, &self.inactive));
         bind::template(&mut binding);
         bind::admin(&mut binding);
-        let mut settings: Vec<_> = chosen.iter().map(|listener| bind::listener(&mut binding, listener)).collect();
+        let mut settings: Vec<_> =
+            chosen.iter().map(|listener| bind::listener(&mut binding, listener)).collect();
         bind::across(&mut binding, chosen, &mut settings);
         binding.problems.extend(check::effects(&self.sources));
         if let Some(linked) = linked {

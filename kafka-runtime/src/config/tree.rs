@@ -3,7 +3,8 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 
 use super::names;
@@ -95,7 +96,12 @@ impl<'s> Node<'s> {
 
     /// The elements of the list here.
     fn elements(&self) -> Result<Vec<Self>, Mistake> {
-        let list = Self { view: self.view.strongest(&self.path), path: self.path.clone(), text: self.text.clone(), ..*self };
+        let list = Self {
+            view: self.view.strongest(&self.path),
+            path: self.path.clone(),
+            text: self.text.clone(),
+            ..*self
+        };
         if list.said().is_some() {
             let of_text = |text| Self { path: self.path.clone(), text: Some(text), ..*self };
             return Ok(split_list(&list.text()?).into_iter().map(of_text).collect());
@@ -103,10 +109,7 @@ impl<'s> Node<'s> {
         Ok((0..).map(|index| list.child(&format!("[{index}]"))).take_while(Self::exists).collect())
     }
 
-    fn visit<'de, V: Visitor<'de>>(
-        &self,
-        value: Result<V::Value, Mistake>,
-    ) -> Result<V::Value, Mistake> {
+    fn visit<'de, V: Visitor<'de>>(&self, value: Result<V::Value, Mistake>) -> Result<V::Value, Mistake> {
         value.map_err(|Mistake(mistaken)| match mistaken {
             Mistaken::Words(what) => self.problem(what),
             placed @ Mistaken::Placed(_) => Mistake(placed),
@@ -119,7 +122,9 @@ impl<'s> Node<'s> {
             Ok(number) => number.to_string(),
             Err(_) => text.trim().to_owned(),
         };
-        plain.parse().map_err(|_| self.problem(format!("is no number of the type {}", std::any::type_name::<T>())))
+        plain
+            .parse()
+            .map_err(|_| self.problem(format!("is no number of the type {}", std::any::type_name::<T>())))
     }
 }
 
@@ -193,11 +198,19 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -253,7 +266,8 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor: V,
     ) -> Result<V::Value, Mistake> {
         let text = self.text()?;
-        let variant = super::value::word(&text, Notation::Spring, variants).map_err(|what| self.problem(what))?;
+        let variant =
+            super::value::word(&text, Notation::Spring, variants).map_err(|what| self.problem(what))?;
         visitor.visit_enum(Variant(variant))
     }
 

@@ -21,7 +21,11 @@ pub(super) struct Committing {
     pub ack: AckMode,
 }
 
-pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener: &ListenerDescriptor) -> Committing {
+pub(super) fn committing(
+    binding: &mut Binding<'_>,
+    client: Client<'_>,
+    listener: &ListenerDescriptor,
+) -> Committing {
     let (spring, from) = of_spring(binding, client);
     let own = of_listener(listener);
     let attributes = &listener.attributes;
@@ -41,11 +45,16 @@ pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener
             ("combined", CommitStrategy::Combined),
         ],
     );
-    let ack = binding.word("ack", &layered(&["ack"], "ack", attributes.ack), spring.ack, &[
-        ("auto", AckMode::Auto),
-        ("manual", AckMode::Manual),
-        ("manual-immediate", AckMode::ManualImmediate),
-    ]);
+    let ack = binding.word(
+        "ack",
+        &layered(&["ack"], "ack", attributes.ack),
+        spring.ack,
+        &[
+            ("auto", AckMode::Auto),
+            ("manual", AckMode::Manual),
+            ("manual-immediate", AckMode::ManualImmediate),
+        ],
+    );
     if let Some(from) = &from {
         for name in ["commit.strategy", "ack"] {
             binding.derive(name, from);
@@ -72,7 +81,8 @@ fn cadence(
         ]
     };
     let every = listener.attributes.commit_every.unwrap_or_default();
-    let attribute = [every.each, every.records, every.time].map(|text| Place::attribute(listener, "commit_every", text));
+    let attribute =
+        [every.each, every.records, every.time].map(|text| Place::attribute(listener, "commit_every", text));
     for layer in [in_file(of_listener(listener)), attribute, in_file("listener".to_owned())] {
         if let Some(cadence) = one_cadence(binding, layer) {
             return cadence;
@@ -95,18 +105,20 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
         return Some(Cadence::default());
     }
     let cadence = match each {
-        Some(each) => match super::super::value::word(&each.text, each.notation, super::super::schema::EACH) {
-            Ok("record") => Cadence::Record,
-            Ok(_) => Cadence::Batch,
-            Err(what) => {
-                binding.problems.error(each.problem(what));
-                binding.broken.push("commit.every".to_owned());
-                Cadence::default()
+        Some(each) => {
+            match super::super::value::word(&each.text, each.notation, super::super::schema::EACH) {
+                Ok("record") => Cadence::Record,
+                Ok(_) => Cadence::Batch,
+                Err(what) => {
+                    binding.problems.error(each.problem(what));
+                    binding.broken.push("commit.every".to_owned());
+                    Cadence::default()
+                }
             }
-        },
+        }
         None => Cadence::Every {
-            records: records.and_then(|said| checked(binding, said, u32::read)),
-            time: time.and_then(|said| checked(binding, said, Duration::read)),
+            records: records.and_then(|said| checked(binding, &said, u32::read)),
+            time: time.and_then(|said| checked(binding, &said, Duration::read)),
         },
     };
     binding.note("commit.every", show(cadence), origin, through);
@@ -116,7 +128,7 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
 /// A number of records or a time, which must not be nothing.
 fn checked<T: Default + PartialEq>(
     binding: &mut Binding<'_>,
-    said: super::Said,
+    said: &super::Said,
     read: impl Fn(&str, Notation) -> Result<T, String>,
 ) -> Option<T> {
     let value = match read(&said.text, said.notation) {
@@ -151,7 +163,8 @@ fn of_spring(binding: &mut Binding<'_>, client: Client<'_>) -> (Committing, Opti
     ];
     let mode = binding.word("listener.ack-mode", &[Place::spring("listener.ack-mode")], None, MODES);
     let count = binding.at_least_one("listener.ack-count", &[Place::spring("listener.ack-count")], 1u32);
-    let time = binding.read("listener.ack-time", &[Place::spring("listener.ack-time")], Duration::from_secs(5));
+    let time =
+        binding.read("listener.ack-time", &[Place::spring("listener.ack-time")], Duration::from_secs(5));
     let auto = binding.read("enable.auto.commit", &client.places("enable.auto.commit"), false);
     let interval = binding.read(
         "auto.commit.interval.ms",
@@ -207,13 +220,18 @@ fn contradictions(
     }
     let origin = binding.origin_or(listener, "ack");
     if by_hand && !listener.takes_ack {
-        let what = format!("listener `{id}` is acknowledged by hand, and has no argument `Ack` to do it with");
+        let what =
+            format!("listener `{id}` is acknowledged by hand, and has no argument `Ack` to do it with");
         let help = format!("add `ack: Ack`, or set `kafka-runtime.{}.ack: auto`", of_listener(listener));
         binding.problems.error(Problem::new(origin, "", what).help(help));
     } else if !by_hand && listener.takes_ack {
         let what = format!("listener `{id}` takes an `Ack`, and is acknowledged by its return");
-        binding.problems.error(Problem::new(origin, "", what).help("write `ack = \"manual\"` in its attribute"));
-    } else if by_hand && binding.first(&client.places("enable.auto.commit")).is_some_and(|said| said.text == "true") {
+        binding
+            .problems
+            .error(Problem::new(origin, "", what).help("write `ack = \"manual\"` in its attribute"));
+    } else if by_hand
+        && binding.first(&client.places("enable.auto.commit")).is_some_and(|said| said.text == "true")
+    {
         let what = format!("= true and listener `{id}`, which is acknowledged by hand, exclude each other");
         let at = binding.origin_of("enable.auto.commit");
         binding.problems.error(Problem::new(at, "enable-auto-commit", what));

@@ -19,9 +19,14 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor)
     let committing = commit::committing(binding, client, listener);
     let max_poll_interval = match &consumer.group {
         Some(group) => group.rebalance_timeout,
-        None => binding.time("max.poll.interval.ms", &client.places("max.poll.interval.ms"), Duration::from_secs(300)),
+        None => binding.time(
+            "max.poll.interval.ms",
+            &client.places("max.poll.interval.ms"),
+            Duration::from_secs(300),
+        ),
     };
-    let (drain_timeout, commit_timeout) = deadlines(binding, listener, max_poll_interval, consumer.api_timeout);
+    let (drain_timeout, commit_timeout) =
+        deadlines(binding, listener, max_poll_interval, consumer.api_timeout);
     let attributes = &listener.attributes;
     let group = consumer.group.as_ref().map(|group| group.group_id.as_str());
     let client_ids = client_ids(binding, client, listener, group);
@@ -80,7 +85,9 @@ fn concurrency(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Opti
         Ok(0) => Err("must be at least 1".to_owned()),
         other => other.map(Some),
     };
-    let show = |bound: &Option<usize>| bound.map_or_else(|| "one per partition".to_owned(), |bound| bound.to_string());
+    let show = |bound: &Option<usize>| {
+        bound.map_or_else(|| "one per partition".to_owned(), |bound| bound.to_string())
+    };
     binding.parse("concurrency", &places, None, read, show)
 }
 
@@ -93,7 +100,8 @@ fn auto_startup(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> boo
 
 fn retry(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Retry {
     let defaults = Retry::default();
-    let attempts = binding.at_least_one("retry.attempts", &layered(listener, "retry.attempts", None), defaults.attempts);
+    let attempts =
+        binding.at_least_one("retry.attempts", &layered(listener, "retry.attempts", None), defaults.attempts);
     let initial = "retry.backoff.initial";
     let max = "retry.backoff.max";
     let multiplier = "retry.backoff.multiplier";
@@ -130,17 +138,18 @@ fn retry(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Retry {
 
 fn on_exhausted(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> OnExhausted {
     let name = "on-exhausted";
-    let words = [
-        ("stop", Some(OnExhausted::Stop)),
-        ("skip", Some(OnExhausted::Skip)),
-        ("dead-letter", None),
-    ];
+    let words = [("stop", Some(OnExhausted::Stop)), ("skip", Some(OnExhausted::Skip)), ("dead-letter", None)];
     let said = binding.word(name, &layered(listener, name, None), Some(OnExhausted::default()), &words);
     said.unwrap_or_else(|| {
         let what = "= `dead-letter` is not supported yet: the partition stops instead, and nothing is lost";
         let origin = binding.origin_of(name);
         binding.problems.notice(Problem::new(origin, name, what));
-        binding.note(name, "stop".to_owned(), Origin::Derived("on-exhausted = dead-letter".into()), Vec::new());
+        binding.note(
+            name,
+            "stop".to_owned(),
+            Origin::Derived("on-exhausted = dead-letter".into()),
+            Vec::new(),
+        );
         OnExhausted::Stop
     })
 }
@@ -179,7 +188,9 @@ fn deadlines(
         return (drain, commit);
     }
     let from = Origin::Derived("max.poll.interval.ms".into());
-    for (name, free, value) in [(drain_name, drain_free, short_drain), (commit_name, commit_free, short_commit)] {
+    for (name, free, value) in
+        [(drain_name, drain_free, short_drain), (commit_name, commit_free, short_commit)]
+    {
         if free {
             binding.note(name, value.show(), from.clone(), Vec::new());
         }
@@ -202,18 +213,13 @@ fn client_ids(
     places.extend(of_client.drain(..own));
     places.push(Place::spring("listener.client-id"));
     places.extend(of_client);
-    let ids = match client::said_id(binding, &places) {
-        Some(said) => {
-            let ids = ClientIds { base: said.text, first: 0 };
-            binding.note("client.id", ids.of_member(0), said.origin, said.through);
-            ids
-        }
+    let (ids, origin, through) = match client::said_id(binding, &places) {
+        Some(said) => (ClientIds { base: said.text, first: 0 }, said.origin, said.through),
         None => {
             let base = group.map_or_else(|| "consumer".to_owned(), |group| format!("consumer-{group}"));
-            let ids = ClientIds { base, first: 1 };
-            binding.note("client.id", ids.of_member(0), Origin::Default, Vec::new());
-            ids
+            (ClientIds { base, first: 1 }, Origin::Default, Vec::new())
         }
     };
+    binding.note("client.id", ids.of_member(0), origin, through);
     ids
 }

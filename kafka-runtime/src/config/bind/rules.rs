@@ -33,7 +33,11 @@ impl Binding<'_> {
 }
 
 /// What must hold in one listener.
-pub(super) fn of_listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+pub(super) fn of_listener(
+    binding: &mut Binding<'_>,
+    listener: &ListenerDescriptor,
+    settings: &ListenerSettings,
+) {
     group(binding, listener, settings);
     heartbeat(binding, settings);
     fetch_wait(binding, settings);
@@ -51,9 +55,13 @@ fn group(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &Li
         binding.problems.error(at_attribute(listener, "", what).help(help));
         return;
     }
-    let committed = listener.attributes.partitions.iter().any(|partitions| partitions.from == Some("committed"));
+    let committed =
+        listener.attributes.partitions.iter().any(|partitions| partitions.from == Some("committed"));
     if committed {
-        let what = format!("listener `{}` starts at committed offsets, and has no group that commits any", listener.id);
+        let what = format!(
+            "listener `{}` starts at committed offsets, and has no group that commits any",
+            listener.id
+        );
         binding.problems.error(at_attribute(listener, "partitions", what));
     }
 }
@@ -81,7 +89,11 @@ fn fetch_wait(binding: &mut Binding<'_>, settings: &ListenerSettings) {
     if wait < timeout || binding.is_broken(&names) {
         return;
     }
-    let what = format!("({}) must be below request.timeout.ms ({}), or every fetch times out", wait.show(), timeout.show());
+    let what = format!(
+        "({}) must be below request.timeout.ms ({}), or every fetch times out",
+        wait.show(),
+        timeout.show()
+    );
     let at = match binding.origin_of(names[0]) {
         Origin::Default => binding.origin_of(names[1]),
         said => said,
@@ -92,7 +104,10 @@ fn fetch_wait(binding: &mut Binding<'_>, settings: &ListenerSettings) {
 fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
     let fixed = matches!(settings.consumer.subscription, Subscription::Partitions(_));
     if fixed && settings.members > 1 {
-        let what = format!("= {} makes no sense for listener `{}`: its partitions are fixed", settings.members, listener.id);
+        let what = format!(
+            "= {} makes no sense for listener `{}`: its partitions are fixed",
+            settings.members, listener.id
+        );
         let at = binding.origin_or(listener, "members");
         binding.problems.error(Problem::new(at, "members", what));
     }
@@ -100,7 +115,11 @@ fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &
 
 /// What must hold among the listeners: two static members of one group cannot have one name, and a client id is one
 /// client's.
-pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[&ListenerDescriptor], settings: &mut [ListenerSettings]) {
+pub(crate) fn across(
+    binding: &mut Binding<'_>,
+    listeners: &[&ListenerDescriptor],
+    settings: &mut [ListenerSettings],
+) {
     let mut instances: HashMap<(String, String), &str> = HashMap::new();
     let mut next: HashMap<String, usize> = HashMap::new();
     for (listener, settings) in listeners.iter().zip(settings) {
@@ -116,7 +135,8 @@ pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[&ListenerDescriptor
                 "listeners `{other}` and `{}` are both `{instance}` in group `{}`: each would put the other out",
                 listener.id, group.group_id
             );
-            let help = "give each its own group.instance.id (`properties` under `kafka-runtime.listeners.<id>`)";
+            let help =
+                "give each its own group.instance.id (`properties` under `kafka-runtime.listeners.<id>`)";
             binding.problems.error(at_attribute(listener, "", what).help(help));
         }
     }

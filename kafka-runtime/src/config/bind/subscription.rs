@@ -50,7 +50,8 @@ pub(super) fn subscription(binding: &mut Binding<'_>, listener: &ListenerDescrip
         + usize::from(attributes.pattern.is_some())
         + usize::from(!attributes.partitions.is_empty());
     if forms > 1 {
-        let what = format!("listener `{}` names more than one of topics, a pattern and partitions", listener.id);
+        let what =
+            format!("listener `{}` names more than one of topics, a pattern and partitions", listener.id);
         binding.problems.error(at_attribute(listener, "topic", what));
     }
     if let Some(place) = Place::attribute(listener, "pattern", attributes.pattern)
@@ -140,7 +141,8 @@ fn of_partitions(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Su
         }
     }
     let whole = whole_topics.iter().map(|(topic, start)| format!("{topic}-* from {start:?}"));
-    let shown: Vec<_> = fixed.iter().map(|(one, start)| format!("{one} from {start:?}")).chain(whole).collect();
+    let shown: Vec<_> =
+        fixed.iter().map(|(one, start)| format!("{one} from {start:?}")).chain(whole).collect();
     binding.note("partitions", shown.join(", "), origin(listener, "partitions"), Vec::new());
     Subscribed { subscription: Subscription::Partitions(fixed), whole_topics }
 }
@@ -169,7 +171,9 @@ fn one(
         text => match numbers(text) {
             Some(numbers) => Some(numbers),
             None => {
-                binding.problems.error(partitions.problem("names no partitions: `0, 2-4` or `*` for example"));
+                binding
+                    .problems
+                    .error(partitions.problem("names no partitions: `0, 2-4` or `*` for example"));
                 return None;
             }
         },
@@ -226,7 +230,11 @@ fn origin(listener: &ListenerDescriptor, argument: &str) -> Origin {
 }
 
 /// A problem at the listener's attribute.
-pub(super) fn at_attribute(listener: &ListenerDescriptor, argument: &str, what: impl Into<String>) -> Problem {
+pub(super) fn at_attribute(
+    listener: &ListenerDescriptor,
+    argument: &str,
+    what: impl Into<String>,
+) -> Problem {
     Problem::new(origin(listener, argument), "", what)
 }
 

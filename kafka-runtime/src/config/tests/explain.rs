@@ -21,9 +21,19 @@ fn explained() -> super::super::Explanation {
 fn every_value_has_its_source() {
     let explained = explained();
     for (section, name, value, source) in [
-        ("listener bill", "bootstrap.servers", "b:1", "application.yml:6:22, ${BROKERS} from environment variable BROKERS"),
+        (
+            "listener bill",
+            "bootstrap.servers",
+            "b:1",
+            "application.yml:6:22, ${BROKERS} from environment variable BROKERS",
+        ),
         ("listener bill", "max.poll.interval.ms", "10m", "application.yml:7:33"),
-        ("listener bill", "max.poll.records", "9", "environment variable SPRING_KAFKA_CONSUMER_MAX_POLL_RECORDS"),
+        (
+            "listener bill",
+            "max.poll.records",
+            "9",
+            "environment variable SPRING_KAFKA_CONSUMER_MAX_POLL_RECORDS",
+        ),
         ("listener bill", "concurrency", "8", "application.yml:8:43"),
         ("listener bill", "topics", "orders", "src/main.rs:7:1, attribute topic"),
         ("listener bill", "group.id", "billing", "src/main.rs:7:1, attribute group"),
