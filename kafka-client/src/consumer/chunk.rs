@@ -194,6 +194,14 @@ impl ChunkBatch {
     }
 }
 
+/// A batch that no fetch brought: all of it is to be seen, and nothing is charged for it. For tests of what handles
+/// records.
+impl From<Batch> for ChunkBatch {
+    fn from(batch: Batch) -> Self {
+        Self { batch, view: View::All, _share: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
