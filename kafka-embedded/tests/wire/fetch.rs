@@ -182,13 +182,35 @@ async fn a_session_is_told_changes_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_goes_while_it_waits_leaves_nothing_behind() {
-    let (kafka, _) = started().await;
+    let (kafka, mut peer) = started().await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let mut leaving = Vec::new();
     for _ in 0..100 {
         let mut peer = Peer::connect(&kafka, 1).await;
         peer.send(12, &waiting(i32::MAX, 1)).await;
-        tokio::task::yield_now().await;
+        leaving.push(peer);
     }
-    let mut peer = Peer::connect(&kafka, 1).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(tasks(), before + 100);
+    drop(leaving);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(tasks(), before);
     produce(&mut peer, "orders", 0, plain(&["x"])).await;
     assert_eq!(records(&fetch(&mut peer, &waiting(1000, 1)).await).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_come_while_one_waits_are_answered_after_it() {
+    let (_kafka, mut peer) = started().await;
+    peer.send(12, &waiting(5_000, 1)).await;
+    sleep(Duration::from_secs(1)).await;
+    for _ in 0..200 {
+        peer.send(12, &waiting(0, 1)).await;
+    }
+    let begin = Instant::now();
+    for back in (0..=200).rev() {
+        peer.receive::<FetchRequest>(12, back).await;
+    }
+    assert_eq!(begin.elapsed(), Duration::from_secs(4));
 }

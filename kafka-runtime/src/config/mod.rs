@@ -14,8 +14,10 @@
 //! ```
 
 mod bind;
+mod builder;
 mod check;
 mod classes;
+mod environment;
 mod explain;
 mod instant;
 mod load;
@@ -51,8 +53,8 @@ use bind::Binding;
 use profile::Profiles;
 use source::{Document, Property, Source, Sources};
 
+pub use builder::ConfigBuilder;
 pub use explain::Explanation;
-pub use load::ConfigBuilder;
 pub use origin::Origin;
 pub use problems::{ConfigErrors, Problem};
 pub use reference::reference;

@@ -172,7 +172,8 @@ fn split_default(inside: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Document, Environment, Property, Source};
+    use super::super::environment::Environment;
+    use super::super::source::{Document, Property, Source};
     use super::*;
 
     fn sources() -> Sources {

@@ -117,8 +117,8 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
             }
         }
         None => Cadence::Every {
-            records: records.and_then(|said| checked(binding, said, u32::read)),
-            time: time.and_then(|said| checked(binding, said, Duration::read)),
+            records: records.and_then(|said| checked(binding, &said, u32::read)),
+            time: time.and_then(|said| checked(binding, &said, Duration::read)),
         },
     };
     binding.note("commit.every", show(cadence), origin, through);
@@ -128,7 +128,7 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
 /// A number of records or a time, which must not be nothing.
 fn checked<T: Default + PartialEq>(
     binding: &mut Binding<'_>,
-    said: super::Said,
+    said: &super::Said,
     read: impl Fn(&str, Notation) -> Result<T, String>,
 ) -> Option<T> {
     let value = match read(&said.text, said.notation) {

@@ -213,18 +213,13 @@ fn client_ids(
     places.extend(of_client.drain(..own));
     places.push(Place::spring("listener.client-id"));
     places.extend(of_client);
-    let ids = match client::said_id(binding, &places) {
-        Some(said) => {
-            let ids = ClientIds { base: said.text, first: 0 };
-            binding.note("client.id", ids.of_member(0), said.origin, said.through);
-            ids
-        }
+    let (ids, origin, through) = match client::said_id(binding, &places) {
+        Some(said) => (ClientIds { base: said.text, first: 0 }, said.origin, said.through),
         None => {
             let base = group.map_or_else(|| "consumer".to_owned(), |group| format!("consumer-{group}"));
-            let ids = ClientIds { base, first: 1 };
-            binding.note("client.id", ids.of_member(0), Origin::Default, Vec::new());
-            ids
+            (ClientIds { base, first: 1 }, Origin::Default, Vec::new())
         }
     };
+    binding.note("client.id", ids.of_member(0), origin, through);
     ids
 }

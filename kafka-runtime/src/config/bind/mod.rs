@@ -14,15 +14,16 @@ mod client;
 mod commit;
 mod consumer;
 mod listener;
+mod place;
 mod producer;
 mod rules;
 mod subscription;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 pub(crate) use client::client;
 pub(crate) use listener::listener;
+use place::{Client, Place, of_listener};
 pub(crate) use producer::{admin, template};
 pub(crate) use rules::across;
 
@@ -31,53 +32,11 @@ use super::names;
 use super::origin::Origin;
 use super::placeholder;
 use super::problems::{Problem, Problems};
-use super::schema::{self, Scope};
+use super::schema;
 use super::secrets;
 use super::source::Sources;
 use super::suggest;
 use super::value::{Notation, Size, Value, split_list};
-use crate::listener::{ListenerDescriptor, SourceLocation};
-
-/// A place where a setting can be said.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// A key below the prefixes; `spring`: below both.
-    Key { path: String, spring: bool, notation: Notation },
-    /// What the attribute says.
-    Attribute {
-        location: SourceLocation,
-        argument: Cow<'static, str>,
-        text: &'static str,
-        notation: Notation,
-    },
-}
-
-impl Place {
-    /// A key of ours.
-    fn ours(path: impl Into<String>) -> Self {
-        Self::Key { path: path.into(), spring: false, notation: Notation::Spring }
-    }
-
-    /// A key of Spring's, which may stand under `kafka-runtime` as well.
-    fn spring(path: impl Into<String>) -> Self {
-        Self::Key { path: path.into(), spring: true, notation: Notation::Spring }
-    }
-
-    /// A text of the attribute.
-    fn attribute(
-        listener: &ListenerDescriptor,
-        argument: &'static str,
-        text: Option<&'static str>,
-    ) -> Option<Self> {
-        let location = listener.location;
-        text.map(|text| Self::Attribute {
-            location,
-            argument: argument.into(),
-            text,
-            notation: Notation::Spring,
-        })
-    }
-}
 
 /// A text that was said, placeholders resolved.
 #[derive(Debug, Clone)]
@@ -143,7 +102,7 @@ impl<'s> Binding<'s> {
     }
 
     /// What is said at `place`; nothing where it is blank.
-    pub(crate) fn say(&mut self, place: &Place) -> Option<Said> {
+    fn say(&mut self, place: &Place) -> Option<Said> {
         match place {
             Place::Key { path, spring, notation } => {
                 let prefixes: &[&str] =
@@ -178,7 +137,7 @@ impl<'s> Binding<'s> {
     }
 
     /// What the strongest of `places` says.
-    pub(crate) fn first(&mut self, places: &[Place]) -> Option<Said> {
+    fn first(&mut self, places: &[Place]) -> Option<Said> {
         places.iter().find_map(|place| self.say(place))
     }
 
@@ -323,61 +282,12 @@ impl<'s> Binding<'s> {
     }
 }
 
-/// Whose settings of Kafka's are read.
-#[derive(Clone, Copy)]
-pub(crate) struct Client<'d> {
-    pub scope: Scope,
-    pub listener: Option<&'d ListenerDescriptor>,
-}
-
-impl Client<'_> {
-    /// Where Kafka's setting `name` can be said, the strongest first.
-    fn places(&self, name: &'static str) -> Vec<Place> {
-        let mut places = Vec::new();
-        let native = |path: String, spring: bool| Place::Key { path, spring, notation: Notation::Kafka };
-        if let Some(listener) = self.listener {
-            places.push(native(format!("{}.properties.{name}", of_listener(listener)), false));
-            for entry in schema::typed("listeners.*", name) {
-                let path = entry.path.replacen("listeners.*", &of_listener(listener), 1);
-                places.push(Place::Key { path, spring: false, notation: entry.key.shape.notation() });
-            }
-            if name == "group.id" {
-                places.extend(Place::attribute(listener, "group", listener.attributes.group));
-            }
-            let properties = listener.attributes.properties.iter().filter(|(known, _)| *known == name);
-            places.extend(properties.map(|(_, text)| Place::Attribute {
-                location: listener.location,
-                argument: format!("properties({name})").into(),
-                text,
-                notation: Notation::Kafka,
-            }));
-        }
-        let own = (self.scope != Scope::Common).then_some(self.scope);
-        for section in own.into_iter().chain([Scope::Common]).map(Scope::section) {
-            places.push(native(names::join(section, &format!("properties.{name}")), true));
-            for entry in schema::typed(section, name) {
-                let notation = entry.key.shape.notation();
-                places.push(Place::Key { path: entry.path.clone(), spring: true, notation });
-            }
-        }
-        places
-    }
-}
-
 /// `spring.application.name`, which default client ids begin with.
 fn application_name(binding: &mut Binding<'_>) -> Option<String> {
     let key = "spring.application.name";
     let found = binding.sources.find(key)?;
     let said = binding.resolved(&found.text, key.to_owned(), found.origin, Notation::Spring)?;
     (!said.broken).then_some(said.text)
-}
-
-/// The path of a listener's own keys, below the prefix.
-pub(crate) fn of_listener(listener: &ListenerDescriptor) -> String {
-    match listener.id.contains('.') {
-        true => format!("listeners[{}]", listener.id),
-        false => format!("listeners.{}", listener.id),
-    }
 }
 
 /// `text`, with the nearest of the known values.
