@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsResponse, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, GroupId,
-    HeartbeatRequest, HeartbeatResponse, MetadataRequest, MetadataResponse, ProduceRequest,
+    ApiKey, ApiVersionsResponse, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+    HeartbeatResponse, MetadataRequest, MetadataResponse, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
