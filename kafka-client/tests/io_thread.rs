@@ -1,6 +1,7 @@
 //! The I/O thread ends with the last handle, whatever was made from the client. Alone in its process, so that the
 //! threads it counts are its own.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that says what it does")]
 #![cfg(target_os = "linux")]
 
 use std::time::{Duration, Instant};
