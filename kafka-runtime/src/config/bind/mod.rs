@@ -285,7 +285,7 @@ impl<'s> Binding<'s> {
         };
         let show = |value: &T| {
             let word = words.iter().find(|(_, known)| known == value).map(|(word, _)| *word);
-            word.unwrap_or("other").to_owned()
+            word.unwrap_or("none").to_owned()
         };
         self.parse(name, places, default, read, show)
     }
