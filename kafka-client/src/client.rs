@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -54,6 +55,19 @@ impl ClientContext {
         let _abort = AbortOnDrop(task.abort_handle());
         // A task is cancelled when the runtime ends under it.
         task.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl ClientContext {
+    /// A sleep on the I/O runtime, for callers whose own runtime may have no timers.
+    pub(crate) fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        // Spawned when it is first polled: most waits that have a deadline end at once.
+        let io = self.io.clone();
+        async move {
+            let timer = io.spawn(async move { tokio::time::sleep(time).await });
+            let _abort = AbortOnDrop(timer.abort_handle());
+            let _ = timer.await;
+        }
     }
 }
 
@@ -185,7 +199,7 @@ mod tests {
         drop(client);
         assert_eq!(gone.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
         drop(admin);
-        let ended = gone.recv_timeout(std::time::Duration::from_secs(20));
+        let ended = gone.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 }

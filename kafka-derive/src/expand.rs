@@ -58,9 +58,11 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
     let attributes = attributes(settings);
     let types = extracted(listener).map(|argument| &argument.ty);
     let ack_agreement = ack_agreement(settings);
+    // With a name, so that it can also stand in an `impl`, where it fails for one reason: that the function is not free.
+    let constant = format_ident!("__KAFKA_LISTENER_{}", name.to_uppercase());
     quote! {
         #(#conditions)*
-        const _: () = {
+        const #constant: () = {
             use #runtime::__private as __kafka;
 
             struct __Listener;

@@ -97,3 +97,73 @@ impl Producers {
         producer.batches.push_back((stamp.base_sequence, stamp.last_sequence, written));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stamp(epoch: i16, base_sequence: i32, count: i32) -> Stamp {
+        let last_sequence = add_to_sequence(base_sequence, count - 1);
+        Stamp { producer_id: 1, epoch, base_sequence, last_sequence }
+    }
+
+    fn at(base_offset: i64) -> Written {
+        Written { base_offset, append_time: -1 }
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_0_and_fences_the_old() {
+        let mut producers = Producers::default();
+        producers.written(stamp(0, 0, 3), at(0));
+        assert_eq!(producers.check(stamp(1, 3, 1)), Verdict::OutOfOrder);
+        assert_eq!(producers.check(stamp(1, 0, 1)), Verdict::Append);
+        producers.written(stamp(1, 0, 1), at(3));
+        assert_eq!(producers.check(stamp(0, 3, 1)), Verdict::Fenced);
+        assert_eq!(producers.check(stamp(1, 1, 1)), Verdict::Append);
+    }
+
+    #[test]
+    fn a_producer_that_is_not_known_may_start_anywhere() {
+        assert_eq!(Producers::default().check(stamp(3, 17, 1)), Verdict::Append);
+    }
+
+    proptest! {
+        /// One producer that sends in order, repeats and skips, from a sequence near the wrap on.
+        #[test]
+        fn repeats_are_answered_again_and_gaps_refused(
+            start in prop::sample::select(vec![0, 100, i32::MAX - 20, i32::MAX]),
+            steps in prop::collection::vec((0usize..9, 1i32..5), 1..60),
+        ) {
+            let mut producers = Producers::default();
+            let mut written: Vec<(Stamp, Written)> = Vec::new();
+            let (mut next, mut offset) = (start, 0);
+            for (step, count) in steps {
+                match written.len().checked_sub(step) {
+                    // Mostly the next batch.
+                    _ if step == 0 || step > 6 => {
+                        let batch = stamp(0, next, count);
+                        prop_assert_eq!(producers.check(batch), Verdict::Append);
+                        producers.written(batch, at(offset));
+                        written.push((batch, at(offset)));
+                        next = add_to_sequence(next, count);
+                        offset += i64::from(count);
+                    }
+                    // One of those before: known if it is among the last five.
+                    Some(index) => {
+                        let (batch, place) = written[index];
+                        let expected = if step <= 5 { Verdict::Duplicate(place) } else { Verdict::OutOfOrder };
+                        prop_assert_eq!(producers.check(batch), expected);
+                    }
+                    // A gap, once there is something to have a gap behind.
+                    None if !written.is_empty() => {
+                        let gap = stamp(0, add_to_sequence(next, count), 1);
+                        prop_assert_eq!(producers.check(gap), Verdict::OutOfOrder);
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}

@@ -79,11 +79,7 @@ impl PartitionState {
 
     /// Wakes the fetches that wait here.
     pub(crate) fn changed(&mut self) {
-        for waiter in self.waiters.drain(..) {
-            if let Some(waiter) = waiter.upgrade() {
-                waiter.notify_one();
-            }
-        }
+        self.waiters.retain(|waiter| waiter.upgrade().inspect(|waiter| waiter.notify_one()).is_some());
     }
 }
 

@@ -185,10 +185,9 @@ fn registered(id: &str) -> Vec<&'static ListenerDescriptor> {
 }
 
 fn the(id: &str) -> &'static ListenerDescriptor {
-    let [listener] = registered(id)[..] else {
-        panic!("`{id}` is registered {} times", registered(id).len())
-    };
-    listener
+    let found = registered(id);
+    assert_eq!(found.len(), 1, "`{id}`");
+    found[0]
 }
 
 #[test]

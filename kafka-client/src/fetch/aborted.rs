@@ -21,7 +21,8 @@ pub(crate) struct Aborted {
 impl Aborted {
     /// `transactions` as (producer, first offset), in any order.
     pub(crate) fn new(transactions: impl IntoIterator<Item = (i64, i64)>) -> Self {
-        let mut upcoming: Vec<_> = transactions.into_iter().map(|(producer, first)| (first, producer)).collect();
+        let mut upcoming: Vec<_> =
+            transactions.into_iter().map(|(producer, first)| (first, producer)).collect();
         upcoming.sort_unstable();
         Self { upcoming: upcoming.into(), producers: Set::default() }
     }

@@ -285,6 +285,32 @@ impl Tracker {
         !matches!((self.phase, self.placed), (Phase::Ready, Some(_)) | (Phase::Failed, None))
     }
 
+    /// Something is asked for it elsewhere, as `turn`.
+    pub(crate) fn asked_as(&mut self, turn: u64) {
+        (self.turn, self.under_way) = (turn, true);
+    }
+
+    /// The request or placement whose answers count.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// A loop gave it back: the broker in whose loop it was.
+    pub(crate) fn taken_back(&mut self) -> Option<i32> {
+        self.turn = 0;
+        self.placed.take().map(|place| place.broker)
+    }
+
+    /// The broker in whose loop it is.
+    pub(crate) fn placed_with(&self) -> Option<i32> {
+        self.placed.map(|place| place.broker)
+    }
+
+    /// Whether it is read from this follower.
+    pub(crate) fn reads_from(&self, follower: i32) -> bool {
+        self.replica.is_some_and(|(broker, _)| broker == follower)
+    }
+
     /// Whether answers of this turn count.
     pub(crate) fn is_turn(&self, turn: u64) -> bool {
         turn != 0 && self.turn == turn
@@ -382,7 +408,6 @@ impl Tracker {
     /// The leader sends us to a follower.
     pub(crate) fn redirect(&mut self, broker: i32, until: Instant) {
         self.replica = Some((broker, until));
-        (self.turn, self.placed) = (0, None);
     }
 
     /// Back to the leader; `true` if a follower was read.
@@ -398,7 +423,6 @@ impl Tracker {
         policy: OffsetReset,
         now_millis: i64,
     ) -> Refused {
-        (self.turn, self.placed) = (0, None);
         let from_replica = self.leave_replica();
         match (code, remedy(code)) {
             (ResponseError::OffsetOutOfRange, _) if from_replica => Refused::ToLeader,

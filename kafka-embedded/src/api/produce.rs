@@ -1,15 +1,18 @@
 //! Produce: one batch per partition, checked, stamped and appended.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use kafka_client::records::Codec;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 
 use super::{NONE, check_leader, find_partition, find_topic, text};
+use crate::cluster::Node;
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
 use crate::producers::{Stamp, Verdict, Written};
@@ -51,20 +54,43 @@ impl From<Refusal> for Refused {
     }
 }
 
-pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Acknowledged {
-    let acks = request.acks;
-    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, acks));
-    let response = ProduceResponse::default().with_responses(topics.collect());
-    Acknowledged((acks != 0).then_some(response))
+/// What all partitions of a request share.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    acks: i16,
+    /// Whether it names a transactional id.
+    transactional: bool,
 }
 
-fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProduceResponse {
+pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Acknowledged {
+    let terms = Terms { acks: request.acks, transactional: request.transactional_id.is_some() };
+    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, terms));
+    let response = ProduceResponse::default().with_responses(topics.collect());
+    let endpoints = endpoints(context, &response);
+    Acknowledged((terms.acks != 0).then(|| response.with_node_endpoints(endpoints)))
+}
+
+/// KIP-951: where the leaders are that the answer names.
+fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let leaders: BTreeSet<i32> = partitions.map(|part| part.current_leader.leader_id.0).collect();
+    let nodes = leaders.into_iter().filter_map(|id| context.cluster.node(id));
+    let endpoint = |node: &Node| {
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(node.id))
+            .with_host(node.host.clone())
+            .with_port(i32::from(node.port))
+    };
+    nodes.map(endpoint).collect()
+}
+
+fn one_topic(context: &Context, data: TopicProduceData, terms: Terms) -> TopicProduceResponse {
     let topic = find_topic(context, &data.name, data.topic_id, context.version >= BY_ID);
     let partitions = data.partition_data.into_iter().map(|partition| {
         let index = partition.index;
         let written = match &topic {
-            _ if !(-1..=1).contains(&acks) => Err(ResponseError::InvalidRequiredAcks.into()),
-            Ok(topic) => append(context, topic, partition),
+            _ if !(-1..=1).contains(&terms.acks) => Err(ResponseError::InvalidRequiredAcks.into()),
+            Ok(topic) => append(context, topic, partition, terms),
             Err(error) => Err(Refused(*error, None)),
         };
         answer(context, topic.as_deref().ok(), index, written)
@@ -79,9 +105,14 @@ fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProdu
 }
 
 /// Where the batch went, and the log's start.
-fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Result<(Written, i64), Refused> {
+fn append(
+    context: &Context,
+    topic: &Topic,
+    data: PartitionProduceData,
+    terms: Terms,
+) -> Result<(Written, i64), Refused> {
     let partition = find_partition(topic, data.index)?;
-    let mut batch = checked(context, &topic.configs, data.records)?;
+    let mut batch = checked(context, &topic.configs, data.records, terms)?;
     let stamp = Stamp::of(&batch.header);
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };
     if append_time >= 0 {
@@ -106,7 +137,12 @@ fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Resul
     Ok((written, state.log.start()))
 }
 
-fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) -> Result<Produced, Refused> {
+fn checked(
+    context: &Context,
+    configs: &TopicConfigs,
+    records: Option<Bytes>,
+    terms: Terms,
+) -> Result<Produced, Refused> {
     let records = records.unwrap_or_default();
     if records.len() > configs.max_message_bytes {
         return Err(ResponseError::MessageTooLarge.into());
@@ -117,7 +153,11 @@ fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) ->
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
     if header.is_transactional {
-        return Err(ResponseError::InvalidTxnState.into());
+        // No transaction is ever open, and a request that names none may not even ask.
+        return Err(match terms.transactional {
+            true => ResponseError::InvalidTxnState.into(),
+            false => ResponseError::TransactionalIdAuthorizationFailed.into(),
+        });
     }
     let ahead = header.max_timestamp.saturating_sub(context.cluster.clock.wall_millis());
     let in_time =

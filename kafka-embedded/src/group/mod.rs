@@ -7,7 +7,6 @@
 //! ```
 
 mod classic;
-mod join;
 mod member;
 mod offsets;
 

@@ -1,6 +1,7 @@
 //! One client's connection: one request at a time, answers in the order of the requests.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -9,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::dispatch::{Closed, dispatch};
+use super::response::Response;
 use crate::cluster::Cluster;
 use kafka_client::seams::Stream;
 
@@ -75,13 +77,35 @@ pub(crate) async fn serve(
 async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Closed> {
     let mut input = BytesMut::with_capacity(READ_AHEAD);
     while let Some(frame) = read_frame(stream, &mut input).await? {
-        if let Some(response) = dispatch(context, frame).await? {
+        if let Some(response) = answer(stream, &mut input, context, frame).await? {
             let mut parts = response.finish();
             stream.write_all_buf(&mut parts).await?;
             stream.flush().await?;
         }
     }
     Ok(())
+}
+
+/// Answers a request. Meanwhile it listens on: a client that goes while its fetch or join waits is let go at once.
+async fn answer(
+    stream: &mut impl Stream,
+    input: &mut BytesMut,
+    context: &mut Context,
+    frame: Bytes,
+) -> Result<Option<Response>, Closed> {
+    let mut answered = pin!(dispatch(context, frame));
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answered => return answer,
+            // Not more than a buffer full is read ahead.
+            read = stream.read_buf(input), if input.len() < READ_AHEAD => {
+                if read? == 0 {
+                    return Err(truncated());
+                }
+            }
+        }
+    }
 }
 
 /// The next frame without its length; `None` where the peer ended the stream between frames.

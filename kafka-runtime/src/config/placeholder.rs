@@ -83,9 +83,13 @@ impl Resolver<'_> {
                 rest = after;
                 continue;
             }
-            // A placeholder without an end is text.
-            let Some((inside, after_end)) = split_end(after) else { break };
             out.push_str(before);
+            let Some((inside, after_end)) = split_end(after) else {
+                // A placeholder without an end is text; others may follow it.
+                out.push_str("${");
+                rest = after;
+                continue;
+            };
             out.push_str(&self.placeholder(inside, depth)?);
             if out.len() > MAX_BYTES {
                 return Err(Unresolved::TooMuch);
@@ -116,13 +120,14 @@ impl Resolver<'_> {
             circle.push(name.to_owned());
             return Err(Unresolved::Circle(circle));
         }
+        // The default of a secret is one too.
+        self.secret |= secrets::is_secret(name);
         let Some(Found { text, origin }) = lookup(self.sources, name) else {
             return match default {
                 Some(default) => self.text(default, depth + 1),
                 None => Err(Unresolved::Nothing(name.to_owned())),
             };
         };
-        self.secret |= secrets::is_secret(name);
         if self.visiting.is_empty() {
             self.through.push((name.to_owned(), origin));
         }
@@ -171,7 +176,8 @@ fn split_default(inside: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Document, Environment, Property, Source};
+    use super::super::environment::Environment;
+    use super::super::source::{Document, Property, Source};
     use super::*;
 
     fn sources() -> Sources {
@@ -236,6 +242,7 @@ mod tests {
             ("${app.a\\:b:c}", "c"),
             ("${nope:}", ""),
             ("${app.a", "${app.a"),
+            ("${app.a${nope:b}", "${app.ab"),
             ("$ {x} ${", "$ {x} ${"),
             ("${nope:{x}}", "{x}"),
             ("${nope:a}b}", "ab}"),

@@ -131,8 +131,14 @@ impl Problems {
     }
 }
 
+/// A value that is read for several reasons is wrong once.
 fn push_new(to: &mut Vec<Problem>, problem: Problem) {
-    if !to.contains(&problem) {
+    let said = matches!(problem.origin, Origin::File { .. } | Origin::Environment(_) | Origin::Argument(_));
+    let known = to.iter().any(|other| {
+        *other == problem
+            || (said && !problem.key.is_empty() && other.origin == problem.origin && other.key == problem.key)
+    });
+    if !known {
         to.push(problem);
     }
 }

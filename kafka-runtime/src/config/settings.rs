@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use kafka_client::config::{ClientConfig, ConsumerConfig, ProducerConfig};
+use kafka_client::TopicName;
+use kafka_client::config::{ClientConfig, ConsumerConfig, ProducerConfig, StartAt};
 
 /// How offsets are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,15 +86,38 @@ impl Default for Retry {
     }
 }
 
+/// The client ids of a listener's members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIds {
+    /// What they begin with.
+    pub base: String,
+    /// The number of the first member.
+    pub first: usize,
+}
+
+impl ClientIds {
+    /// The id of the member `index`, from 0: `<base>-<number>`.
+    #[must_use]
+    pub fn of_member(&self, index: usize) -> String {
+        format!("{}-{}", self.base, self.first.saturating_add(index))
+    }
+}
+
 /// Everything that one listener runs by: defaults, file, attribute and environment merged.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
     /// Its id.
     pub id: String,
-    /// How it reaches the cluster.
+    /// How it reaches the cluster; the client id is the first member's.
     pub client: ClientConfig,
-    /// What it consumes, as what.
+    /// The client ids of all members.
+    pub client_ids: ClientIds,
+    /// What it consumes, as what. The group's instance id is that of a single member, see
+    /// [`for_member`](Self::for_member).
     pub consumer: ConsumerConfig,
+    /// Topics of which every partition is read, whatever their number (`partitions("orders", "*")`): to be added to
+    /// the subscription's fixed partitions once the cluster has said how many there are.
+    pub whole_topics: Vec<(TopicName, StartAt)>,
     /// Members of the group in this process **(1)**.
     pub members: usize,
     /// Handlers at once, over all partitions of a member; `None`: one per assigned partition. **(None)**
@@ -123,6 +147,39 @@ pub struct ListenerSettings {
     pub drain_timeout: Duration,
     /// `listener.missing-topics-fatal`.
     pub missing_topics_fatal: bool,
+}
+
+impl ListenerSettings {
+    /// The configuration of the member `index`, from 0: each has its own client id and, where there are several
+    /// static members, its own instance id (`<id>-<index>`, as in Spring).
+    #[must_use]
+    pub fn for_member(&self, index: usize) -> (ClientConfig, ConsumerConfig) {
+        let client = ClientConfig { client_id: self.client_ids.of_member(index), ..self.client.clone() };
+        let mut consumer = self.consumer.clone();
+        if self.members > 1
+            && let Some(instance) = consumer.group.as_mut().and_then(|group| group.instance_id.as_mut())
+        {
+            *instance = format!("{instance}-{index}");
+        }
+        (client, consumer)
+    }
+}
+
+/// What the admin client runs by.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// How it reaches the cluster.
+    pub client: ClientConfig,
+    /// `admin.auto-create`: declared topics may be created at start-up **(true)**.
+    pub auto_create: bool,
+    /// `admin.fail-fast`: the application does not start when the cluster cannot be reached **(false)**.
+    pub fail_fast: bool,
+    /// `admin.modify-topic-configs`: the configuration of topics that exist may be changed **(false)**.
+    pub modify_topic_configs: bool,
+    /// `admin.close-timeout` **(10 s)**.
+    pub close_timeout: Duration,
+    /// `admin.operation-timeout` **(30 s)**.
+    pub operation_timeout: Duration,
 }
 
 /// What the template runs by.

@@ -59,7 +59,7 @@ impl<S: Source> Feed<S> {
             return Some(fed);
         }
         loop {
-            if let Some(fed) = self.from_chunk() {
+            if let Some(fed) = self.open_chunk() {
                 return Some(fed);
             }
             let item = self.source.as_mut()?.try_next()?;
@@ -109,7 +109,7 @@ impl<S: Source> Feed<S> {
         }
     }
 
-    fn from_chunk(&mut self) -> Option<Fed> {
+    fn open_chunk(&mut self) -> Option<Fed> {
         let chunk = self.chunk.as_mut()?;
         match chunk.next_batch() {
             Ok(Some(batch)) if batch.is_visible() => Some(Fed::Batch(batch)),

@@ -124,7 +124,7 @@ impl Member {
         if let Some(committer) = &self.exit.committer {
             committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
         }
-        self.board.add(Arc::clone(&shared));
+        self.board.add(Arc::clone(&shared), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
         let loop_ = Partition::new(stream, &start, shared, work, committer, self.handle.lease());
         let remote = loop_.remote();

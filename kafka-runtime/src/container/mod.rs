@@ -36,7 +36,7 @@ mod work;
 pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::CommitEvent;
 pub(crate) use commit::{CommitHook, CommitPolicy};
-pub(crate) use member::{Member, StopBy};
+pub(crate) use member::Member;
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};

@@ -99,9 +99,9 @@ mod tests {
     fn causes_are_told() {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot bill")]
-        struct Outer(#[source] std::fmt::Error);
-        let failure = Failure::Handler(Box::new(Outer(std::fmt::Error)));
-        let inner = std::fmt::Error.to_string();
+        struct Outer(#[source] fmt::Error);
+        let failure = Failure::Handler(Box::new(Outer(fmt::Error)));
+        let inner = fmt::Error.to_string();
         assert_eq!(told(&failure), format!("cannot bill: {inner}"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_client::TopicPartition;
 
+use super::commit::Committer;
 use super::shared::{Counts, PartitionPhase, Shared};
 
 /// A listener's state.
@@ -90,10 +91,17 @@ pub(crate) struct Board {
 struct Inner {
     state: ListenerState,
     problem: Option<String>,
-    partitions: BTreeMap<TopicPartition, Arc<Shared>>,
+    partitions: BTreeMap<TopicPartition, Entry>,
     /// Of partitions that were given away.
     gone: Counts,
     undone: Vec<Undone>,
+}
+
+/// A partition and who commits it.
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<Shared>,
+    committer: Option<Committer>,
 }
 
 impl Board {
@@ -128,14 +136,27 @@ impl Board {
         is_new
     }
 
-    pub(crate) fn add(&self, shared: Arc<Shared>) {
-        self.inner().partitions.insert(shared.partition, shared);
+    pub(crate) fn add(&self, shared: Arc<Shared>, committer: Option<Committer>) {
+        self.inner().partitions.insert(shared.partition, Entry { shared, committer });
+    }
+
+    /// Commits whatever is behind, and waits for it.
+    pub(crate) async fn commit_now(&self) {
+        let ask = |entry: &Entry| {
+            let committer = entry.committer.as_ref().filter(|_| entry.shared.is_behind())?;
+            Some(committer.request_sync(entry.shared.partition))
+        };
+        let asked: Vec<_> = self.inner().partitions.values().filter_map(ask).collect();
+        for answer in asked {
+            // A refusal was logged by the committer.
+            let _ = answer.await;
+        }
     }
 
     /// The partition was given away; another member of this process may hold it by now.
     pub(crate) fn remove(&self, shared: &Arc<Shared>) {
         let mut inner = self.inner();
-        if inner.partitions.get(&shared.partition).is_some_and(|held| Arc::ptr_eq(held, shared)) {
+        if inner.partitions.get(&shared.partition).is_some_and(|held| Arc::ptr_eq(&held.shared, shared)) {
             inner.partitions.remove(&shared.partition);
         }
         inner.gone = inner.gone + shared.counts();
@@ -152,7 +173,7 @@ impl Board {
 
     pub(crate) fn counts(&self) -> Counts {
         let inner = self.inner();
-        inner.partitions.values().fold(inner.gone, |sum, shared| sum + shared.counts())
+        inner.partitions.values().fold(inner.gone, |sum, entry| sum + entry.shared.counts())
     }
 
     pub(crate) fn status(&self) -> ListenerStatus {
@@ -163,7 +184,7 @@ impl Board {
             state: inner.state.clone(),
             problem: inner.problem.clone(),
             counts,
-            partitions: inner.partitions.values().map(|shared| partition_status(shared)).collect(),
+            partitions: inner.partitions.values().map(|entry| partition_status(&entry.shared)).collect(),
         }
     }
 }

@@ -5,13 +5,14 @@
 //! handler      what the macro implements: prepare once, call per record
 //! delivery     a record, or a batch, on its way in
 //! payload      value -> first argument: raw, optional, JSON        json_path, excerpt: what its errors show
-//! batch        values -> first argument of a batch listener
+//! batch        values -> first argument of a batch listener: batch_payload decodes, Batch keeps
 //! extract      everything else: key, headers, metadata, state, ack
 //! outcome      what a handler returned -> Ok or failure
 //! generated    what the macro's code calls
 //! ```
 
 mod batch;
+mod batch_payload;
 mod delivery;
 mod descriptor;
 mod excerpt;
@@ -29,7 +30,8 @@ mod payload;
 mod raw;
 mod state;
 
-pub use batch::{Batch, BatchItem, DecodeBatch, Settling};
+pub use batch::{Batch, BatchItem};
+pub use batch_payload::{DecodeBatch, Settling};
 pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
 pub use descriptor::{Attributes, CommitEvery, ListenerDescriptor, PartitionsAttribute, SourceLocation};
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
@@ -47,7 +49,7 @@ pub use state::{State, StateRejection};
 /// The names that the macro's code uses.
 #[doc(hidden)]
 pub mod __private {
-    pub use super::batch::{BatchOf, NotABatch, batch};
+    pub use super::batch_payload::{BatchOf, NotABatch, batch};
     pub use super::generated::{
         AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
         batch_argument,

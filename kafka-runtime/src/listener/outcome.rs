@@ -1,6 +1,6 @@
 //! What a handler may return.
 
-use super::batch::Settling;
+use super::batch_payload::Settling;
 use super::failure::{BatchFailure, BoxError, Failure};
 
 /// What a listener may return: nothing, or `Result<(), E>` with any error that converts into a boxed one

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn keys_are_what_they_look_like() {
         assert_eq!(bytes("k"), Some(b"k".to_vec()));
-        assert_eq!(bytes(&String::from("k")), Some(b"k".to_vec()));
+        assert_eq!(bytes(String::from("k")), Some(b"k".to_vec()));
         assert_eq!(bytes(b"k"), Some(b"k".to_vec()));
         assert_eq!(bytes(-42), Some(b"-42".to_vec()));
         assert_eq!(bytes(Some(7u64)), Some(b"7".to_vec()));

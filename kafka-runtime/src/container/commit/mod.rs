@@ -172,10 +172,14 @@ impl Committer {
         answer
     }
 
+    /// As [`Committer::request`], tried again for the commit timeout.
+    pub(crate) fn request_sync(&self, partition: TopicPartition) -> Answer {
+        self.request(partition, Tries::Until(Instant::now() + self.timeout))
+    }
+
     /// Waits for a commit that is tried again for the commit timeout.
     pub(crate) async fn commit_sync(&self, partition: TopicPartition) -> Result<(), Error> {
-        let tries = Tries::Until(Instant::now() + self.timeout);
-        self.request(partition, tries).await.unwrap_or(Err(Error::Closed))
+        self.request_sync(partition).await.unwrap_or(Err(Error::Closed))
     }
 
     fn send(&self, command: Command) {

@@ -8,10 +8,12 @@ use super::super::shared::Signal;
 use super::*;
 use kafka_client::seams::Rng;
 
+type Round = Vec<(TopicPartition, i64)>;
+
 /// A coordinator that answers after a while, as the script says, and remembers.
 #[derive(Clone, Default)]
 struct Coordinator {
-    sent: Arc<Mutex<Vec<Vec<(TopicPartition, i64)>>>>,
+    sent: Arc<Mutex<Vec<Round>>>,
     failures: Arc<Mutex<Vec<ResponseError>>>,
     in_flight: Arc<AtomicUsize>,
 }
@@ -23,7 +25,7 @@ impl Coordinator {
         this
     }
 
-    fn sent(&self) -> Vec<Vec<(TopicPartition, i64)>> {
+    fn sent(&self) -> Vec<Round> {
         self.sent.lock().unwrap().clone()
     }
 
@@ -90,7 +92,7 @@ async fn the_ticker_commits_what_moved_once() {
     partitions[2].set_position(7);
     after(1000).await;
     let both = vec![(partitions[0].partition, 5), (partitions[2].partition, 7)];
-    assert_eq!(port.sent(), [both.clone()]);
+    assert_eq!(port.sent(), std::slice::from_ref(&both));
     assert_eq!((partitions[0].committed(), partitions[1].committed()), (5, -1));
     after(5000).await;
     assert_eq!(port.sent(), [both]);

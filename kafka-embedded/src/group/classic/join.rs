@@ -7,8 +7,8 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use super::classic::{Answer, Classic, Joined, NotJoined, State, Token};
-use super::member::{Joining, Member, MemberId};
+use super::super::member::{Joining, Member, MemberId};
+use super::{Answer, Classic, Joined, NotJoined, State, Token};
 
 /// How long a new member is waited with that cannot send heartbeats yet.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(300);

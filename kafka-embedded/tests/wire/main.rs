@@ -1,0 +1,14 @@
+//! The broker from outside: raw requests over pipes in memory, in tokio's paused time.
+
+// Helpers of tests are tests, though clippy knows only those that are marked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod admin;
+mod fetch;
+mod garbage;
+mod groups;
+mod lifecycle;
+mod peer;
+mod produce;
+mod rskafka;
+mod versions;

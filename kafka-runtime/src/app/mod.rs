@@ -1,0 +1,154 @@
+//! The application: what is registered, and what is configured, at work until it is told to stop.
+//!
+//! ```text
+//!   #[kafka_listener] ──▶ registry ──┐
+//!   application.yml ────▶ Config ────┼──▶ checks, all problems at once ──▶ RunningApp ──▶ stop ──▶ Summary
+//!   .state(value) ──────▶ states ────┘
+//! ```
+
+mod crew;
+#[cfg(feature = "rskafka")]
+mod late;
+mod registry;
+mod running;
+mod signal;
+mod start;
+mod summary;
+
+use std::any::{Any, TypeId};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use self::running::RunningApp;
+pub use self::signal::shutdown_signal;
+pub use self::summary::Summary;
+use crate::config::{Config, Explanation};
+use crate::container::{CommitEvent, CommitHook};
+use crate::error::Result;
+use crate::listener::{ListenerDescriptor, States};
+
+/// An application that is put together: configuration, states, a choice of listeners.
+///
+/// ```no_run
+/// use kafka_runtime::prelude::*;
+///
+/// #[derive(Debug, Deserialize)]
+/// struct Order { id: u64 }
+///
+/// #[kafka_listener(topic = "orders", group = "billing")]
+/// async fn bill(order: Order) { println!("billing {}", order.id); }
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), kafka_runtime::Error> {
+///     App::from_config("application.yml")?.run().await
+/// }
+/// ```
+#[must_use = "an application does nothing until it is run"]
+pub struct App {
+    config: Config,
+    states: States,
+    only: Option<Vec<String>>,
+    on_commit: Option<CommitHook>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("only", &self.only).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// The application that `path` configures, with the profiles' files beside it, the environment and the command
+    /// line, as Spring Boot reads them.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no YAML, or has keys that nobody knows.
+    pub fn from_config(path: impl Into<PathBuf>) -> Result<Self> {
+        Ok(Self::with_config(Config::builder().listeners(registry::linked()).file(path).load()?))
+    }
+
+    /// The application that this text configures, as if it stood in `application.yml`; environment and command line
+    /// count as well.
+    ///
+    /// # Errors
+    /// As [`App::from_config`].
+    pub fn from_yaml(text: impl Into<String>) -> Result<Self> {
+        let builder = Config::builder().listeners(registry::linked());
+        Ok(Self::with_config(builder.yaml("application.yml", text).load()?))
+    }
+
+    /// The application of a configuration that was put together by hand, see [`Config::builder`].
+    pub fn with_config(config: Config) -> Self {
+        Self { config, states: States::new(), only: None, on_commit: None }
+    }
+
+    /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
+    pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.set(key, value);
+        self
+    }
+
+    /// Gives handlers a value: one for each type, which they ask for as `State<T>`.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(value) as Arc<dyn Any + Send + Sync>);
+        self
+    }
+
+    /// Runs only these listeners: for tests, and for programs that have several roles.
+    pub fn only<'a>(mut self, ids: impl IntoIterator<Item = &'a str>) -> Self {
+        self.only = Some(ids.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// Is called after each commit request, whatever came of it, on the runtime of the listeners: keep it short.
+    pub fn on_commit(mut self, callback: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
+        self.on_commit = Some(Arc::new(callback));
+        self
+    }
+
+    /// The configuration, for the application's own keys.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every value in force with where it came from; secrets are masked.
+    #[must_use]
+    pub fn explain_config(&self) -> Explanation {
+        self.config.explain(&registry::linked())
+    }
+
+    /// Starts everything and returns at once; brokers may come later.
+    ///
+    /// # Errors
+    /// All that is wrong with the configuration, the listeners and what they need; nothing was started then.
+    pub async fn start(self) -> Result<RunningApp> {
+        start::start(self).await
+    }
+
+    /// Runs until Ctrl-C or SIGTERM, then stops gracefully: fetching ends, handlers in hand finish, offsets are
+    /// committed, groups are left, sends are flushed. A second signal ends it at once.
+    ///
+    /// # Errors
+    /// As [`App::start`]; all listeners failed for good; something was left undone at the end.
+    pub async fn run(self) -> Result<()> {
+        let running = self.start().await?;
+        running.run_until(shutdown_signal(), shutdown_signal()).await
+    }
+
+    /// [`App::run`] until `stop` is ready. No signal is listened for.
+    ///
+    /// # Errors
+    /// As [`App::run`].
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let running = self.start().await?;
+        running.run_until(stop, std::future::pending()).await
+    }
+}
+
+/// The listeners that are linked into this program, by id.
+#[must_use]
+pub fn linked_listeners() -> Vec<&'static ListenerDescriptor> {
+    registry::linked()
+}

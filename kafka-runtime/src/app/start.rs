@@ -1,0 +1,193 @@
+//! From an application that is put together to one at work: everything is checked before anything starts.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_client::config::{ClientConfig, Subscription};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::crew::{Clients, Crew};
+use super::running::RunningApp;
+use super::{App, registry};
+use crate::config::ListenerSettings;
+use crate::container::{Bound, CommitHook, ListenerState};
+use crate::error::{Error, Result};
+use crate::listener::{ListenerDescriptor, Preparation, States};
+use crate::template::Template;
+
+/// What a graceful stop may take where no listener says it.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// A listener that is ready to start.
+struct Ready {
+    descriptor: &'static ListenerDescriptor,
+    settings: ListenerSettings,
+    bound: Binding,
+}
+
+/// When a handler has what it needs.
+enum Binding {
+    Now(Bound),
+    #[cfg(feature = "rskafka")]
+    Late(super::late::Late),
+}
+
+fn error(what: &str, source: kafka_client::Error) -> Error {
+    Error::Client { what: what.into(), source }
+}
+
+pub(super) async fn start(mut app: App) -> Result<RunningApp> {
+    let mut problems = Vec::new();
+    let linked = registry::linked();
+    let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
+    let settings = app.config.check_only(&linked, &chosen)?;
+    let of_template = app.config.template()?;
+    let mut clients = Clients::default();
+    let template = clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template));
+    let template = template.map_err(|source| error("template", source))?;
+    let mut states = std::mem::take(&mut app.states);
+    states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
+    let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
+    if problems.is_empty() {
+        problems = missing_topics(&ready, &mut clients).await?;
+    }
+    if !problems.is_empty() {
+        return Err(Error::Startup(problems));
+    }
+    let shutdown_timeout =
+        ready.iter().map(|ready| ready.settings.shutdown_timeout).max().unwrap_or(SHUTDOWN);
+    let mut running = RunningApp {
+        config: app.config,
+        states,
+        template,
+        boards: BTreeMap::new(),
+        members: JoinSet::new(),
+        stop: watch::Sender::new(None),
+        shutdown_timeout,
+    };
+    for one in ready {
+        let id = one.descriptor.id;
+        begin(&mut running, one, &mut clients, app.on_commit.clone()).map_err(|source| error(id, source))?;
+    }
+    Ok(running)
+}
+
+/// Binds each handler to what it needs; all that is missing goes to `problems`.
+fn bind(
+    chosen: &[&'static ListenerDescriptor],
+    settings: Vec<ListenerSettings>,
+    states: &States,
+    client: &ClientConfig,
+    problems: &mut Vec<String>,
+) -> Vec<Ready> {
+    let mut settings: BTreeMap<String, ListenerSettings> =
+        settings.into_iter().map(|settings| (settings.id.clone(), settings)).collect();
+    #[cfg(feature = "rskafka")]
+    let late = super::late::Late::new(client);
+    #[cfg(not(feature = "rskafka"))]
+    let _ = client;
+    let mut ready = Vec::with_capacity(chosen.len());
+    for descriptor in chosen {
+        let mut preparation = Preparation::new(states);
+        let bound = Binding::Now((descriptor.bind)(&mut preparation));
+        #[cfg(feature = "rskafka")]
+        let bound = if late.supplies(&preparation.missing) {
+            preparation.missing.clear();
+            Binding::Late(late.clone())
+        } else {
+            bound
+        };
+        problems.append(&mut preparation.missing);
+        if let Some(settings) = settings.remove(descriptor.id) {
+            ready.push(Ready { descriptor, settings, bound });
+        }
+    }
+    ready
+}
+
+/// `missing-topics-fatal`: asks for the topics of the listeners that have it.
+async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for Ready { descriptor, settings, .. } in ready.iter().filter(|ready| ready.settings.missing_topics_fatal)
+    {
+        let topics: Vec<&str> = match &settings.consumer.subscription {
+            Subscription::Topics(topics) => topics.iter().map(String::as_str).collect(),
+            Subscription::Partitions(fixed) => fixed.iter().map(|(at, _)| at.topic.as_str()).collect(),
+            Subscription::Pattern(_) => continue,
+        };
+        let what = format!("listener {}: missing-topics-fatal asks for its topics", descriptor.id);
+        let client = clients.get(&settings.client).map_err(|source| error(&what, source))?;
+        let described =
+            client.admin().describe_topics(&topics).await.map_err(|source| error(&what, source))?;
+        for topic in topics {
+            let found = described.get(&kafka_client::TopicName::new(topic));
+            if let Some(cause) =
+                found.map_or(Some("unknown".to_owned()), |found| Some(found.error?.to_string()))
+            {
+                let ListenerDescriptor { id, location, .. } = descriptor;
+                problems.push(format!(
+                    "listener `{id}` ({location}): topic {topic}: {cause} (missing-topics-fatal)"
+                ));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Starts the members of one listener.
+fn begin(
+    running: &mut RunningApp,
+    ready: Ready,
+    clients: &mut Clients,
+    hook: Option<CommitHook>,
+) -> kafka_client::Result<()> {
+    let Ready { descriptor, settings, bound } = ready;
+    log(descriptor, &settings);
+    if !settings.auto_startup {
+        running.new_board(descriptor.id, ListenerState::NotStarted);
+        return Ok(());
+    }
+    let board = running.new_board(descriptor.id, ListenerState::Running);
+    let clients = clients.of(&settings)?;
+    let crew = Crew { descriptor, settings, board, hook, stop: running.stop.subscribe(), clients };
+    match bound {
+        Binding::Now(bound) => running.members.spawn(crew.run(bound)),
+        #[cfg(feature = "rskafka")]
+        Binding::Late(late) => running.members.spawn(late.run(crew, running.states.clone())),
+    };
+    Ok(())
+}
+
+fn log(descriptor: &ListenerDescriptor, settings: &ListenerSettings) {
+    let ListenerSettings { consumer, commit, cadence, ack, concurrency, members, auto_startup, .. } =
+        settings;
+    info!(
+        listener = descriptor.id,
+        reads = %Reads(&consumer.subscription),
+        group = consumer.group.as_ref().map_or("none", |group| group.group_id.as_str()),
+        members, concurrency, ?commit, every = ?cadence, ?ack, auto_startup,
+        function = descriptor.function,
+        at = %descriptor.location,
+        "listener"
+    );
+}
+
+/// A subscription in a line.
+struct Reads<'a>(&'a Subscription);
+
+impl std::fmt::Display for Reads<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Subscription::Topics(topics) => f.write_str(&topics.join(", ")),
+            Subscription::Pattern(pattern) => write!(f, "topics like {pattern}"),
+            Subscription::Partitions(fixed) => {
+                let names: Vec<String> = fixed.iter().map(|(partition, _)| partition.to_string()).collect();
+                f.write_str(&names.join(", "))
+            }
+        }
+    }
+}

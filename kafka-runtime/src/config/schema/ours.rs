@@ -1,0 +1,74 @@
+//! `kafka-runtime.*`: what Spring's file cannot say.
+
+use super::Effect::{Honoured, Ignored};
+use super::Shape::{Flag, List, Map, Names, Real, Size, Text, Time, Whole, Word};
+use super::{Effect, Key, Scope, Section, Shape};
+
+const TOPICS: &str = "topics are not created from the configuration yet";
+
+const fn key(path: &'static str, shape: Shape, default: &'static str, effect: Effect) -> Key {
+    Key { path, shape, default, kafka: "", effect }
+}
+
+const fn setting(path: &'static str, shape: Shape, kafka: &'static str) -> Key {
+    Key { path, shape, default: "`consumer.*`", kafka, effect: Honoured }
+}
+
+pub(crate) const STRATEGIES: &[&str] = &["sync", "async", "combined"];
+pub(crate) const EACH: &[&str] = &["record", "batch"];
+pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
+pub(crate) const EXHAUSTED: &[&str] = &["stop", "skip", "dead-letter"];
+
+/// Once for all listeners, and again for one.
+const EVERY_LISTENER: &[Key] = &[
+    key("commit", Word(STRATEGIES), "combined", Honoured),
+    key("commit.strategy", Word(STRATEGIES), "combined", Honoured),
+    key("commit.every", Word(EACH), "", Honoured),
+    key("commit.every.records", Whole(1), "", Honoured),
+    key("commit.every.time", Time, "1s", Honoured),
+    key("ack", Word(ACKS), "auto", Honoured),
+    key("retry.attempts", Whole(1), "10", Honoured),
+    key("retry.backoff.initial", Time, "100ms", Honoured),
+    key("retry.backoff.max", Time, "10s", Honoured),
+    key("retry.backoff.multiplier", Real, "2", Honoured),
+    key("on-exhausted", Word(EXHAUSTED), "stop", Honoured),
+    key("drain-timeout", Time, "10s", Honoured),
+    key("commit-timeout", Time, "60s", Honoured),
+    key("members", Whole(1), "1", Honoured),
+];
+
+const ALL_LISTENERS: &[Key] = &[key("shutdown-timeout", Time, "20s", Honoured)];
+
+const ONE_LISTENER: &[Key] = &[
+    key("topic", Text, "the attribute's", Honoured),
+    key("topics", List, "the attribute's", Honoured),
+    key("pattern", Text, "the attribute's", Honoured),
+    setting("group", Text, "group.id"),
+    setting("group-id", Text, "group.id"),
+    key("client-id", Text, "", Honoured),
+    key("concurrency", Whole(1), "`listener.concurrency`", Honoured),
+    key("auto-startup", Flag, "`listener.auto-startup`", Honoured),
+    key("missing-topics-fatal", Flag, "`listener.missing-topics-fatal`", Honoured),
+    setting("auto-offset-reset", Text, "auto.offset.reset"),
+    setting("isolation-level", Word(&["read_uncommitted", "read_committed"]), "isolation.level"),
+    setting("max-poll-records", Whole(1), "max.poll.records"),
+    setting("max-poll-interval", Time, "max.poll.interval.ms"),
+    setting("heartbeat-interval", Time, "heartbeat.interval.ms"),
+    setting("fetch-max-wait", Time, "fetch.max.wait.ms"),
+    setting("fetch-min-size", Size, "fetch.min.bytes"),
+    key("properties", Names(Scope::Consumer), "", Honoured),
+];
+
+const TOPIC: &[Key] = &[
+    key("name", Text, "", Ignored(TOPICS)),
+    key("partitions", Whole(1), "", Ignored(TOPICS)),
+    key("replication", Whole(1), "", Ignored(TOPICS)),
+    key("config", Map, "", Ignored(TOPICS)),
+];
+
+pub(super) const SECTIONS: &[Section] = &[
+    Section { at: &["listener", "listeners.*"], spring: false, keys: EVERY_LISTENER },
+    Section { at: &["listener"], spring: false, keys: ALL_LISTENERS },
+    Section { at: &["listeners.*"], spring: false, keys: ONE_LISTENER },
+    Section { at: &["topics[]"], spring: false, keys: TOPIC },
+];

@@ -1,0 +1,119 @@
+//! The template and the admin client.
+
+use std::time::Duration;
+
+use kafka_client::config::{Acks, Compression, Partitioner, ProducerConfig};
+
+use super::*;
+use crate::config::TemplateSettings;
+
+fn template(text: &str) -> TemplateSettings {
+    let config = config(text);
+    config.check(&[]).unwrap();
+    config.template().unwrap()
+}
+
+#[test]
+fn defaults_are_kafkas() {
+    let template = template("");
+    assert_eq!(template.producer, ProducerConfig::default());
+    assert_eq!(template.default_topic, None);
+    assert_eq!(template.close_timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn every_key() {
+    let template = template(
+        "
+spring.kafka:
+  bootstrap-servers: common:1
+  template: {default-topic: events, close-timeout: 3s}
+  producer:
+    bootstrap-servers: 'p:1, p:2'
+    acks: -1
+    batch-size: 64KB
+    buffer-memory: 3GB
+    compression-type: lz4
+    retries: 7
+    properties:
+      linger.ms: 20
+      delivery.timeout.ms: 60000
+      request.timeout.ms: 10000
+      max.block.ms: 1000
+      max.request.size: 10485760
+      max.in.flight.requests.per.connection: 3
+      partitioner.class: org.apache.kafka.clients.producer.RoundRobinPartitioner
+",
+    );
+    assert_eq!(template.client.bootstrap_servers, ["p:1", "p:2"]);
+    assert_eq!(template.client.request_timeout, Duration::from_secs(10));
+    assert_eq!((template.default_topic.as_deref(), template.close_timeout.as_secs()), (Some("events"), 3));
+    let producer = template.producer;
+    assert_eq!((producer.acks, producer.idempotence, producer.retries), (Acks::All, true, 7));
+    assert_eq!((producer.batch_size, producer.buffer_memory), (65536, 3 << 30));
+    assert_eq!((producer.compression, producer.partitioner), (Compression::Lz4, Partitioner::RoundRobin));
+    assert_eq!((producer.linger.as_millis(), producer.delivery_timeout.as_secs()), (20, 60));
+    assert_eq!(
+        (producer.max_request_size, producer.max_in_flight, producer.max_block.as_secs()),
+        (10 << 20, 3, 1)
+    );
+}
+
+#[test]
+fn weaker_settings_turn_idempotence_off_and_say_so() {
+    for text in ["spring.kafka.producer.acks: 1", "spring.kafka.producer.retries: 0"] {
+        let config = config(text);
+        assert!(!config.template().unwrap().producer.idempotence, "{text}");
+        assert!(config.notices(&[])[0].to_string().contains("turns idempotence off"), "{text}");
+    }
+    let text = "spring.kafka.producer.properties.enable.idempotence: false";
+    assert!(!template(text).producer.idempotence);
+}
+
+#[test]
+fn idempotence_that_is_asked_for_is_a_contradiction_then() {
+    for text in [
+        "spring.kafka.producer: {acks: 1, properties: {enable.idempotence: true}}",
+        "spring.kafka.producer: {retries: 0, properties: {enable.idempotence: true}}",
+        "spring.kafka.producer: {properties: {max.in.flight.requests.per.connection: 6}}",
+    ] {
+        assert!(mistake(text, &[]).contains("exclude each other"), "{text}");
+    }
+}
+
+#[test]
+fn the_delivery_timeout_leaves_room_for_a_try() {
+    let text = "spring.kafka.producer.properties: {delivery.timeout.ms: 1000}";
+    assert!(mistake(text, &[]).contains(
+        "`delivery.timeout.ms` (1s) must be at least linger.ms (5ms) and request.timeout.ms (30s)"
+    ));
+    let text = "spring.kafka.producer.properties: {request.timeout.ms: 200000}";
+    assert_eq!(template(text).producer.delivery_timeout, Duration::from_millis(200_005));
+}
+
+#[test]
+fn values_that_kafka_refuses() {
+    for (properties, expected) in [
+        ("acks: ALL", "is none of all, -1, 0, 1"),
+        ("compression.type: LZ4", "is none of none, gzip, snappy, lz4, zstd"),
+        ("linger.ms: 5s", "is not a whole number of milliseconds"),
+        ("enable.idempotence: 'yes'", "is neither `true` nor `false`"),
+        ("max.in.flight.requests.per.connection: 0", "must be at least 1"),
+        ("batch.size: -1", "must not be negative"),
+        ("partitioner.class: com.example.Mine", "is none of org.apache"),
+    ] {
+        let text = format!("spring.kafka.producer.properties: {{{properties}}}");
+        let mistake = mistake(&text, &[]);
+        assert!(mistake.contains(expected), "{mistake}");
+        assert!(mistake.starts_with("application.yml:1:"), "{mistake}");
+    }
+}
+
+#[test]
+fn the_admin_client() {
+    let text = "spring.kafka: {bootstrap-servers: 'a:1', admin: {fail-fast: on, auto-create: no, operation-timeout: 5s, properties: {bootstrap.servers: 'b:1'}}}";
+    let admin = config(text).admin().unwrap();
+    assert!(admin.fail_fast && !admin.auto_create && !admin.modify_topic_configs);
+    assert_eq!((admin.operation_timeout.as_secs(), admin.close_timeout.as_secs()), (5, 10));
+    assert_eq!(admin.client.bootstrap_servers, ["b:1"]);
+}
