@@ -280,11 +280,6 @@ impl Tracker {
         }
     }
 
-    /// Whether there is anything left to do before it is fetched.
-    pub(crate) fn is_pending(&self) -> bool {
-        !matches!((self.phase, self.placed), (Phase::Ready, Some(_)) | (Phase::Failed, None))
-    }
-
     /// Something is asked for it elsewhere, as `turn`.
     pub(crate) fn asked_as(&mut self, turn: u64) {
         (self.turn, self.under_way) = (turn, true);
