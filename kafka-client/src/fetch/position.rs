@@ -130,7 +130,7 @@ pub(crate) enum Step {
     List { leader: Leader, target: Target },
     /// Ask the leader whether the position is still in its log.
     Validate { leader: Leader },
-    /// Take it from one loop and give it to another, where there is one.
+    /// Take it from one loop and give it to another, where there is one; or to the same one, anew.
     Move { from: Option<i32>, to: Option<Place> },
 }
 
@@ -361,7 +361,8 @@ impl Tracker {
     /// What is to be done now, with the position at `position`.
     pub(crate) fn step(&self, now: Instant, position: Position) -> Step {
         let wanted = self.wanted_place(now, position);
-        if self.placed != wanted {
+        // A placement of before the last change of phase does not count, even at the same place.
+        if self.placed != wanted || (wanted.is_some() && self.turn == 0) {
             return Step::Move { from: self.placed.map(|place| place.broker), to: wanted };
         }
         if self.under_way || wanted.is_some() || matches!(self.phase, Phase::Waiting | Phase::Failed) {
