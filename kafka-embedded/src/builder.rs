@@ -64,7 +64,7 @@ impl Default for Builder {
                 default_partitions: 1,
                 auto_create_topics: true,
                 initial_rebalance_delay: Duration::ZERO,
-                session_timeout: Duration::from_secs(6)..=Duration::from_secs(1800),
+                session_timeout: Duration::from_secs(1)..=Duration::from_secs(1800),
                 observer: None,
             },
             clock: Arc::new(SystemClock),
@@ -113,7 +113,7 @@ impl Builder {
     }
 
     /// Which session timeouts members may ask for: Kafka's `group.min.session.timeout.ms` and
-    /// `group.max.session.timeout.ms`. **(default: 6 s to 30 min)**
+    /// `group.max.session.timeout.ms`. **(default: 1 s to 30 min; Kafka's is 6 s to 30 min)**
     pub fn session_timeout(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.settings.session_timeout = bounds;
         self

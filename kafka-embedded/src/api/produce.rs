@@ -54,12 +54,20 @@ impl From<Refusal> for Refused {
     }
 }
 
+/// What all partitions of a request share.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    acks: i16,
+    /// Whether it names a transactional id.
+    transactional: bool,
+}
+
 pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Acknowledged {
-    let acks = request.acks;
-    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, acks));
+    let terms = Terms { acks: request.acks, transactional: request.transactional_id.is_some() };
+    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, terms));
     let response = ProduceResponse::default().with_responses(topics.collect());
     let endpoints = endpoints(context, &response);
-    Acknowledged((acks != 0).then(|| response.with_node_endpoints(endpoints)))
+    Acknowledged((terms.acks != 0).then(|| response.with_node_endpoints(endpoints)))
 }
 
 /// KIP-951: where the leaders are that the answer names.
@@ -76,13 +84,13 @@ fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint>
     nodes.map(endpoint).collect()
 }
 
-fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProduceResponse {
+fn one_topic(context: &Context, data: TopicProduceData, terms: Terms) -> TopicProduceResponse {
     let topic = find_topic(context, &data.name, data.topic_id, context.version >= BY_ID);
     let partitions = data.partition_data.into_iter().map(|partition| {
         let index = partition.index;
         let written = match &topic {
-            _ if !(-1..=1).contains(&acks) => Err(ResponseError::InvalidRequiredAcks.into()),
-            Ok(topic) => append(context, topic, partition),
+            _ if !(-1..=1).contains(&terms.acks) => Err(ResponseError::InvalidRequiredAcks.into()),
+            Ok(topic) => append(context, topic, partition, terms),
             Err(error) => Err(Refused(*error, None)),
         };
         answer(context, topic.as_deref().ok(), index, written)
@@ -97,9 +105,14 @@ fn one_topic(context: &Context, data: TopicProduceData, acks: i16) -> TopicProdu
 }
 
 /// Where the batch went, and the log's start.
-fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Result<(Written, i64), Refused> {
+fn append(
+    context: &Context,
+    topic: &Topic,
+    data: PartitionProduceData,
+    terms: Terms,
+) -> Result<(Written, i64), Refused> {
     let partition = find_partition(topic, data.index)?;
-    let mut batch = checked(context, &topic.configs, data.records)?;
+    let mut batch = checked(context, &topic.configs, data.records, terms)?;
     let stamp = Stamp::of(&batch.header);
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };
     if append_time >= 0 {
@@ -124,7 +137,12 @@ fn append(context: &Context, topic: &Topic, data: PartitionProduceData) -> Resul
     Ok((written, state.log.start()))
 }
 
-fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) -> Result<Produced, Refused> {
+fn checked(
+    context: &Context,
+    configs: &TopicConfigs,
+    records: Option<Bytes>,
+    terms: Terms,
+) -> Result<Produced, Refused> {
     let records = records.unwrap_or_default();
     if records.len() > configs.max_message_bytes {
         return Err(ResponseError::MessageTooLarge.into());
@@ -135,7 +153,11 @@ fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) ->
         return Err(ResponseError::UnsupportedCompressionType.into());
     }
     if header.is_transactional {
-        return Err(ResponseError::InvalidTxnState.into());
+        // No transaction is ever open, and a request that names none may not even ask.
+        return Err(match terms.transactional {
+            true => ResponseError::InvalidTxnState.into(),
+            false => ResponseError::TransactionalIdAuthorizationFailed.into(),
+        });
     }
     let ahead = header.max_timestamp.saturating_sub(context.cluster.clock.wall_millis());
     let in_time =

@@ -78,7 +78,7 @@ async fn bad_batches_are_refused_and_the_connection_goes_on() {
     }
     let transactional = ProducerStamp { producer_id: 1, epoch: 0, base_sequence: 0, transactional: true };
     let answer = produce(&mut peer, "orders", 0, batch(&["x"], transactional)).await;
-    assert_eq!(answer.error_code, ResponseError::InvalidTxnState.code());
+    assert_eq!(answer.error_code, ResponseError::TransactionalIdAuthorizationFailed.code());
     let unknown = produce(&mut peer, "orders", 7, good.clone()).await;
     assert_eq!(unknown.error_code, ResponseError::UnknownTopicOrPartition.code());
     assert_eq!(produce(&mut peer, "orders", 0, good).await.base_offset, 0);

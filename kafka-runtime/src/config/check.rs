@@ -1,5 +1,7 @@
 //! The file against the table: names that nothing knows, values that are none, keys that do nothing or are refused.
 
+use std::collections::HashMap;
+
 use super::names::{self, Element};
 use super::origin::Origin;
 use super::placeholder;
@@ -19,7 +21,15 @@ pub(crate) fn unknown_names(sources: &Sources, inactive: &[Document]) -> Problem
         Source::Document(document) => Some(document),
         Source::Environment(_) | Source::Random(_) => None,
     });
-    for (property, canonical) in active.chain(inactive).flat_map(Document::iter) {
+    for document in active.chain(inactive) {
+        names_of(document, &mut problems);
+    }
+    problems
+}
+
+fn names_of(document: &Document, problems: &mut Problems) {
+    let mut seen: HashMap<&str, &Property> = HashMap::new();
+    for (property, canonical) in document.iter() {
         for prefix in [SPRING, OURS] {
             let root = names::canonical(prefix);
             let whole = canonical == root;
@@ -30,11 +40,16 @@ pub(crate) fn unknown_names(sources: &Sources, inactive: &[Document]) -> Problem
                     "takes keys, not a value",
                 ));
             } else if !whole && names::below(canonical, &root).is_some() {
-                name(property, prefix, &mut problems);
+                name(property, prefix, problems);
+                if let Some(other) = seen.insert(canonical, property) {
+                    let what = format!("is the same key as `{}` ({})", other.path, other.key_origin);
+                    let problem = Problem::new(property.key_origin.clone(), &property.path, what);
+                    problems
+                        .notice(problem.help("keep one of them: which one wins is not defined in Spring"));
+                }
             }
         }
     }
-    problems
 }
 
 fn name(property: &Property, prefix: &str, problems: &mut Problems) {

@@ -83,9 +83,13 @@ impl Resolver<'_> {
                 rest = after;
                 continue;
             }
-            // A placeholder without an end is text.
-            let Some((inside, after_end)) = split_end(after) else { break };
             out.push_str(before);
+            let Some((inside, after_end)) = split_end(after) else {
+                // A placeholder without an end is text; others may follow it.
+                out.push_str("${");
+                rest = after;
+                continue;
+            };
             out.push_str(&self.placeholder(inside, depth)?);
             if out.len() > MAX_BYTES {
                 return Err(Unresolved::TooMuch);
@@ -238,6 +242,7 @@ mod tests {
             ("${app.a\\:b:c}", "c"),
             ("${nope:}", ""),
             ("${app.a", "${app.a"),
+            ("${app.a${nope:b}", "${app.ab"),
             ("$ {x} ${", "$ {x} ${"),
             ("${nope:{x}}", "{x}"),
             ("${nope:a}b}", "ab}"),

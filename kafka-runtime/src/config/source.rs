@@ -51,7 +51,7 @@ impl Document {
         document
     }
 
-    /// Adds a property; one of the same spelling is replaced, other spellings of the name are kept behind it.
+    /// Adds a property; one of the same spelling is replaced, and wins over other spellings of the name.
     pub(crate) fn push(&mut self, property: Property) {
         if let Some(known) = self.by_path.get(&property.path).and_then(|at| self.properties.get_mut(*at)) {
             *known = property;
@@ -59,7 +59,7 @@ impl Document {
         }
         let (at, canonical) = (self.properties.len(), names::canonical(&property.path));
         self.by_path.insert(property.path.clone(), at);
-        self.by_canonical.entry(canonical.clone()).or_insert(at);
+        self.by_canonical.insert(canonical.clone(), at);
         self.canonical.push(canonical);
         self.properties.push(property);
     }
@@ -78,7 +78,7 @@ impl Document {
         self.properties.get(*self.by_path.get(path)?)
     }
 
-    /// The property of this name: the very spelling first, then any.
+    /// The property of this name: in the very spelling, else the last in any (as in Spring).
     fn find(&self, path: &str, canonical: &str) -> Option<&Property> {
         self.literal(path).or_else(|| self.properties.get(*self.by_canonical.get(canonical)?))
     }
@@ -220,6 +220,21 @@ impl<'s> View<'s> {
         all
     }
 
+    /// The dotted names of all values below `path`, as written by the strongest source.
+    pub(crate) fn names_under(self, path: &str) -> Vec<String> {
+        let depth = names::elements(path).len();
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        for property in self.under(path) {
+            let words: Vec<_> =
+                names::elements(&property.path).iter().skip(depth).map(element_name).collect();
+            let name = words.join(".");
+            if seen.insert(names::canonical(&name)) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
     /// The names of the elements directly below `path`, as written by the strongest source.
     pub(crate) fn children(self, path: &str) -> Vec<Child> {
         let depth = names::elements(path).len();
@@ -284,9 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn of_several_spellings_in_one_document_the_kebab_form_wins() {
+    fn of_several_spellings_in_one_document_the_kebab_form_wins_or_else_the_last() {
         let all = sources(vec![document(&[("c.groupId", "a"), ("c.group-id", "b"), ("c.group_ID", "c")])]);
         assert_eq!(text(&all, "c.group-id").as_deref(), Some("b"));
+        let all = sources(vec![document(&[("c.groupId", "a"), ("c.group_ID", "c")])]);
+        assert_eq!(text(&all, "c.group-id").as_deref(), Some("c"));
     }
 
     #[test]

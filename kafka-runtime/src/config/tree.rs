@@ -16,12 +16,16 @@ use super::value::{Notation, Value as _, split_list};
 
 /// What is under `path`, as a `T`; `None` when nothing is.
 pub(crate) fn read<T: DeserializeOwned>(sources: &Sources, path: &str) -> Result<Option<T>, Problem> {
-    let node = Node { sources, view: sources.view(), path: path.to_owned(), text: None };
-    if !node.exists() {
+    let node = |flat| Node { sources, view: sources.view(), path: path.to_owned(), text: None, flat };
+    if !node(false).exists() {
         return Ok(None);
     }
+    // Whether `{retention.ms: 7d}` is a map in a map or a name with a dot, only the wanted type knows.
+    let nested = T::deserialize(node(false));
+    let value = nested.or_else(|mistake| T::deserialize(node(true)).map_err(|_| mistake));
+    let node = node(false);
     let origin = node.said().map_or(Origin::Default, |found| found.origin);
-    T::deserialize(node).map(Some).map_err(|Mistake(problem)| match problem {
+    value.map(Some).map_err(|Mistake(problem)| match problem {
         Mistaken::Placed(problem) => *problem,
         Mistaken::Words(what) => Problem::new(origin, path, what),
     })
@@ -62,6 +66,8 @@ struct Node<'s> {
     view: View<'s>,
     path: String,
     text: Option<String>,
+    /// Maps have every value below them, under its dotted name.
+    flat: bool,
 }
 
 impl<'s> Node<'s> {
@@ -233,12 +239,20 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        let children = self.view.children(&self.path).into_iter();
-        let entries: Vec<_> = children
-            .map(|child| {
-                let quoted = child.name.contains('.') || child.name.parse::<usize>().is_ok();
-                let path = if quoted { format!("[{}]", child.name) } else { child.name.clone() };
-                (child.name, self.child(&path))
+        let children = self.view.children(&self.path);
+        if children.is_empty() && self.said().is_some_and(|found| !found.text.is_empty()) {
+            return Err(self.problem("is one value, where keys belong"));
+        }
+        let names: Vec<String> = match self.flat {
+            true => self.view.names_under(&self.path),
+            false => children.into_iter().map(|child| child.name).collect(),
+        };
+        let entries: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let quoted = name.contains('.') || name.parse::<usize>().is_ok();
+                let child = if quoted { self.child(&format!("[{name}]")) } else { self.child(&name) };
+                (name, child)
             })
             .collect();
         visitor.visit_map(Entries { rest: entries.into_iter(), value: None })

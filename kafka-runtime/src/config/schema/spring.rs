@@ -13,6 +13,7 @@ const NO_POLL: &str = "there is no poll loop: records are handed over as they ar
 const NO_EVENTS: &str = "there are no container events";
 const RETRY_TOPICS: &str =
     "retry topics are not supported yet: records are tried again in place (`kafka-runtime.listener.retry`)";
+const TOPICS: &str = "topics are not created from the configuration yet";
 const STREAMS: &str = "there is no Kafka Streams here";
 
 const fn key(
@@ -133,9 +134,9 @@ const PRODUCER: &[Key] = &[
 
 const ADMIN: &[Key] = &[
     key("client-id", Text, "`<application>-admin-0`", "client.id", Honoured),
-    key("auto-create", Flag, "true", "", Honoured),
+    key("auto-create", Flag, "true", "", Ignored(TOPICS)),
     key("fail-fast", Flag, "false", "", Honoured),
-    key("modify-topic-configs", Flag, "false", "", Honoured),
+    key("modify-topic-configs", Flag, "false", "", Ignored(TOPICS)),
     key("close-timeout", Time, "10s", "", Honoured),
     key("operation-timeout", Time, "30s", "", Honoured),
     key("properties", Names(Scope::Admin), "", "", Honoured),

@@ -204,6 +204,16 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
 }
 
 #[test]
+fn two_spellings_of_one_key_are_named() {
+    let config = config("spring.kafka.consumer:\n  groupId: a\n  group_id: b\n");
+    let notices = config.notices(&[]);
+    assert!(
+        notices[0].to_string().contains("is the same key as `spring.kafka.consumer.groupId`"),
+        "{notices:?}"
+    );
+}
+
+#[test]
 fn bad_values_of_keys_without_effect_are_bad_all_the_same() {
     assert!(mistake("spring.kafka.listener.poll-timeout: often", &[]).contains("is not a duration"));
     assert!(mistake("kafka-runtime.listeners.bill.members: x", &[&bill()]).contains("is not a whole number"));
