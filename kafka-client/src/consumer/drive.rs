@@ -73,7 +73,7 @@ impl Task {
                 questions.doubted.entry(leader.broker).or_default().push(doubted);
             }
             Step::Move { from, to } => {
-                if let Some(broker) = from {
+                if let Some(broker) = from.filter(|from| to.is_none_or(|place| place.broker != *from)) {
                     self.loops.remove(broker, partition);
                 }
                 if let Some(place) = to {
