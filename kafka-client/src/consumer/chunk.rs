@@ -48,6 +48,21 @@ impl Chunk {
         }
     }
 
+    /// A chunk of these bytes, for tests of what stands on this crate.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_bytes(partition: TopicPartition, epoch: u64, position: i64, bytes: Bytes) -> Self {
+        Self::new(Part {
+            partition,
+            epoch,
+            position,
+            end_offset: i64::MAX,
+            bytes,
+            check_crcs: true,
+            aborted: None,
+        })
+    }
+
     /// Which partition.
     #[must_use]
     pub fn partition(&self) -> TopicPartition {
