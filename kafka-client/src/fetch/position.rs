@@ -315,7 +315,9 @@ impl Tracker {
     pub(crate) fn took(&mut self, step: Step, turn: u64) {
         match step {
             Step::List { .. } | Step::Validate { .. } => (self.turn, self.under_way) = (turn, true),
-            Step::Move { to, .. } => (self.turn, self.placed) = (turn, to),
+            Step::Move { to: Some(place), .. } => (self.turn, self.placed) = (turn, Some(place)),
+            // What is asked for it meanwhile goes on.
+            Step::Move { to: None, .. } => self.placed = None,
             Step::Rest | Step::At(_) | Step::Leaderless => {}
         }
     }
