@@ -80,6 +80,8 @@ impl Member {
             .with_group_id(group())
             .with_member_id(self.id.clone())
             .with_generation_id(self.generation)
+            .with_protocol_type(Some(text("consumer")))
+            .with_protocol_name(Some(text("range")))
             .with_assignments(assignments.iter().map(part).collect())
     }
 

@@ -187,7 +187,14 @@ async fn groups(bench: &mut Bench) {
     bench
         .each::<SyncGroupRequest>(
             |_| SyncGroupRequest::default().with_group_id(group()),
-            |_, answer| is(answer.error_code, ResponseError::UnknownMemberId.code()),
+            |version, answer| {
+                // From version 5 on the protocol must be named.
+                let unnamed = ResponseError::InconsistentGroupProtocol.code();
+                is(
+                    answer.error_code,
+                    if version >= 5 { unnamed } else { ResponseError::UnknownMemberId.code() },
+                )
+            },
         )
         .await;
     bench
