@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -35,13 +36,13 @@ pub enum Io {
 /// What everything that is made from a client shares.
 ///
 /// Handles (what users hold) keep the context whole. A task on the I/O thread takes `cluster` and `io` out of it,
-/// never `keep_alive`: the thread, and with it the task, would not end.
+/// never the whole: the thread, and with it the task, would not end.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientContext {
     pub(crate) cluster: Arc<Cluster>,
     /// Where tasks are spawned.
     pub(crate) io: Handle,
-    pub(crate) keep_alive: Arc<KeepAlive>,
+    _keep_alive: Arc<KeepAlive>,
 }
 
 impl ClientContext {
@@ -54,6 +55,19 @@ impl ClientContext {
         let _abort = AbortOnDrop(task.abort_handle());
         // A task is cancelled when the runtime ends under it.
         task.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+impl ClientContext {
+    /// A sleep on the I/O runtime, for callers whose own runtime may have no timers.
+    pub(crate) fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        // Spawned when it is first polled: most waits that have a deadline end at once.
+        let io = self.io.clone();
+        async move {
+            let timer = io.spawn(async move { tokio::time::sleep(time).await });
+            let _abort = AbortOnDrop(timer.abort_handle());
+            let _ = timer.await;
+        }
     }
 }
 
@@ -115,7 +129,7 @@ impl Client {
             let _on_io = io.enter();
             Cluster::new(config, seams)
         };
-        let context = ClientContext { cluster, io, keep_alive: Arc::new(keep_alive) };
+        let context = ClientContext { cluster, io, _keep_alive: Arc::new(keep_alive) };
         let admin = Admin::new(context.clone(), Arc::new(Pool::new(Arc::clone(&context.cluster))));
         Ok(Self { context, admin })
     }
@@ -185,7 +199,7 @@ mod tests {
         drop(client);
         assert_eq!(gone.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty));
         drop(admin);
-        let ended = gone.recv_timeout(std::time::Duration::from_secs(20));
+        let ended = gone.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 }

@@ -106,6 +106,26 @@ pub enum Error {
         /// Why there is none.
         reason: String,
     },
+    /// Records were passed over because the position was out of range.
+    #[error(
+        "{partition}: offset {from} is out of range, reading goes on at {to} ({} offsets skipped); \
+         retention may be shorter than this consumer is behind",
+        to.saturating_sub(*from).max(0)
+    )]
+    Skipped {
+        /// The partition.
+        partition: TopicPartition,
+        /// Where reading should have gone on.
+        from: i64,
+        /// Where it goes on.
+        to: i64,
+    },
+    /// A partition is not held, or not any more: whoever holds it now goes on from its committed offset.
+    #[error("{partition} is not held by this consumer (any more)")]
+    NotHeld {
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// The configuration cannot work.
     #[error("{0}")]
     Config(String),

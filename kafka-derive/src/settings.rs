@@ -110,7 +110,7 @@ impl Settings {
             "pattern" => self.pattern = Some(single(setting, Kind::Text, text::not_empty)?),
             "partitions" => self.partitions.extend(partitions(setting)?),
             "group" => self.group = Some(single(setting, Kind::Text, text::not_empty)?),
-            "id" => self.id = Some(single(setting, Kind::Text, text::not_empty)?),
+            "id" => self.id = Some(id(setting)?),
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
             "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
@@ -276,6 +276,16 @@ fn commit_every(setting: &Setting) -> syn::Result<CommitEvery> {
         }
     }))?;
     Ok(every)
+}
+
+/// Checked as it stands: it is not resolved.
+fn id(setting: &Setting) -> syn::Result<String> {
+    match &setting.value {
+        Value::Literal(Lit::Str(id)) => {
+            text::id(&id.value()).map(|()| id.value()).map_err(|wrong| syn::Error::new(id.span(), wrong))
+        }
+        _ => Err(usage(setting)),
+    }
 }
 
 /// `batch`, or `batch = true`: known when the code is generated, so no placeholder.

@@ -108,7 +108,7 @@ pub(crate) fn duration(text: &str) -> Result<(), String> {
 
 /// `*`, or partitions and ranges of them: `0, 2-4`.
 pub(crate) fn partitions(text: &str) -> Result<(), String> {
-    let number = |text: &str| text.trim().parse::<u32>().ok().filter(|number| i32::try_from(*number).is_ok());
+    let number = |text: &str| text.trim().parse::<u32>().ok().filter(|number| *number < 100_000);
     let item = |item: &str| match item.split_once('-') {
         None => number(item).is_some(),
         Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
@@ -136,6 +136,22 @@ pub(crate) fn start(text: &str) -> Result<(), String> {
             "`{text}` is no place to start from: `committed`, `earliest`, `latest`, an offset such as `42`, or a time \
              such as `@1700000000000` (milliseconds) or `@2024-01-01T00:00:00Z`"
         )),
+    }
+}
+
+/// A listener's id: literal, since it is the name by which the configuration finds the listener.
+pub(crate) fn id(text: &str) -> Result<(), String> {
+    let legal = |character: char| character.is_alphanumeric() || matches!(character, '_' | '-');
+    not_empty(text)?;
+    match text.chars().find(|&character| !legal(character)) {
+        Some('$') => {
+            Err("the configuration finds a listener by its id: no placeholders are resolved in it".into())
+        }
+        Some(character) => Err(format!(
+            "`{}` cannot stand in an id, which is a key of the configuration: letters, digits, `_` and `-` can",
+            character.escape_default()
+        )),
+        None => Ok(()),
     }
 }
 
@@ -223,6 +239,13 @@ mod tests {
     }
 
     #[test]
+    fn ids() {
+        assert_eq!(id("bill-2_a"), Ok(()));
+        assert!(id("").is_err() && id("a b").is_err() && id("a.b").is_err());
+        assert!(id("${id}").unwrap_err().contains("placeholder"));
+    }
+
+    #[test]
     fn durations() {
         holds(
             duration,
@@ -233,11 +256,7 @@ mod tests {
 
     #[test]
     fn partition_lists_and_starts() {
-        holds(
-            partitions,
-            &["0", "0-3", "0, 2-4", "*", "7-7"],
-            &["", "a", "3-1", "1,", "-1", "1-", "2147483648"],
-        );
+        holds(partitions, &["0", "0-3", "0, 2-4", "*", "7-7"], &["", "a", "3-1", "1,", "-1", "1-", "100000"]);
         let good = ["committed", "earliest", "latest", "0", "42", "@1700000000000", "@2024-01-01T00:00:00Z"];
         holds(start, &good, &["", "first", "-1", "@", "@x"]);
     }

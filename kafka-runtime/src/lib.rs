@@ -13,12 +13,18 @@
 // The expansion of #[kafka_listener] names this crate; so do its own tests.
 extern crate self as kafka_runtime;
 
+mod app;
 pub mod config;
 pub mod container;
+mod error;
 pub mod listener;
 pub mod prelude;
 pub mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+pub use app::{App, RunningApp, Summary, linked_listeners, shutdown_signal};
+pub use error::{Error, Result};
 #[doc = include_str!("listener/kafka_listener.md")]
 pub use kafka_derive::kafka_listener;
 

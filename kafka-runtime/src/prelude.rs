@@ -4,6 +4,8 @@ pub use bytes::Bytes;
 pub use kafka_client::records::HeadersView;
 pub use serde::{Deserialize, Serialize};
 
-pub use crate::container::{Ack, AckError};
+pub use crate::app::{App, RunningApp, Summary};
+pub use crate::container::{Ack, AckError, CommitEvent};
 pub use crate::kafka_listener;
 pub use crate::listener::{Batch, BatchError, Headers, Key, Metadata, State};
+pub use crate::template::{Record, Template, TemplateError};

@@ -13,13 +13,24 @@ use tests::{Cluster, Probe};
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-read")]
-async fn read(value: String, key: Key<Option<String>>, headers: Headers<'_>, meta: Metadata, probe: &State<Probe>) {
+async fn read(
+    value: String,
+    key: Key<Option<String>>,
+    headers: Headers,
+    meta: Metadata,
+    probe: &State<Probe>,
+) {
     let header = headers.last("h").and_then(|header| header.value).map_or(0, <[u8]>::len);
     probe.saw(meta.partition(), meta.offset(), key.as_deref(), format!("{value}/{header}"));
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-handed")]
-async fn handed(value: String, meta: Metadata, client: &State<rskafka::client::Client>, probe: &State<Probe>) -> Result<(), rskafka::client::error::Error> {
+async fn handed(
+    value: String,
+    meta: Metadata,
+    client: &State<rskafka::client::Client>,
+    probe: &State<Probe>,
+) -> Result<(), rskafka::client::error::Error> {
     let topics = client.list_topics().await?;
     let known = topics.iter().any(|topic| topic.name == meta.topic());
     probe.saw(meta.partition(), meta.offset(), None, format!("{value}/{known}"));
@@ -31,7 +42,7 @@ fn record(n: u32) -> RskafkaRecord {
         key: (n % 2 == 0).then(|| format!("k{n}").into_bytes()),
         value: Some(format!("v{n}").into_bytes()),
         headers: BTreeMap::from([("h".to_owned(), b"123".to_vec())]),
-        timestamp: std::time::SystemTime::now().into(),
+        timestamp: rskafka::chrono::DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
     }
 }
 

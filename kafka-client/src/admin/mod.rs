@@ -122,17 +122,17 @@ impl Admin {
         self.context.on_io(async move { offsets::list(&pool, &at).await }).await
     }
 
-    /// The committed offsets of a group.
+    /// The committed offsets of a group, in the order of `partitions`; `None` where it committed none.
     ///
     /// # Errors
-    /// The coordinator's, or that none answers in time.
+    /// The coordinator's, of the group or of any of the partitions, or that none answers in time.
     pub async fn committed(
         &self,
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, Option<CommittedOffset>)>> {
-        let _ = (group, partitions);
-        todo!()
+        let (pool, group, partitions) = (Arc::clone(&self.pool), group.to_owned(), partitions.to_vec());
+        self.context.on_io(async move { offsets::committed(pool, &group, &partitions).await }).await
     }
 
     async fn describe(&self, topics: Option<Vec<TopicName>>) -> Result<ClusterMetadata> {

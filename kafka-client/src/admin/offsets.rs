@@ -1,6 +1,7 @@
 //! Offsets of partitions, asked of their leaders.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -11,6 +12,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::cluster::ClusterMetadata;
 use crate::config::StartAt;
 use crate::error::{At, Error, Result};
+use crate::group::{CommittedOffset, Coordinator, fetch_committed};
 use crate::ids::TopicPartition;
 use crate::net::{Pool, Purpose, Retry};
 
@@ -26,6 +28,21 @@ const LATEST: i64 = -1;
 /// What is asked of each partition, as a timestamp.
 type Asked = BTreeMap<TopicPartition, i64>;
 type Found = HashMap<TopicPartition, Result<i64>>;
+
+pub(super) async fn committed(
+    pool: Arc<Pool>,
+    group: &str,
+    partitions: &[TopicPartition],
+) -> Result<Vec<(TopicPartition, Option<CommittedOffset>)>> {
+    let coordinator = Coordinator::new(pool, group);
+    let mut found = fetch_committed(&coordinator, partitions, API_TIMEOUT).await?;
+    let result = |partition: &TopicPartition| match found.remove(partition) {
+        Some(Ok(offset)) => Ok((*partition, offset)),
+        Some(Err(code)) => Err(Error::Broker { api: "OffsetFetch", code, at: At::Partition(*partition) }),
+        None => Ok((*partition, None)),
+    };
+    partitions.iter().map(result).collect()
+}
 
 pub(super) async fn list(
     pool: &Pool,
@@ -117,7 +134,7 @@ async fn ask_once(pool: &Pool, open: &Asked, left: Duration) -> Vec<(TopicPartit
 }
 
 /// A picture with all topics in it, fresh if one of them was missing.
-async fn picture_of(pool: &Pool, open: &Asked) -> Result<std::sync::Arc<ClusterMetadata>> {
+async fn picture_of(pool: &Pool, open: &Asked) -> Result<Arc<ClusterMetadata>> {
     let cluster = pool.cluster();
     for partition in open.keys() {
         cluster.track_while_used(partition.topic, false);

@@ -153,6 +153,10 @@ impl Known {
         }
     }
 
+    pub(super) fn last_failure(&self) -> Option<Error> {
+        self.round.borrow().failure.clone()
+    }
+
     /// Waits until more is asked for than was served.
     pub(super) async fn demanded(&self, served: u64) {
         while self.wanted().demand <= served {

@@ -146,6 +146,10 @@ impl Cluster {
     pub(crate) async fn refreshed(&self) -> Result<Arc<ClusterMetadata>> {
         self.known.refreshed().await
     }
+    /// Why the last attempt to get a picture failed, if it did.
+    pub(crate) fn last_failure(&self) -> Option<crate::error::Error> {
+        self.known.last_failure()
+    }
     /// What a pool needs to know of the cluster, without keeping the refreshing task alive.
     pub(crate) fn known(&self) -> &Arc<Known> {
         &self.known

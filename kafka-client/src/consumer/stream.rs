@@ -35,6 +35,12 @@ impl PartitionStream {
         std::future::poll_fn(|context| self.slot.poll_next(context)).await
     }
 
+    /// Whether [`PartitionStream::try_next`] has something.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.has_items()
+    }
+
     /// A chunk that is there already.
     pub fn try_next(&mut self) -> Option<StreamItem> {
         self.slot.try_next()

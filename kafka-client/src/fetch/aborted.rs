@@ -21,14 +21,18 @@ pub(crate) struct Aborted {
 impl Aborted {
     /// `transactions` as (producer, first offset), in any order.
     pub(crate) fn new(transactions: impl IntoIterator<Item = (i64, i64)>) -> Self {
-        let mut upcoming: Vec<_> = transactions.into_iter().map(|(producer, first)| (first, producer)).collect();
+        let mut upcoming: Vec<_> =
+            transactions.into_iter().map(|(producer, first)| (first, producer)).collect();
         upcoming.sort_unstable();
         Self { upcoming: upcoming.into(), producers: Set::default() }
     }
 
     /// Whether the batch is part of an aborted transaction. To be asked for each batch, in order.
     pub(crate) fn covers(&mut self, batch: &BatchHeader) -> bool {
-        while let Some((_, producer)) = self.upcoming.pop_front_if(|(first, _)| *first <= batch.last_offset) {
+        while let Some((first, producer)) = self.upcoming.front().copied()
+            && first <= batch.last_offset
+        {
+            self.upcoming.pop_front();
             self.producers.insert(producer);
         }
         batch.is_transactional && self.producers.contains(&batch.producer_id)

@@ -50,7 +50,8 @@ fn part(topic: TopicName, data: PartitionData, isolation: IsolationLevel) -> Par
         IsolationLevel::ReadUncommitted => (data.high_watermark, None),
         IsolationLevel::ReadCommitted => {
             let listed = data.aborted_transactions.unwrap_or_default();
-            let listed = listed.into_iter().map(|transaction| (transaction.producer_id.0, transaction.first_offset));
+            let listed =
+                listed.into_iter().map(|transaction| (transaction.producer_id.0, transaction.first_offset));
             (data.last_stable_offset, Some(Aborted::new(listed)))
         }
     };

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::FetchResponse;
 use kafka_protocol::error::ParseResponseErrorCode;
+use kafka_protocol::messages::FetchResponse;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -45,7 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How a loop reaches its broker.
 pub(crate) trait Link: Send + Sync + 'static {
     /// Sends a fetch and waits for its answer.
-    fn fetch(&self, delta: Delta, terms: Terms) -> impl Future<Output = Result<Answer<FetchResponse>>> + Send;
+    fn fetch(&self, delta: Delta, terms: Terms)
+    -> impl Future<Output = Result<Answer<FetchResponse>>> + Send;
 }
 
 /// What all loops of a consumer have in common.
@@ -108,6 +109,7 @@ pub(crate) struct BrokerLoop<L> {
     entries: Map<TopicPartition, Entry>,
     /// Partitions that are left out because their queues are full.
     full: Set<TopicPartition>,
+    /// Topics by their ids; under 0, if there are topics without one.
     names: Map<u128, TopicName>,
     session: Session,
     patience: Patience,
@@ -285,7 +287,9 @@ impl<L: Link> BrokerLoop<L> {
             .entries
             .iter()
             .filter(|(_, entry)| entry.slot.is_starving())
-            .filter_map(|(partition, _)| Some((*partition, Asked { max_bytes, ..self.session.wanted(*partition)? })))
+            .filter_map(|(partition, _)| {
+                Some((*partition, Asked { max_bytes, ..self.session.wanted(*partition)? }))
+            })
             .collect();
         if starving.is_empty() {
             return Next::Broke;
@@ -294,7 +298,12 @@ impl<L: Link> BrokerLoop<L> {
         let terms = self.terms(wait, starving.len().saturating_mul(share).min(limit));
         let outside = starving.iter().copied().collect();
         let delta = Session::outside(starving);
-        Next::Send(Box::new(Sending { delta, terms, reservation: self.seat.overdraw(), outside: Some(outside) }))
+        Next::Send(Box::new(Sending {
+            delta,
+            terms,
+            reservation: self.seat.overdraw(),
+            outside: Some(outside),
+        }))
     }
 
     fn terms(&self, wait: Duration, max_bytes: usize) -> Terms {
@@ -305,6 +314,7 @@ impl<L: Link> BrokerLoop<L> {
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             isolation: self.settings.isolation,
             rack: StrBytes::from_string(rack),
+            by_name: self.names.contains_key(&0),
         }
     }
 

@@ -74,6 +74,13 @@ impl Budget {
         self.limit / among.max(1)
     }
 
+    /// Bytes that are reserved or held.
+    #[cfg(test)]
+    pub(crate) fn charged(&self) -> usize {
+        let counts = self.counts();
+        counts.reserved + counts.held
+    }
+
     fn block(self: &Arc<Self>, size: usize) -> Arc<Block> {
         let mut counts = self.counts();
         counts.held += size;

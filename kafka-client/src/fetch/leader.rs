@@ -78,8 +78,9 @@ pub(crate) async fn epoch_ends(
     deadline: Duration,
 ) -> Result<Vec<Told>> {
     let connection = pool.broker(broker, Purpose::Control).await?;
-    let answer =
-        connection.call::<OffsetForLeaderEpochRequest>(deadline, |version| epoch_request(doubted, version)).await?;
+    let answer = connection
+        .call::<OffsetForLeaderEpochRequest>(deadline, |version| epoch_request(doubted, version))
+        .await?;
     let topics = answer.body.topics.into_iter().map(|topic| (topic.topic, topic.partitions));
     Ok(flattened(topics, |data| {
         let position = Position { offset: data.end_offset, leader_epoch: data.leader_epoch };

@@ -4,12 +4,16 @@
 //! it is allowed to. But while some are left out, because their readers have enough, one of them may be read any
 //! moment, and then has to wait for this answer. So the wait adapts to the pace of the readers: short after one of
 //! them took something, doubled with each answer that brought nothing. Reading is never held up for much longer than
-//! the pause that the reader made by itself, and a reader that stands still costs no more than the usual requests.
+//! the pause that the reader made by itself.
 
 use std::time::Duration;
 
 /// The first wait after a reader took something.
 const SHORT: Duration = Duration::from_millis(5);
+
+/// The longest wait while some partition is left out: ten requests a second are cheap, and a reader that stood still
+/// for long and then goes on finds two chunks in its queue to begin with.
+const LONG: Duration = Duration::from_millis(100);
 
 /// The wait of the next request.
 #[derive(Debug)]
@@ -31,7 +35,7 @@ impl Patience {
 
     /// An answer brought nothing.
     pub(crate) fn lengthen(&mut self) {
-        self.now = (self.now * 2).min(self.most);
+        self.now = (self.now * 2).min(LONG).min(self.most);
     }
 
     /// The wait, where `left_out` says whether readers may make room any moment.
@@ -56,7 +60,7 @@ mod tests {
         for _ in 0..100 {
             patience.lengthen();
         }
-        assert_eq!(patience.wait(true), Duration::from_millis(500));
+        assert_eq!(patience.wait(true), LONG);
         patience.shorten();
         assert_eq!(patience.wait(true), SHORT);
         assert_eq!(Patience::new(Duration::ZERO).wait(true), Duration::ZERO);

@@ -130,7 +130,7 @@ pub(crate) enum Step {
     List { leader: Leader, target: Target },
     /// Ask the leader whether the position is still in its log.
     Validate { leader: Leader },
-    /// Take it from one loop and give it to another, where there is one.
+    /// Take it from one loop and give it to another, where there is one; or to the same one, anew.
     Move { from: Option<i32>, to: Option<Place> },
 }
 
@@ -280,9 +280,30 @@ impl Tracker {
         }
     }
 
-    /// Whether there is anything left to do before it is fetched.
-    pub(crate) fn is_pending(&self) -> bool {
-        !matches!((self.phase, self.placed), (Phase::Ready, Some(_)) | (Phase::Failed, None))
+    /// Something is asked for it elsewhere, as `turn`.
+    pub(crate) fn asked_as(&mut self, turn: u64) {
+        (self.turn, self.under_way) = (turn, true);
+    }
+
+    /// The request or placement whose answers count.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// A loop gave it back: the broker in whose loop it was.
+    pub(crate) fn taken_back(&mut self) -> Option<i32> {
+        self.turn = 0;
+        self.placed.take().map(|place| place.broker)
+    }
+
+    /// The broker in whose loop it is.
+    pub(crate) fn placed_with(&self) -> Option<i32> {
+        self.placed.map(|place| place.broker)
+    }
+
+    /// Whether it is read from this follower.
+    pub(crate) fn reads_from(&self, follower: i32) -> bool {
+        self.replica.is_some_and(|(broker, _)| broker == follower)
     }
 
     /// Whether answers of this turn count.
@@ -340,7 +361,8 @@ impl Tracker {
     /// What is to be done now, with the position at `position`.
     pub(crate) fn step(&self, now: Instant, position: Position) -> Step {
         let wanted = self.wanted_place(now, position);
-        if self.placed != wanted {
+        // A placement of before the last change of phase does not count, even at the same place.
+        if self.placed != wanted || (wanted.is_some() && self.turn == 0) {
             return Step::Move { from: self.placed.map(|place| place.broker), to: wanted };
         }
         if self.under_way || wanted.is_some() || matches!(self.phase, Phase::Waiting | Phase::Failed) {
@@ -382,7 +404,6 @@ impl Tracker {
     /// The leader sends us to a follower.
     pub(crate) fn redirect(&mut self, broker: i32, until: Instant) {
         self.replica = Some((broker, until));
-        (self.turn, self.placed) = (0, None);
     }
 
     /// Back to the leader; `true` if a follower was read.
@@ -398,7 +419,6 @@ impl Tracker {
         policy: OffsetReset,
         now_millis: i64,
     ) -> Refused {
-        (self.turn, self.placed) = (0, None);
         let from_replica = self.leave_replica();
         match (code, remedy(code)) {
             (ResponseError::OffsetOutOfRange, _) if from_replica => Refused::ToLeader,

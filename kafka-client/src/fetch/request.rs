@@ -22,6 +22,8 @@ pub(crate) struct Terms {
     pub(crate) max_bytes: i32,
     pub(crate) isolation: IsolationLevel,
     pub(crate) rack: StrBytes,
+    /// Some topic has no id (an old cluster): topics have to be named.
+    pub(crate) by_name: bool,
 }
 
 /// The request.
@@ -134,6 +136,7 @@ mod tests {
             max_bytes: 1000,
             isolation: IsolationLevel::ReadCommitted,
             rack: StrBytes::from_static_str("here"),
+            by_name: false,
         }
     }
 
@@ -160,8 +163,11 @@ mod tests {
         assert!(request.topics.iter().all(|topic| topic.topic.is_empty()));
         let numbers: Vec<_> = request.topics.iter().map(|t| t.partitions.len()).collect();
         assert_eq!(numbers, [2, 1]);
-        let forgotten: Vec<_> =
-            request.forgotten_topics_data.iter().map(|t| (t.topic_id.as_u128(), t.partitions.clone())).collect();
+        let forgotten: Vec<_> = request
+            .forgotten_topics_data
+            .iter()
+            .map(|t| (t.topic_id.as_u128(), t.partitions.clone()))
+            .collect();
         assert_eq!(forgotten, [(9, vec![0]), (1, vec![2])]);
         assert_eq!((request.isolation_level, request.rack_id.as_str()), (1, "here"));
     }
@@ -169,7 +175,10 @@ mod tests {
     #[test]
     fn a_session_by_names_does_not_forget_what_it_asks_for() {
         let request = fetch_request(&delta(), &terms(), 10);
-        assert_eq!(request.topics.iter().map(|topic| topic.topic.as_str()).collect::<Vec<_>>(), ["orders", "clicks"]);
+        assert_eq!(
+            request.topics.iter().map(|topic| topic.topic.as_str()).collect::<Vec<_>>(),
+            ["orders", "clicks"]
+        );
         let forgotten: Vec<_> = request.forgotten_topics_data.iter().map(|t| t.partitions.clone()).collect();
         assert_eq!(forgotten, [vec![2]]);
         assert_eq!(request.rack_id.as_str(), "");

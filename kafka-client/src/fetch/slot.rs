@@ -262,6 +262,11 @@ impl Slot {
         Poll::Pending
     }
 
+    /// Whether something waits for the reader.
+    pub(crate) fn has_items(&self) -> bool {
+        !self.state().items.is_empty()
+    }
+
     pub(crate) fn try_next(&self) -> Option<StreamItem> {
         self.pop(&mut self.state())
     }

@@ -2,10 +2,14 @@
 //! membership as a pure state machine with a thin driver.
 
 mod assignor;
+mod complaints;
 mod coordinator;
+mod driver;
 mod lease;
+mod membership;
 mod offsets;
 mod protocol;
+mod requests;
 
 #[cfg(test)]
 mod vectors;
@@ -23,6 +27,10 @@ use crate::net::Pool;
 pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
 pub(crate) use offsets::{commit, fetch_committed};
+
+use driver::{Command, Driver, Outlets};
+use membership::{Interest, Machine, Settings};
+use requests::Requests;
 
 /// Who this member is right now, stamped on every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +50,12 @@ impl Identity {
     /// is empty, so one that lost its membership must not send it.
     pub(crate) fn is_member(&self) -> bool {
         self.generation >= 0
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::none()
     }
 }
 
@@ -72,35 +86,73 @@ pub enum Leave {
     Never,
 }
 
-/// A running membership.
+/// A running membership. Dropping it ends it without a goodbye.
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) events: mpsc::UnboundedReceiver<GroupEvent>,
+    /// What commits are stamped with: set when a round is complete, without a generation when all is lost.
     pub(crate) identity: watch::Receiver<Identity>,
     pub(crate) lease: Arc<Lease>,
+    commands: mpsc::UnboundedSender<Command>,
+    is_static: bool,
 }
 
 impl Membership {
-    /// Joins the group on the current tokio runtime and stays in it.
+    /// Joins the group on the current tokio runtime and stays in it. The cluster should track the topics already if
+    /// they are to be created.
     pub(crate) fn start(
         config: GroupConfig,
         subscription: Subscription,
         pool: Arc<Pool>,
         coordinator: Arc<Coordinator>,
     ) -> Self {
-        let _ = (config, subscription, pool, coordinator);
-        todo!()
+        let cluster = Arc::clone(pool.cluster());
+        let seams = cluster.seams();
+        let (events, heard) = mpsc::unbounded_channel();
+        let (identity, stamped) = watch::channel(Identity::none());
+        let (commands, obeyed) = mpsc::unbounded_channel();
+        let lease = Lease::new(Arc::clone(&seams.clock));
+        let is_static = config.instance_id.is_some();
+        let this = Self { events: heard, identity: stamped, lease: Arc::clone(&lease), commands, is_static };
+        let interest = match Interest::of(&subscription) {
+            Ok(interest) => interest,
+            Err(error) => {
+                let _ = events.send(GroupEvent::Fatal(error));
+                return this;
+            }
+        };
+        let settings = Settings {
+            group: config.clone(),
+            interest: interest.clone(),
+            rack: cluster.config().rack.clone(),
+            retry: cluster.config().retry_backoff,
+        };
+        let machine = Machine::new(settings, seams.clock.now());
+        let requests = Requests { coordinator, group: Arc::new(config) };
+        let outlets = Outlets { events, identity, lease };
+        tokio::spawn(Driver::new(machine, interest, requests, outlets).run(obeyed));
+        this
     }
+
     /// Stops heartbeating and goes. Partitions must have been drained and committed before.
     pub(crate) async fn leave(self, leave: Leave) -> Result<()> {
-        let _ = leave;
-        todo!()
+        let goodbye = match leave {
+            Leave::Default => !self.is_static,
+            Leave::Always => true,
+            Leave::Never => false,
+        };
+        let (done, gone) = oneshot::channel();
+        // A membership that has ended already has nobody to listen.
+        let _ = self.commands.send(Command::Leave { goodbye, done });
+        gone.await.unwrap_or(Ok(()))
     }
+
     /// A commit was answered with UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS:
-    /// what the driver should look into.
+    /// what the driver should look into. It asks the coordinator by a heartbeat, since the commit may have been
+    /// stamped before the last round.
     pub(crate) fn commit_refused(&self, code: kafka_protocol::ResponseError) {
-        let _ = code;
-        todo!()
+        tracing::debug!(%code, "a commit was refused");
+        let _ = self.commands.send(Command::Doubt);
     }
 }
 

@@ -22,8 +22,15 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Connection {
     shared: Arc<Shared>,
-    frames: mpsc::UnboundedSender<Bytes>,
+    frames: mpsc::UnboundedSender<Frame>,
     pub(super) versions: Versions,
+}
+
+/// A frame on its way out, and who wants to know that it is.
+#[derive(Debug)]
+struct Frame {
+    bytes: Bytes,
+    written: Option<oneshot::Sender<()>>,
 }
 
 /// What the handle and the task have in common.
@@ -89,15 +96,37 @@ impl Connection {
         build: impl FnOnce(i16) -> R,
     ) -> Result<Answer<R::Response>> {
         let version = self.version::<R>()?.min(highest);
-        let body = self.exchange(version, deadline, &build(version)).await?;
-        Ok(Answer { version, body: self.decode::<R>(body, version)? })
+        let body = self.exchange(version, deadline, &build(version))?.await?;
+        self.shared.decode::<R>(body, version)
     }
 
-    /// Sends a request that is never answered (Produce with acks 0).
-    #[allow(clippy::unused_async, reason = "the contract lets a bounded writer come later")]
-    pub(crate) async fn send<R: Request>(&self, build: impl FnOnce(i16) -> R) -> Result<()> {
-        let version = self.version::<R>()?;
-        self.enqueue(version, &build(version), |_| None)
+    /// [`Connection::call`] in two steps: when this returns, the request has its place in the line, before all later
+    /// ones; the future waits for the answer. `version` is at most [`Connection::version`].
+    pub(crate) fn begin<R: Request>(
+        &self,
+        deadline: Duration,
+        version: i16,
+        request: &R,
+    ) -> Result<impl Future<Output = Result<Answer<R::Response>>> + Send + use<R>> {
+        let answer = self.exchange(version, deadline, request)?;
+        let shared = Arc::clone(&self.shared);
+        Ok(async move { shared.decode::<R>(answer.await?, version) })
+    }
+
+    /// Sends a request that is never answered (Produce with acks 0), in two steps as [`Connection::begin`]: the future
+    /// is done when it is written.
+    pub(crate) fn begin_send<R: Request>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> Result<impl Future<Output = Result<()>> + Send + use<R>> {
+        let (written, done) = oneshot::channel();
+        self.enqueue(version, request, Some(written), |_| None)?;
+        let shared = Arc::clone(&self.shared);
+        Ok(async move {
+            // Not written means that the connection ended before.
+            done.await.map_err(|_| shared.line().closed().cloned().unwrap_or(Error::Closed))
+        })
     }
 
     /// The version that `call::<R>` would use.
@@ -117,36 +146,27 @@ impl Connection {
         self.shared.line().closed().is_some()
     }
 
-    /// Sends a request and waits for its answer's body.
-    pub(super) async fn exchange<R: Request>(
+    /// Sends a request; the future waits for its answer's body.
+    pub(super) fn exchange<R: Request>(
         &self,
         version: i16,
         deadline: Duration,
         request: &R,
-    ) -> Result<Bytes> {
+    ) -> Result<impl Future<Output = Result<Bytes>> + Send + use<R>> {
         let patience = Patience { since: self.shared.seams.clock.now(), deadline };
-        let (answer, mut answered) = oneshot::channel();
-        self.enqueue(version, request, |correlation_id| {
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(version, request, None, |correlation_id| {
             Some(Waiting {
                 correlation_id,
                 api_key: R::KEY,
-                api: name::<R>(),
                 version,
                 header_version: R::Response::header_version(version),
                 patience,
                 answer,
             })
         })?;
-        loop {
-            let due = self.shared.line().due(patience);
-            if let Ok(outcome) = tokio::time::timeout_at(due, &mut answered).await {
-                return outcome.unwrap_or(Err(Error::Closed));
-            }
-            if self.shared.has_expired(patience) {
-                let broker = self.shared.peer.clone();
-                return Err(Error::Timeout { api: name::<R>(), broker, after: deadline });
-            }
-        }
+        let shared = Arc::clone(&self.shared);
+        Ok(async move { shared.answer(name::<R>(), patience, answered).await })
     }
 
     /// Puts the request into the line, if it is answered, and out. One lock for both keeps their orders the same;
@@ -155,6 +175,7 @@ impl Connection {
         &self,
         version: i16,
         request: &R,
+        written: Option<oneshot::Sender<()>>,
         waiting: impl FnOnce(i32) -> Option<Waiting>,
     ) -> Result<()> {
         let id = self.shared.line().next_id(self.shared.seams.clock.now())?;
@@ -165,16 +186,12 @@ impl Connection {
             line.push(call)?;
         }
         // A task that has ended closes the line, and with it this call.
-        let _ = self.frames.send(frame);
+        let _ = self.frames.send(Frame { bytes: frame, written });
         Ok(())
     }
 
     pub(super) fn decode<R: Request>(&self, body: Bytes, version: i16) -> Result<R::Response> {
-        wire::decode(body, version).map_err(|error| Error::Malformed {
-            api: name::<R>(),
-            broker: self.shared.peer.clone(),
-            reason: error.0,
-        })
+        self.shared.decode::<R>(body, version).map(|answer| answer.body)
     }
 }
 
@@ -190,6 +207,32 @@ impl Shared {
 
     fn disconnected(&self, reason: impl Into<String>) -> Error {
         Error::Disconnected { broker: self.peer.clone(), reason: reason.into() }
+    }
+
+    fn decode<R: Request>(&self, body: Bytes, version: i16) -> Result<Answer<R::Response>> {
+        let malformed = |error: wire::DecodeError| Error::Malformed {
+            api: name::<R>(),
+            broker: self.peer.clone(),
+            reason: error.0,
+        };
+        Ok(Answer { version, body: wire::decode(body, version).map_err(malformed)? })
+    }
+
+    async fn answer(
+        &self,
+        api: &'static str,
+        patience: Patience,
+        mut answered: oneshot::Receiver<Result<Bytes>>,
+    ) -> Result<Bytes> {
+        loop {
+            let due = self.line().due(patience);
+            if let Ok(outcome) = tokio::time::timeout_at(due, &mut answered).await {
+                return outcome.unwrap_or(Err(Error::Closed));
+            }
+            if self.has_expired(patience) {
+                return Err(Error::Timeout { api, broker: self.peer.clone(), after: patience.deadline });
+            }
+        }
     }
 
     /// Whether a call's time is over. If the oldest call's is, the peer is half open: the connection ends, so that
@@ -227,15 +270,18 @@ impl Shared {
     async fn write(
         &self,
         mut stream: impl AsyncWrite + Unpin,
-        mut frames: mpsc::UnboundedReceiver<Bytes>,
+        mut frames: mpsc::UnboundedReceiver<Frame>,
     ) -> Error {
         while let Some(frame) = frames.recv().await {
             let written = async {
-                stream.write_all(&frame).await?;
+                stream.write_all(&frame.bytes).await?;
                 stream.flush().await
             };
-            if let Err(error) = written.await {
-                return self.disconnected(error.to_string());
+            match (written.await, frame.written) {
+                (Err(error), _) => return self.disconnected(error.to_string()),
+                // Whoever asked may be gone.
+                (Ok(()), Some(asked)) => _ = asked.send(()),
+                (Ok(()), None) => {}
             }
         }
         self.disconnected("not needed any more")
@@ -254,7 +300,7 @@ impl Shared {
 }
 
 /// The task of a connection: it ends with whatever ends first, and all that waits ends with it.
-async fn drive(stream: Box<dyn Stream>, frames: mpsc::UnboundedReceiver<Bytes>, shared: Arc<Shared>) {
+async fn drive(stream: Box<dyn Stream>, frames: mpsc::UnboundedReceiver<Frame>, shared: Arc<Shared>) {
     let (reader, writer) = tokio::io::split(stream);
     let reason = tokio::select! {
         reason = shared.read(reader) => reason,

@@ -63,7 +63,7 @@ async fn negotiate(connection: &Connection, config: &ClientConfig) -> Result<Ver
                 .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
             _ => ApiVersionsRequest::default(),
         };
-        connection.exchange(version, config.request_timeout, &request).await
+        connection.exchange(version, config.request_timeout, &request)?.await
     };
     let answer: Bytes = ask(newest).await?;
     let unknown = ResponseError::UnsupportedVersion.code().to_be_bytes();

@@ -19,7 +19,6 @@ const FAR: Duration = Duration::from_secs(86_400 * 365);
 pub(super) struct Waiting {
     pub(super) correlation_id: i32,
     pub(super) api_key: i16,
-    pub(super) api: &'static str,
     pub(super) version: i16,
     pub(super) header_version: i16,
     pub(super) patience: Patience,

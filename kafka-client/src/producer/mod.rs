@@ -1,13 +1,54 @@
 //! A producer: records gather in a batch per partition, batches go out one request per broker, retried within the
 //! delivery timeout, idempotent, in order.
+//!
+//! ```text
+//!   enqueue ── partitioner ──▶ queue of the partition: open, ready, on the wire   (callers' threads)
+//!                                   │ take               ▲ answered
+//!                                   ▼                    │
+//!   sender ── one request per broker ──▶ connection ── verdicts                  (I/O thread)
+//!                                                        │
+//!   Delivery ◀───────────── receipt, one per batch ◀─────┘
+//! ```
+//!
+//! `queue` and `sequences` are pure; `sender` is the I/O around them.
 
-use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, mpsc, watch};
+
 use crate::client::ClientContext;
-use crate::config::ProducerConfig;
+use crate::config::{Acks, ProducerConfig};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
+
+mod batch;
+mod enqueue;
+mod partitioner;
+mod queue;
+mod receipt;
+mod request;
+mod sender;
+mod sequences;
+mod topics;
+mod verdict;
+
+#[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
+mod tests;
+
+pub use partitioner::{murmur2, partition_for_key};
+pub use receipt::Delivery;
+
+use enqueue::Shared;
+use queue::Rules;
+use sender::{Command, Sender};
+use topics::Topics;
+
+/// How many batches of a partition a broker remembers to recognise repetitions.
+const MOST_IN_FLIGHT: usize = 5;
 
 /// A record on its way out, borrowed from whoever sends it: it is encoded into its batch before `send` first waits.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +140,33 @@ pub enum SendError {
         /// Its answer.
         source: Error,
     },
+    /// Sent as often as `retries` allows.
+    #[error("record for {partition} was not delivered in {attempts} attempts: {source}")]
+    RetriesSpent {
+        /// The partition.
+        partition: TopicPartition,
+        /// How often it was sent.
+        attempts: u32,
+        /// The last failure.
+        source: Error,
+    },
+    /// Nothing is known of the topic's partitions: no broker answers, or the topic is refused (a name that is none,
+    /// no permission).
+    #[error("topic {topic} cannot be sent to: {source}")]
+    TopicUnavailable {
+        /// The topic.
+        topic: TopicName,
+        /// Why not.
+        source: Error,
+    },
+    /// A flush did not end in time. What it waited for is still being sent.
+    #[error("{batches} batches were not delivered within {after:?}")]
+    FlushTimeout {
+        /// How many batches had no outcome.
+        batches: usize,
+        /// The deadline.
+        after: Duration,
+    },
     /// The producer was closed.
     #[error("the producer is closed")]
     Closed,
@@ -106,12 +174,33 @@ pub enum SendError {
 
 /// A producer; clones share it. Dropping the last one closes it without waiting: see [`Producer::close`].
 #[derive(Debug, Clone)]
-pub struct Producer {}
+pub struct Producer {
+    handle: Arc<Handle>,
+}
+
+/// What the clones share; dropping it ends the sender.
+#[derive(Debug)]
+struct Handle {
+    context: ClientContext,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+}
 
 impl Producer {
     pub(crate) fn start(context: ClientContext, config: ProducerConfig) -> Result<Self> {
-        let _ = (context, config);
-        todo!()
+        let config = settle_idempotence(config)?;
+        let rules = Rules::new(&config, context.cluster.config().retry_backoff);
+        let shared = Arc::new(Shared {
+            topics: Topics::new(rules, config.partitioner),
+            // What a caller waits for must fit.
+            memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
+            config,
+            hurried: AtomicUsize::new(0),
+            closing: watch::Sender::new(false),
+        });
+        let (commands, inbox) = mpsc::unbounded_channel();
+        context.io.spawn(Sender::new(Arc::clone(&shared), Arc::clone(&context.cluster), inbox).run());
+        Ok(Self { handle: Arc::new(Handle { context, shared, commands }) })
     }
 
     /// Waits for room and for the topic's metadata, puts the record into its batch, and returns the future of its
@@ -120,38 +209,55 @@ impl Producer {
     /// # Errors
     /// What can be said before it is sent.
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        let _ = record;
-        todo!()
+        self.handle.enqueue(record).await
     }
 
     /// [`Producer::enqueue`], and waits for the delivery.
+    ///
+    /// # Errors
+    /// Why it was not delivered.
     pub async fn send(&self, record: Outgoing<'_>) -> Result<RecordMetadata, SendError> {
         self.enqueue(record).await?.await
     }
 
     /// Sends out what has gathered and waits until each record enqueued before has its result.
+    ///
+    /// # Errors
+    /// The deadline passed before; nothing is taken back.
     pub async fn flush(&self, deadline: Duration) -> Result<(), SendError> {
-        let _ = deadline;
-        todo!()
+        self.handle.flush(deadline).await
     }
 
     /// Takes no more records, flushes, and ends. What is not delivered by the deadline fails with `Closed`.
+    ///
+    /// # Errors
+    /// The deadline passed before everything was delivered.
     pub async fn close(&self, deadline: Duration) -> Result<(), SendError> {
-        let _ = deadline;
-        todo!()
+        self.handle.shared.closing.send_replace(true);
+        // Whoever waits for memory is told.
+        self.handle.shared.memory.close();
+        let flushed = self.handle.flush(deadline).await;
+        // It may have ended already.
+        let _ = self.handle.commands.send(Command::Stop);
+        self.handle.commands.closed().await;
+        flushed
     }
 }
 
-/// A record's delivery.
-#[derive(Debug)]
-pub struct Delivery {}
-
-impl Future for Delivery {
-    type Output = Result<RecordMetadata, SendError>;
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        todo!()
+/// Idempotence as far as the other settings let it be.
+fn settle_idempotence(mut config: ProducerConfig) -> Result<ProducerConfig> {
+    if config.max_in_flight == 0 {
+        return Err(Error::Config("max.in.flight.requests.per.connection must be at least 1".into()));
     }
+    if config.idempotence && (config.acks != Acks::All || config.retries == 0) {
+        tracing::info!(acks = ?config.acks, retries = config.retries, "idempotence is off: it needs acks=all and retries");
+        config.idempotence = false;
+    }
+    if config.idempotence && config.max_in_flight > MOST_IN_FLIGHT {
+        return Err(Error::Config(format!(
+            "max.in.flight.requests.per.connection is {}: at most {MOST_IN_FLIGHT} are possible with idempotence",
+            config.max_in_flight
+        )));
+    }
+    Ok(config)
 }

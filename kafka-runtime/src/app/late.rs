@@ -9,7 +9,6 @@ use std::sync::Arc;
 use kafka_client::config::ClientConfig;
 use rskafka::client::{Client, ClientBuilder};
 use tokio::sync::OnceCell;
-use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::crew::Crew;
@@ -45,16 +44,7 @@ impl Late {
         crew.board.set_problem(None);
         states.insert(TypeId::of::<Client>(), client);
         let bound = (crew.descriptor.bind)(&mut Preparation::new(&states));
-        let members = match crew.members(bound) {
-            Ok(members) => members,
-            Err(error) => return (id, Err(error)),
-        };
-        let mut running: JoinSet<_> = members.into_iter().map(crate::container::Member::run).collect();
-        let mut end = Ok(());
-        while let Some(ended) = running.join_next().await {
-            end = end.and(ended.unwrap_or(Err(kafka_client::Error::Closed)));
-        }
-        (id, end)
+        crew.run(bound).await
     }
 
     async fn build(&self, listener: &str) -> Arc<Client> {

@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
-use crate::config::{Config, ConfigErrors, Explanation};
+use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
@@ -46,21 +46,10 @@ use crate::listener::{ListenerDescriptor, States};
 /// ```
 #[must_use = "an application does nothing until it is run"]
 pub struct App {
-    recipe: Recipe,
-    properties: Vec<(String, String)>,
     config: Config,
-    /// What a property broke; said at the start.
-    broken: Option<ConfigErrors>,
     states: States,
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
-}
-
-/// Where the configuration comes from.
-enum Recipe {
-    File(PathBuf),
-    Yaml(String),
-    Given,
 }
 
 impl std::fmt::Debug for App {
@@ -76,7 +65,7 @@ impl App {
     /// # Errors
     /// The file cannot be read, is no YAML, or has keys that nobody knows.
     pub fn from_config(path: impl Into<PathBuf>) -> Result<Self> {
-        Self::load(Recipe::File(path.into()))
+        Ok(Self::with_config(Config::builder().listeners(registry::linked()).file(path).load()?))
     }
 
     /// The application that this text configures, as if it stood in `application.yml`; environment and command line
@@ -85,40 +74,18 @@ impl App {
     /// # Errors
     /// As [`App::from_config`].
     pub fn from_yaml(text: impl Into<String>) -> Result<Self> {
-        Self::load(Recipe::Yaml(text.into()))
+        let builder = Config::builder().listeners(registry::linked());
+        Ok(Self::with_config(builder.yaml("application.yml", text).load()?))
     }
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self::new(Recipe::Given, config)
+        Self { config, states: States::new(), only: None, on_commit: None }
     }
 
-    fn load(recipe: Recipe) -> Result<Self> {
-        let config = recipe.read(&[])?;
-        Ok(Self::new(recipe, config))
-    }
-
-    fn new(recipe: Recipe, config: Config) -> Self {
-        Self {
-            recipe,
-            properties: Vec::new(),
-            config,
-            broken: None,
-            states: States::new(),
-            only: None,
-            on_commit: None,
-        }
-    }
-
-    /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start. Has no
-    /// effect with [`App::with_config`], whose builder sets keys itself.
+    /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
     pub fn property(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.properties.push((key.into(), value.into()));
-        match self.recipe.read(&self.properties) {
-            Ok(config) => (self.config, self.broken) = (config, None),
-            Err(_) if matches!(self.recipe, Recipe::Given) => {}
-            Err(errors) => self.broken = Some(errors),
-        }
+        self.config.set(key, value);
         self
     }
 
@@ -177,18 +144,6 @@ impl App {
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<()> {
         let running = self.start().await?;
         running.run_until(stop, std::future::pending()).await
-    }
-}
-
-impl Recipe {
-    fn read(&self, properties: &[(String, String)]) -> Result<Config, ConfigErrors> {
-        let builder = Config::builder().listeners(registry::linked());
-        let builder = match self {
-            Self::File(path) => builder.file(path),
-            Self::Yaml(text) => builder.yaml("application.yml", text),
-            Self::Given => builder,
-        };
-        properties.iter().fold(builder, |builder, (key, value)| builder.set(key, value)).load()
     }
 }
 

@@ -34,8 +34,6 @@ pub struct RunningApp {
     pub(super) members: JoinSet<MemberEnd>,
     pub(super) stop: watch::Sender<Option<Instant>>,
     pub(super) shutdown_timeout: Duration,
-    /// Clients, which keep their I/O threads.
-    pub(super) _clients: Vec<kafka_client::Client>,
 }
 
 impl std::fmt::Debug for RunningApp {

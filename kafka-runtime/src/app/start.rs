@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::Client;
 use kafka_client::config::{ClientConfig, Subscription};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::crew::Crew;
+use super::crew::{Clients, Crew};
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
@@ -37,40 +36,22 @@ enum Binding {
     Late(super::late::Late),
 }
 
-/// One client for each way to reach a cluster.
-#[derive(Default)]
-struct Clients(Vec<(ClientConfig, Client)>);
-
-impl Clients {
-    fn get(&mut self, config: &ClientConfig, what: &str) -> Result<Client> {
-        if let Some((_, known)) = self.0.iter().find(|(known, _)| known == config) {
-            return Ok(known.clone());
-        }
-        let client = Client::new(config.clone()).map_err(|source| error(what, source))?;
-        self.0.push((config.clone(), client.clone()));
-        Ok(client)
-    }
-}
-
 fn error(what: &str, source: kafka_client::Error) -> Error {
     Error::Client { what: what.into(), source }
 }
 
 pub(super) async fn start(mut app: App) -> Result<RunningApp> {
-    if let Some(broken) = app.broken.take() {
-        return Err(broken.into());
-    }
     let mut problems = Vec::new();
     let linked = registry::linked();
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
-    let settings = app.config.check(&chosen)?;
+    let settings = app.config.check_only(&linked, &chosen)?;
+    let of_template = app.config.template()?;
     let mut clients = Clients::default();
-    let template_settings = app.config.template();
-    let client = clients.get(&template_settings.client, "template")?;
-    let template = Template::new(client, &template_settings).map_err(|source| error("template", source))?;
+    let template = clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template));
+    let template = template.map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
-    let ready = bind(&chosen, settings, &states, &template_settings.client, &mut problems);
+    let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;
     }
@@ -87,13 +68,11 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
         members: JoinSet::new(),
         stop: watch::Sender::new(None),
         shutdown_timeout,
-        _clients: Vec::new(),
     };
     for one in ready {
-        let client = clients.get(&one.settings.client, one.descriptor.id)?;
-        begin(&mut running, one, client, app.on_commit.clone())?;
+        let id = one.descriptor.id;
+        begin(&mut running, one, &mut clients, app.on_commit.clone()).map_err(|source| error(id, source))?;
     }
-    running._clients = clients.0.into_iter().map(|(_, client)| client).collect();
     Ok(running)
 }
 
@@ -141,8 +120,9 @@ async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<St
             Subscription::Pattern(_) => continue,
         };
         let what = format!("listener {}: missing-topics-fatal asks for its topics", descriptor.id);
-        let admin = clients.get(&settings.client, descriptor.id)?.admin();
-        let described = admin.describe_topics(&topics).await.map_err(|source| error(&what, source))?;
+        let client = clients.get(&settings.client).map_err(|source| error(&what, source))?;
+        let described =
+            client.admin().describe_topics(&topics).await.map_err(|source| error(&what, source))?;
         for topic in topics {
             let found = described.get(&kafka_client::TopicName::new(topic));
             if let Some(cause) =
@@ -159,7 +139,12 @@ async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<St
 }
 
 /// Starts the members of one listener.
-fn begin(running: &mut RunningApp, ready: Ready, client: Client, hook: Option<CommitHook>) -> Result<()> {
+fn begin(
+    running: &mut RunningApp,
+    ready: Ready,
+    clients: &mut Clients,
+    hook: Option<CommitHook>,
+) -> kafka_client::Result<()> {
     let Ready { descriptor, settings, bound } = ready;
     log(descriptor, &settings);
     if !settings.auto_startup {
@@ -167,19 +152,13 @@ fn begin(running: &mut RunningApp, ready: Ready, client: Client, hook: Option<Co
         return Ok(());
     }
     let board = running.new_board(descriptor.id, ListenerState::Running);
-    let stop = running.stop.subscribe();
-    let crew = Crew { descriptor, settings, client, board, hook, stop };
+    let clients = clients.of(&settings)?;
+    let crew = Crew { descriptor, settings, board, hook, stop: running.stop.subscribe(), clients };
     match bound {
-        Binding::Now(bound) => {
-            for member in crew.members(bound).map_err(|source| error(descriptor.id, source))? {
-                running.members.spawn(async move { (descriptor.id, member.run().await) });
-            }
-        }
+        Binding::Now(bound) => running.members.spawn(crew.run(bound)),
         #[cfg(feature = "rskafka")]
-        Binding::Late(late) => {
-            running.members.spawn(late.run(crew, running.states.clone()));
-        }
-    }
+        Binding::Late(late) => running.members.spawn(late.run(crew, running.states.clone())),
+    };
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The file against the table: names that nothing knows, values that are none, keys that do nothing or are refused.
 
+use std::collections::HashMap;
+
 use super::names::{self, Element};
 use super::origin::Origin;
 use super::placeholder;
@@ -19,18 +21,35 @@ pub(crate) fn unknown_names(sources: &Sources, inactive: &[Document]) -> Problem
         Source::Document(document) => Some(document),
         Source::Environment(_) | Source::Random(_) => None,
     });
-    for (property, canonical) in active.chain(inactive).flat_map(Document::iter) {
+    for document in active.chain(inactive) {
+        names_of(document, &mut problems);
+    }
+    problems
+}
+
+fn names_of(document: &Document, problems: &mut Problems) {
+    let mut seen: HashMap<&str, &Property> = HashMap::new();
+    for (property, canonical) in document.iter() {
         for prefix in [SPRING, OURS] {
             let root = names::canonical(prefix);
             let whole = canonical == root;
             if whole && !property.text.is_empty() {
-                problems.error(Problem::new(property.key_origin.clone(), &property.path, "takes keys, not a value"));
+                problems.error(Problem::new(
+                    property.key_origin.clone(),
+                    &property.path,
+                    "takes keys, not a value",
+                ));
             } else if !whole && names::below(canonical, &root).is_some() {
-                name(property, prefix, &mut problems);
+                name(property, prefix, problems);
+                if let Some(other) = seen.insert(canonical, property) {
+                    let what = format!("is the same key as `{}` ({})", other.path, other.key_origin);
+                    let problem = Problem::new(property.key_origin.clone(), &property.path, what);
+                    problems
+                        .notice(problem.help("keep one of them: which one wins is not defined in Spring"));
+                }
             }
         }
     }
-    problems
 }
 
 fn name(property: &Property, prefix: &str, problems: &mut Problems) {
@@ -66,11 +85,7 @@ fn name(property: &Property, prefix: &str, problems: &mut Problems) {
 /// `path` without the elements of `prefix`, spelled as it was.
 fn below_prefix(path: &str, prefix: &str) -> String {
     let skip = names::elements(prefix).len();
-    names::elements(path).iter().skip(skip).fold(String::new(), |path, element| match element {
-        Element::Word(word) => names::join(&path, word),
-        Element::Index(index) => format!("{path}[{index}]"),
-        Element::Bracket(text) => format!("{path}[{text}]"),
-    })
+    names::spelled(names::elements(path).get(skip..).unwrap_or_default())
 }
 
 fn nearest(path: &str, prefix: &str) -> Option<String> {
@@ -140,16 +155,23 @@ impl Check<'_> {
     fn names(&mut self, path: &str, scope: Scope) {
         let depth = names::elements(path).len();
         for property in self.sources.under(path) {
-            let shadowed = self.sources.find(&property.path).is_some_and(|found| found.origin != property.origin);
-            let words: Vec<_> = names::elements(&property.path).iter().skip(depth).map(element_text).collect();
-            let name = words.join(".");
+            let shadowed =
+                self.sources.find(&property.path).is_some_and(|found| found.origin != property.origin);
+            let name = names::dotted(names::elements(&property.path).get(depth..).unwrap_or_default());
             let Some(key) = KafkaKey::find(&name).filter(|_| !shadowed) else { continue };
             if !key.concerns(scope) {
                 let what = format!("has no effect: `{name}` is a setting of {}", key.clients());
                 self.problems.notice(Problem::new(property.key_origin.clone(), &property.path, what));
                 continue;
             }
-            self.value(&property.path, &property.text, &property.origin, key.shape, key.effect, Notation::Kafka);
+            self.value(
+                &property.path,
+                &property.text,
+                &property.origin,
+                key.shape,
+                key.effect,
+                Notation::Kafka,
+            );
         }
     }
 
@@ -157,16 +179,33 @@ impl Check<'_> {
     fn map(&mut self, path: &str, key: &'static Key) {
         for property in self.sources.under(path) {
             // A more exact key of the table may stand inside, `jaas.enabled` for example.
-            let prefix = [OURS, SPRING].into_iter().find(|prefix| path.starts_with(prefix)).unwrap_or_default();
+            let prefix =
+                [OURS, SPRING].into_iter().find(|prefix| path.starts_with(prefix)).unwrap_or_default();
             let known = schema::find(&below_prefix(&property.path, prefix), prefix == SPRING);
             if matches!(known, Known::Key(Key { shape: Shape::Map, .. }, _)) {
-                self.value(&property.path, &property.text, &property.origin, Shape::Text, key.effect, Notation::Spring);
+                self.value(
+                    &property.path,
+                    &property.text,
+                    &property.origin,
+                    Shape::Text,
+                    key.effect,
+                    Notation::Spring,
+                );
             }
         }
     }
 
-    fn value(&mut self, path: &str, text: &str, origin: &Origin, shape: Shape, effect: Effect, notation: Notation) {
-        let problem = |what: String| Problem::new(origin.clone(), tidy(path), what);
+    fn value(
+        &mut self,
+        path: &str,
+        text: &str,
+        origin: &Origin,
+        shape: Shape,
+        effect: Effect,
+        notation: Notation,
+    ) {
+        let problem =
+            |what: String| Problem::new(origin.clone(), names::spelled(&names::elements(path)), what);
         let (text, secret) = match placeholder::resolve(text, self.sources) {
             Ok(resolved) => (resolved.text, resolved.secret),
             Err(unresolved) => return self.problems.error(problem(unresolved.what())),
@@ -191,28 +230,14 @@ impl Check<'_> {
     /// An operator's variable that a file shadows, because it stands under the name that wins.
     fn shadowed(&mut self, path: &str) {
         let (ours, spring) = (names::join(OURS, path), names::join(SPRING, path));
-        let (Some(winner), Some(loser)) = (self.sources.find(&ours), self.sources.find(&spring)) else { return };
+        let (Some(winner), Some(loser)) = (self.sources.find(&ours), self.sources.find(&spring)) else {
+            return;
+        };
         if matches!(winner.origin, Origin::File { .. }) && !matches!(loser.origin, Origin::File { .. }) {
-            let what = format!("has no effect: `{ours}` ({}) wins over it, wherever it stands", winner.origin);
+            let what =
+                format!("has no effect: `{ours}` ({}) wins over it, wherever it stands", winner.origin);
             self.problems.notice(Problem::new(loser.origin, spring, what));
         }
-    }
-}
-
-/// A path as it is shown: the brackets that a listener's name was put into are left out again.
-fn tidy(path: &str) -> String {
-    let words = names::elements(path);
-    words.iter().fold(String::new(), |path, element| match element {
-        Element::Index(index) => format!("{path}[{index}]"),
-        Element::Bracket(text) if text.contains('.') => format!("{path}[{text}]"),
-        Element::Word(text) | Element::Bracket(text) => names::join(&path, text),
-    })
-}
-
-fn element_text(element: &Element<'_>) -> String {
-    match element {
-        Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
-        Element::Index(index) => index.to_string(),
     }
 }
 

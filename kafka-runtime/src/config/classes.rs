@@ -36,7 +36,8 @@ fn known(class: &str, suffix: &str) -> Result<&'static str, String> {
         wanted.strip_prefix(package).and_then(|name| name.strip_suffix(suffix)) == Some(*stem)
     });
     found.map(|(_, _, format)| *format).ok_or_else(|| {
-        let names: Vec<_> = KNOWN.iter().map(|(package, stem, _)| format!("{package}{stem}{suffix}")).collect();
+        let names: Vec<_> =
+            KNOWN.iter().map(|(package, stem, _)| format!("{package}{stem}{suffix}")).collect();
         format!("is no {} known here; known are {}", suffix.to_lowercase(), names.join(", "))
     })
 }
@@ -50,7 +51,9 @@ mod tests {
         assert_eq!(serializer("org.apache.kafka.common.serialization.StringSerializer"), Ok("text"));
         assert_eq!(deserializer("org.apache.kafka.common.serialization.ByteArrayDeserializer"), Ok("bytes"));
         assert_eq!(deserializer("org.springframework.kafka.support.serializer.JsonDeserializer"), Ok("JSON"));
-        assert!(deserializer("org.springframework.kafka.support.serializer.ErrorHandlingDeserializer").is_ok());
+        assert!(
+            deserializer("org.springframework.kafka.support.serializer.ErrorHandlingDeserializer").is_ok()
+        );
     }
 
     #[test]

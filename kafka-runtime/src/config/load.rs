@@ -12,142 +12,19 @@ use std::sync::Arc;
 
 use kafka_client::seams::Rng;
 
+use super::Config;
+use super::builder::{ConfigBuilder, Given};
+use super::environment::Environment;
 use super::names;
 use super::origin::Origin;
 use super::placeholder;
 use super::problems::{ConfigErrors, Problem, Problems};
 use super::profile::{self, Profiles};
-use super::source::{Document, Environment, Found, Property, Source, Sources};
+use super::source::{Document, Found, Property, Source, Sources};
 use super::value::split_list;
 use super::yaml;
-use super::Config;
-use crate::listener::ListenerDescriptor;
 
 const ON_PROFILE: &str = "spring.config.activate.on-profile";
-
-/// Makes a [`Config`]: where its text, environment and arguments come from.
-///
-/// ```
-/// use kafka_runtime::config::Config;
-/// let config = Config::builder()
-///     .yaml("application.yml", "server: {port: 8080}")
-///     .yaml("application-prod.yml", "server: {port: 80}")
-///     .environment([("SPRING_PROFILES_ACTIVE", "prod")])
-///     .build()?;
-/// assert_eq!(config.get_as::<u16>("server.port")?, Some(80));
-/// # Ok::<(), kafka_runtime::config::ConfigErrors>(())
-/// ```
-#[derive(Default)]
-pub struct ConfigBuilder {
-    files: Vec<Given>,
-    environment: Option<Vec<(String, String)>>,
-    arguments: Option<Vec<String>>,
-    profiles: Vec<String>,
-    set: Vec<(String, String)>,
-    rng: Option<Arc<Rng>>,
-    linked: Option<Vec<&'static ListenerDescriptor>>,
-}
-
-impl std::fmt::Debug for ConfigBuilder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ConfigBuilder").field("profiles", &self.profiles).finish_non_exhaustive()
-    }
-}
-
-enum Given {
-    Path(PathBuf),
-    Text { name: String, text: String },
-}
-
-impl ConfigBuilder {
-    /// Reads `path`, and next to it `<name>-<profile>.yml` (or `.yaml`) of each active profile, where there is one.
-    #[must_use]
-    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.files.push(Given::Path(path.into()));
-        self
-    }
-
-    /// The content of a file called `name`, without a file. `application-prod.yml` belongs to the profile `prod`
-    /// when `application.yml` was given before it.
-    #[must_use]
-    pub fn yaml(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
-        self.files.push(Given::Text { name: name.into(), text: text.into() });
-        self
-    }
-
-    /// Takes these environment variables **(the process's for [`load`](Self::load), none for
-    /// [`build`](Self::build))**.
-    #[must_use]
-    pub fn environment<K: Into<String>, V: Into<String>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
-        self.environment = Some(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect());
-        self
-    }
-
-    /// Takes these arguments, of which `--key=value` counts **(the process's for [`load`](Self::load), none for
-    /// [`build`](Self::build))**.
-    #[must_use]
-    pub fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Activates these profiles, whatever `spring.profiles.active` says elsewhere.
-    #[must_use]
-    pub fn profiles<P: Into<String>>(mut self, profiles: impl IntoIterator<Item = P>) -> Self {
-        self.profiles.extend(profiles.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets a key, stronger than any other source.
-    #[must_use]
-    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.set.push((key.into(), value.into()));
-        self
-    }
-
-    /// The chance behind `${random.uuid}` **(different in every process)**.
-    #[must_use]
-    pub fn rng(mut self, rng: Arc<Rng>) -> Self {
-        self.rng = Some(rng);
-        self
-    }
-
-    /// The listeners of this program, so that a mistake that is found at once is reported together with theirs.
-    #[must_use]
-    pub fn listeners(mut self, linked: impl IntoIterator<Item = &'static ListenerDescriptor>) -> Self {
-        self.linked = Some(linked.into_iter().collect());
-        self
-    }
-
-    /// Reads everything, with the environment and the arguments of this process where none were given.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub fn load(mut self) -> Result<Config, ConfigErrors> {
-        if self.environment.is_none() {
-            // A variable that is not Unicode cannot be a value of ours.
-            let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-            self.environment = Some(variables.collect());
-        }
-        if self.arguments.is_none() {
-            self.arguments = Some(std::env::args_os().skip(1).filter_map(|argument| argument.into_string().ok()).collect());
-        }
-        self.build()
-    }
-
-    /// Reads everything that was given, and nothing of the process.
-    ///
-    /// # Errors
-    /// Files that cannot be read or are not YAML; profiles that make no sense; unknown keys of ours or Spring's. With
-    /// an unknown key, everything else that is wrong is reported with it. What depends on the listeners alone is
-    /// [`Config::check`]'s.
-    pub fn build(self) -> Result<Config, ConfigErrors> {
-        let linked = self.linked.clone();
-        let config = Loader::new(self).load()?;
-        config.refuse_unknown_names(linked.as_deref())?;
-        Ok(config)
-    }
-}
 
 /// A document of a file, and on which profiles it depends.
 struct FileDocument {
@@ -156,7 +33,7 @@ struct FileDocument {
     conditions: Option<Vec<(String, Origin)>>,
 }
 
-struct Loader {
+pub(super) struct Loader {
     fixed: Vec<Source>,
     files: Vec<Given>,
     profiles: Vec<String>,
@@ -165,10 +42,10 @@ struct Loader {
 }
 
 impl Loader {
-    fn new(builder: ConfigBuilder) -> Self {
+    pub(super) fn new(builder: ConfigBuilder) -> Self {
         let mut problems = Problems::default();
         let variables = builder.environment.unwrap_or_default();
-        let arguments = arguments(builder.arguments.unwrap_or_default());
+        let arguments = arguments(&builder.arguments.unwrap_or_default());
         let json = variables
             .iter()
             .find(|(name, _)| name == "SPRING_APPLICATION_JSON")
@@ -189,7 +66,7 @@ impl Loader {
         Self { fixed, files: builder.files, profiles: builder.profiles, names: Vec::new(), problems }
     }
 
-    fn load(mut self) -> Result<Config, ConfigErrors> {
+    pub(super) fn load(mut self) -> Result<Config, ConfigErrors> {
         let given = std::mem::take(&mut self.files);
         let (base, of_profiles): (Vec<_>, Vec<_>) =
             (0..given.len()).partition(|&at| profile_of(&given, at).is_none());
@@ -352,7 +229,9 @@ impl Loader {
         for property in properties {
             let name = names::canonical(&property.path);
             let problem = |what: &str| Problem::new(property.key_origin.clone(), &property.path, what);
-            if name == "spring.profiles" || names::below(&name, "spring.profiles").is_some_and(|rest| rest.starts_with('[')) {
+            if name == "spring.profiles"
+                || names::below(&name, "spring.profiles").is_some_and(|rest| rest.starts_with('['))
+            {
                 self.problems.error(problem("has no meaning any more").help(format!("write `{ON_PROFILE}`")));
             } else if name.starts_with("spring.config.import") && !property.text.is_empty() {
                 match property.text.starts_with("optional:") {
@@ -409,9 +288,9 @@ fn property(path: String, text: String, origin: Origin) -> Property {
 }
 
 /// `--key=value`; a key given twice has both values, with a comma.
-fn arguments(arguments: Vec<String>) -> Document {
+fn arguments(arguments: &[String]) -> Document {
     let mut values: Vec<(String, String)> = Vec::new();
-    for argument in &arguments {
+    for argument in arguments {
         let Some(option) = argument.strip_prefix("--").filter(|option| !option.is_empty()) else { continue };
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
         match values.iter_mut().find(|(known, _)| known == key) {

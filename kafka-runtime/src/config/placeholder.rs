@@ -83,9 +83,13 @@ impl Resolver<'_> {
                 rest = after;
                 continue;
             }
-            // A placeholder without an end is text.
-            let Some((inside, after_end)) = split_end(after) else { break };
             out.push_str(before);
+            let Some((inside, after_end)) = split_end(after) else {
+                // A placeholder without an end is text; others may follow it.
+                out.push_str("${");
+                rest = after;
+                continue;
+            };
             out.push_str(&self.placeholder(inside, depth)?);
             if out.len() > MAX_BYTES {
                 return Err(Unresolved::TooMuch);
@@ -172,7 +176,8 @@ fn split_default(inside: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::{Document, Environment, Property, Source};
+    use super::super::environment::Environment;
+    use super::super::source::{Document, Property, Source};
     use super::*;
 
     fn sources() -> Sources {
@@ -237,6 +242,7 @@ mod tests {
             ("${app.a\\:b:c}", "c"),
             ("${nope:}", ""),
             ("${app.a", "${app.a"),
+            ("${app.a${nope:b}", "${app.ab"),
             ("$ {x} ${", "$ {x} ${"),
             ("${nope:{x}}", "{x}"),
             ("${nope:a}b}", "ab}"),

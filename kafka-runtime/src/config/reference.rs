@@ -9,7 +9,9 @@ use super::schema::{self, Effect, KAFKA, Key};
 /// it takes, its default and what it does here; as Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = String::from("## `spring.kafka.*`\n\nThe same keys stand under `kafka-runtime.*`, and win there.\n\n");
+    let mut text = String::from(
+        "## `spring.kafka.*`\n\nThe same keys stand under `kafka-runtime.*`, and win there.\n\n",
+    );
     keys(&mut text, true);
     text.push_str("\n## `kafka-runtime.*`\n\n");
     keys(&mut text, false);
@@ -33,7 +35,16 @@ fn keys(text: &mut String, spring: bool) {
                     schema::Shape::Map => format!("`{}.*`", path.trim_end_matches(".**")),
                     _ => format!("`{path}`"),
                 };
-                row(text, &[path, key.shape.describe(), quoted(key.default), quoted(kafka(key)), effect(key.effect)]);
+                row(
+                    text,
+                    &[
+                        path,
+                        key.shape.describe(),
+                        quoted(key.default),
+                        quoted(kafka(key)),
+                        effect(key.effect),
+                    ],
+                );
             }
         }
     }

@@ -135,7 +135,8 @@ pub(crate) fn float(text: &str) -> Option<String> {
         }
     };
     let starts_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
-    if !starts_with_digit(whole) && !(whole.is_empty() && fraction.is_some_and(starts_with_digit)) {
+    let digits = starts_with_digit(whole) || (whole.is_empty() && fraction.is_some_and(starts_with_digit));
+    if !digits {
         return None;
     }
     let number = format!("{}.{}e{exponent}", digits_only(whole)?, digits_only(fraction.unwrap_or_default())?);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use kafka_client::seams::Rng;
 
+use super::environment::Environment;
 use super::names::{self, Element};
 use super::origin::Origin;
 use super::random;
@@ -50,7 +51,7 @@ impl Document {
         document
     }
 
-    /// Adds a property; one of the same spelling is replaced, other spellings of the name are kept behind it.
+    /// Adds a property; one of the same spelling is replaced, and wins over other spellings of the name.
     pub(crate) fn push(&mut self, property: Property) {
         if let Some(known) = self.by_path.get(&property.path).and_then(|at| self.properties.get_mut(*at)) {
             *known = property;
@@ -58,7 +59,7 @@ impl Document {
         }
         let (at, canonical) = (self.properties.len(), names::canonical(&property.path));
         self.by_path.insert(property.path.clone(), at);
-        self.by_canonical.entry(canonical.clone()).or_insert(at);
+        self.by_canonical.insert(canonical.clone(), at);
         self.canonical.push(canonical);
         self.properties.push(property);
     }
@@ -77,78 +78,10 @@ impl Document {
         self.properties.get(*self.by_path.get(path)?)
     }
 
-    /// The property of this name: the very spelling first, then any.
+    /// The property of this name: in the very spelling, else the last in any (as in Spring).
     fn find(&self, path: &str, canonical: &str) -> Option<&Property> {
         self.literal(path).or_else(|| self.properties.get(*self.by_canonical.get(canonical)?))
     }
-}
-
-/// Environment variables.
-#[derive(Default)]
-pub(crate) struct Environment {
-    /// By the form of [`names::variable`], with the name as it was set.
-    variables: BTreeMap<String, (Arc<str>, String)>,
-    literal: HashMap<String, String>,
-}
-
-impl Environment {
-    pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut environment = Self::default();
-        for (name, value) in variables {
-            let form = names::variable(&name);
-            // Of two spellings of one variable, the one in capitals is meant.
-            if form == name || !environment.variables.contains_key(&form) {
-                environment.variables.insert(form, (name.as_str().into(), value.clone()));
-            }
-            environment.literal.insert(name, value);
-        }
-        environment
-    }
-
-    fn find(&self, path: &str) -> Option<Found<'_>> {
-        names::variables(path).iter().find_map(|form| self.variable(form))
-    }
-
-    fn variable(&self, form: &str) -> Option<Found<'_>> {
-        let (name, value) = self.variables.get(form)?;
-        Some(Found { text: value.into(), origin: Origin::Environment(Arc::clone(name)) })
-    }
-
-    /// A variable by its own name, or by one that differs in case, dots and hyphens only.
-    fn literal(&self, name: &str) -> Option<Found<'_>> {
-        match self.literal.get(name) {
-            Some(value) => Some(Found { text: value.into(), origin: Origin::Environment(name.into()) }),
-            None => self.variable(&names::variable(name)),
-        }
-    }
-
-    /// The variables below `path`, each as the name that Spring derives from it: lower case, dots for underscores.
-    fn under(&self, path: &str) -> Vec<Property> {
-        let mut found = Vec::new();
-        for prefix in names::variables(path) {
-            let prefix = format!("{prefix}_");
-            for (form, (name, value)) in self.variables.range(prefix.clone()..) {
-                let Some(rest) = form.strip_prefix(&prefix) else { break };
-                let origin = Origin::Environment(Arc::clone(name));
-                found.push(Property {
-                    path: derived(path, rest),
-                    text: value.clone(),
-                    key_origin: origin.clone(),
-                    origin,
-                });
-            }
-        }
-        found
-    }
-}
-
-fn derived(path: &str, rest: &str) -> String {
-    rest.to_lowercase().split('_').filter(|part| !part.is_empty()).fold(path.to_owned(), |path, part| {
-        match part.parse::<usize>() {
-            Ok(index) => format!("{path}[{index}]"),
-            Err(_) => names::join(&path, part),
-        }
-    })
 }
 
 /// One source.
@@ -287,6 +220,21 @@ impl<'s> View<'s> {
         all
     }
 
+    /// The dotted names of all values below `path`, as written by the strongest source.
+    pub(crate) fn names_under(self, path: &str) -> Vec<String> {
+        let depth = names::elements(path).len();
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        for property in self.under(path) {
+            let words: Vec<_> =
+                names::elements(&property.path).iter().skip(depth).map(element_name).collect();
+            let name = words.join(".");
+            if seen.insert(names::canonical(&name)) {
+                found.push(name);
+            }
+        }
+        found
+    }
+
     /// The names of the elements directly below `path`, as written by the strongest source.
     pub(crate) fn children(self, path: &str) -> Vec<Child> {
         let depth = names::elements(path).len();
@@ -310,7 +258,9 @@ pub(crate) struct Child {
 
 fn element_name(element: &Element<'_>) -> String {
     match element {
-        Element::Word(text) => text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect(),
+        Element::Word(text) => {
+            text.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+        }
         Element::Bracket(text) => (*text).to_owned(),
         Element::Index(index) => index.to_string(),
     }
@@ -349,9 +299,11 @@ mod tests {
     }
 
     #[test]
-    fn of_several_spellings_in_one_document_the_kebab_form_wins() {
+    fn of_several_spellings_in_one_document_the_kebab_form_wins_or_else_the_last() {
         let all = sources(vec![document(&[("c.groupId", "a"), ("c.group-id", "b"), ("c.group_ID", "c")])]);
         assert_eq!(text(&all, "c.group-id").as_deref(), Some("b"));
+        let all = sources(vec![document(&[("c.groupId", "a"), ("c.group_ID", "c")])]);
+        assert_eq!(text(&all, "c.group-id").as_deref(), Some("c"));
     }
 
     #[test]

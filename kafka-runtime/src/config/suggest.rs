@@ -32,7 +32,8 @@ fn likeness(wanted: &[String], known: &[String]) -> Option<usize> {
     }
     let (wanted_last, wanted_path) = wanted.split_last()?;
     let (known_last, known_path) = known.split_last()?;
-    let part = wanted_last.len() > 3 && (known_last.contains(wanted_last) || wanted_last.contains(known_last));
+    let part =
+        wanted_last.len() > 3 && (known_last.contains(wanted_last) || wanted_last.contains(known_last));
     (wanted_path == known_path && part).then_some(6)
 }
 
@@ -48,7 +49,8 @@ fn distance(one: &str, other: &str) -> usize {
         let mut row = vec![i + 1];
         for (j, d) in other.iter().enumerate() {
             let get = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
-            let mut least = (get(&last, j) + usize::from(c != d)).min(get(&last, j + 1) + 1).min(get(&row, j) + 1);
+            let mut least =
+                (get(&last, j) + usize::from(c != d)).min(get(&last, j + 1) + 1).min(get(&row, j) + 1);
             let exchanged = i > 0 && j > 0 && one.get(i - 1) == Some(d) && other.get(j - 1) == Some(c);
             if exchanged {
                 least = least.min(get(&before, j - 1) + 1);

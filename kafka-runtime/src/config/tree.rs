@@ -3,7 +3,8 @@
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 
 use super::names;
@@ -15,12 +16,16 @@ use super::value::{Notation, Value as _, split_list};
 
 /// What is under `path`, as a `T`; `None` when nothing is.
 pub(crate) fn read<T: DeserializeOwned>(sources: &Sources, path: &str) -> Result<Option<T>, Problem> {
-    let node = Node { sources, view: sources.view(), path: path.to_owned(), text: None };
-    if !node.exists() {
+    let node = |flat| Node { sources, view: sources.view(), path: path.to_owned(), text: None, flat };
+    if !node(false).exists() {
         return Ok(None);
     }
+    // Whether `{retention.ms: 7d}` is a map in a map or a name with a dot, only the wanted type knows.
+    let nested = T::deserialize(node(false));
+    let value = nested.or_else(|mistake| T::deserialize(node(true)).map_err(|_| mistake));
+    let node = node(false);
     let origin = node.said().map_or(Origin::Default, |found| found.origin);
-    T::deserialize(node).map(Some).map_err(|Mistake(problem)| match problem {
+    value.map(Some).map_err(|Mistake(problem)| match problem {
         Mistaken::Placed(problem) => *problem,
         Mistaken::Words(what) => Problem::new(origin, path, what),
     })
@@ -61,6 +66,8 @@ struct Node<'s> {
     view: View<'s>,
     path: String,
     text: Option<String>,
+    /// Maps have every value below them, under its dotted name.
+    flat: bool,
 }
 
 impl<'s> Node<'s> {
@@ -95,7 +102,12 @@ impl<'s> Node<'s> {
 
     /// The elements of the list here.
     fn elements(&self) -> Result<Vec<Self>, Mistake> {
-        let list = Self { view: self.view.strongest(&self.path), path: self.path.clone(), text: self.text.clone(), ..*self };
+        let list = Self {
+            view: self.view.strongest(&self.path),
+            path: self.path.clone(),
+            text: self.text.clone(),
+            ..*self
+        };
         if list.said().is_some() {
             let of_text = |text| Self { path: self.path.clone(), text: Some(text), ..*self };
             return Ok(split_list(&list.text()?).into_iter().map(of_text).collect());
@@ -103,10 +115,7 @@ impl<'s> Node<'s> {
         Ok((0..).map(|index| list.child(&format!("[{index}]"))).take_while(Self::exists).collect())
     }
 
-    fn visit<'de, V: Visitor<'de>>(
-        &self,
-        value: Result<V::Value, Mistake>,
-    ) -> Result<V::Value, Mistake> {
+    fn visit<'de, V: Visitor<'de>>(&self, value: Result<V::Value, Mistake>) -> Result<V::Value, Mistake> {
         value.map_err(|Mistake(mistaken)| match mistaken {
             Mistaken::Words(what) => self.problem(what),
             placed @ Mistaken::Placed(_) => Mistake(placed),
@@ -119,7 +128,9 @@ impl<'s> Node<'s> {
             Ok(number) => number.to_string(),
             Err(_) => text.trim().to_owned(),
         };
-        plain.parse().map_err(|_| self.problem(format!("is no number of the type {}", std::any::type_name::<T>())))
+        plain
+            .parse()
+            .map_err(|_| self.problem(format!("is no number of the type {}", std::any::type_name::<T>())))
     }
 }
 
@@ -193,11 +204,19 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -220,12 +239,20 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        let children = self.view.children(&self.path).into_iter();
-        let entries: Vec<_> = children
-            .map(|child| {
-                let quoted = child.name.contains('.') || child.name.parse::<usize>().is_ok();
-                let path = if quoted { format!("[{}]", child.name) } else { child.name.clone() };
-                (child.name, self.child(&path))
+        let children = self.view.children(&self.path);
+        if children.is_empty() && self.said().is_some_and(|found| !found.text.is_empty()) {
+            return Err(self.problem("is one value, where keys belong"));
+        }
+        let names: Vec<String> = match self.flat {
+            true => self.view.names_under(&self.path),
+            false => children.into_iter().map(|child| child.name).collect(),
+        };
+        let entries: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let quoted = name.contains('.') || name.parse::<usize>().is_ok();
+                let child = if quoted { self.child(&format!("[{name}]")) } else { self.child(&name) };
+                (name, child)
             })
             .collect();
         visitor.visit_map(Entries { rest: entries.into_iter(), value: None })
@@ -253,7 +280,8 @@ impl<'de> Deserializer<'de> for Node<'_> {
         visitor: V,
     ) -> Result<V::Value, Mistake> {
         let text = self.text()?;
-        let variant = super::value::word(&text, Notation::Spring, variants).map_err(|what| self.problem(what))?;
+        let variant =
+            super::value::word(&text, Notation::Spring, variants).map_err(|what| self.problem(what))?;
         visitor.visit_enum(Variant(variant))
     }
 

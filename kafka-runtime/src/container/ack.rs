@@ -51,6 +51,7 @@ impl AckIssuer {
     /// An `Ack` for the record at `offset` (or, for a batch, for everything up to it).
     pub fn issue(&self, offset: i64) -> Ack {
         let delivery = self.delivery.load(Ordering::Relaxed);
+        self.desk.with(|state| state.under_way += 1);
         Ack { desk: Arc::clone(&self.desk), last: offset, delivery, used: false }
     }
 
@@ -94,6 +95,8 @@ impl Drop for Ack {
         if !self.used {
             self.desk.fail(self.last, self.delivery, DROPPED.into());
         }
+        self.desk.with(|state| state.under_way = state.under_way.saturating_sub(1));
+        self.desk.shared.wake();
     }
 }
 
@@ -123,6 +126,8 @@ struct State {
     failures: Vec<NotAcknowledged>,
     /// Records acknowledged since the last look.
     settled: u64,
+    /// `Ack`s that were issued and not used or dropped yet.
+    under_way: usize,
     /// `Ack`s of deliveries below are from before the partition was given away, or from an older position.
     oldest_valid: u64,
     closed: bool,
@@ -136,6 +141,7 @@ impl AckDesk {
             deliveries: 0,
             failures: Vec::new(),
             settled: 0,
+            under_way: 0,
             oldest_valid: 0,
             closed: false,
         };
@@ -226,12 +232,22 @@ impl AckDesk {
 
     /// Whether delivery has to wait for acknowledgements.
     pub(crate) fn is_full(&self) -> bool {
-        self.with(|state| state.ledger.window() >= WINDOW)
+        self.room() == 0
     }
 
-    /// Whether every delivery has its acknowledgement.
+    /// How many deliveries may be made before it has.
+    pub(crate) fn room(&self) -> u64 {
+        self.with(|state| WINDOW.saturating_sub(state.ledger.window()) as u64)
+    }
+
+    /// Whether no `Ack` is under way any more.
     pub(crate) fn is_clear(&self) -> bool {
-        self.with(|state| state.ledger.window() == 0)
+        self.with(|state| state.under_way == 0)
+    }
+
+    /// Whether something was acknowledged or refused since the last look.
+    pub(crate) fn has_news(&self) -> bool {
+        self.with(|state| state.settled > 0 || !state.failures.is_empty())
     }
 
     pub(crate) fn has_failures(&self) -> bool {

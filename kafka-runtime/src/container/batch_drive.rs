@@ -64,7 +64,7 @@ async fn hand_over<H: BatchHandler>(
     lane: &mut Lane,
 ) -> Option<End> {
     let mut attempt = span.attempt;
-    while let (Some((first, _)), Some((last, _))) = (rest.first(), rest.last()) {
+    while let Some((first, _)) = rest.first() {
         while !lane.take(first.offset, length(rest)) {
             if let Some(end) = lane.pause(first.offset).await {
                 return Some(end);
@@ -72,12 +72,13 @@ async fn hand_over<H: BatchHandler>(
         }
         match until_settled::<H>(prepared, span, rest, attempt, lane).await {
             Settled::All => return None,
-            Settled::Skipped(index) => {
-                rest = rest.get(index + 1..).unwrap_or_default();
-                let next = rest.first().map_or(last.offset + 1, |(record, _)| record.offset);
+            Settled::Skip(left) => {
+                let (skipped, _) = left.first()?;
+                rest = left.get(1..).unwrap_or_default();
+                let next = rest.first().map_or(skipped.offset + 1, |(next, _)| next.offset);
                 lane.part_done(1, next);
-                lane.split(next - 1);
-                lane.settle_by_policy(next - 1);
+                lane.split(skipped.offset);
+                lane.settle_by_policy(skipped.offset);
                 lane.give_back(length(rest));
                 attempt = 1;
             }
@@ -87,51 +88,59 @@ async fn hand_over<H: BatchHandler>(
     None
 }
 
-enum Settled {
+enum Settled<'a, 'r> {
     All,
-    /// Everything before this index is handled, and it is passed over.
-    Skipped(usize),
+    /// The first of these is to be passed over, the others are open.
+    Skip(&'a [One<'r>]),
     End(End),
 }
 
 /// Calls the handler for what was taken, again and again for what is not handled.
-async fn until_settled<H: BatchHandler>(
+async fn until_settled<'a, 'r, H: BatchHandler>(
     prepared: &Prepared,
     span: &Span<'_>,
-    slice: &[One<'_>],
+    mut rest: &'a [One<'r>],
     mut attempt: u32,
     lane: &mut Lane,
-) -> Settled {
-    let (mut rest, mut handled) = (slice, 0);
-    while let (Some((first, _)), Some((last, _))) = (rest.first(), rest.last()) {
-        lane.deliver(first.offset, last.offset);
-        let (partition, listener) = (lane.partition(), span.work.id);
-        let delivery = BatchDelivery { records: rest, partition, listener, attempt, acks: span.issuer };
-        let panicked = |message| BatchFailure { index: 0, failure: Failure::Panic(message) };
-        let Err(failed) = guarded(lane, length(rest), || H::call(prepared, delivery), panicked).await else {
-            break;
+) -> Settled<'a, 'r> {
+    let mut one_by_one = false;
+    loop {
+        let now = rest.get(..1).filter(|_| one_by_one).unwrap_or(rest);
+        let Some((last, _)) = now.last() else { return Settled::All };
+        let Err(failed) = call::<H>(prepared, span, (now, rest), attempt, lane).await else {
+            rest = advance(rest, now.len(), false, lane);
+            if rest.is_empty() {
+                break;
+            }
+            continue;
         };
         // An index behind the end would mean that nothing failed; something did.
-        let (done, left) = rest.split_at(failed.index.min(rest.len() - 1));
-        let Some((culprit, _)) = left.first() else { break };
-        if let Some((before, _)) = done.last() {
+        let done = failed.index.min(now.len() - 1);
+        if done > 0 {
             attempt = 1;
-            lane.part_done(length(done), culprit.offset);
-            lane.split(before.offset);
-            if !matches!(failed.failure, Failure::Decode(_)) {
-                // The handler's word; a front that it got alone, since the rest cannot be decoded, has an `Ack`.
-                lane.settle_by_policy(before.offset);
-            }
+            // What could be decoded may have an `Ack` of its own; otherwise the handler's word is what counts.
+            rest = advance(rest, done, !matches!(failed.failure, Failure::Decode(_)), lane);
         }
+        let left = now.len() - done;
         if !lane.take_back(last.offset) {
             // It was acknowledged before the handler failed, and that is the word that counts.
-            break;
+            rest = advance(rest, left, false, lane);
+            continue;
         }
-        (rest, handled) = (left, handled + done.len());
-        let at = Where { partition, offset: culprit.offset, key: culprit.key, attempt };
+        let Some((culprit, _)) = rest.first() else { return Settled::All };
+        let at = Where { partition: lane.partition(), offset: culprit.offset, key: culprit.key, attempt };
+        if left > 1
+            && !matches!(failed.failure, Failure::Decode(_))
+            && lane.is_spent(&failed.failure, attempt)
+        {
+            // Which of them it is, nobody knows; the others must not go down with it.
+            lane.failed_together(at, &failed.failure, length(rest));
+            one_by_one = true;
+            continue;
+        }
         match lane.failed(at, &failed.failure, length(rest)).await {
             Verdict::Retry => attempt += 1,
-            Verdict::Skip => return Settled::Skipped(handled),
+            Verdict::Skip => return Settled::Skip(rest),
             Verdict::End(end) => return Settled::End(end),
         }
     }
@@ -139,6 +148,37 @@ async fn until_settled<H: BatchHandler>(
         lane.recovered();
     }
     Settled::All
+}
+
+/// Hands `now` over, the front of what is in hand.
+async fn call<H: BatchHandler>(
+    prepared: &Prepared,
+    span: &Span<'_>,
+    (now, rest): (&[One<'_>], &[One<'_>]),
+    attempt: u32,
+    lane: &mut Lane,
+) -> Result<(), BatchFailure> {
+    if let (Some((first, _)), Some((last, _))) = (now.first(), now.last()) {
+        lane.split(last.offset);
+        lane.deliver(first.offset, last.offset);
+    }
+    let (partition, listener) = (lane.partition(), span.work.id);
+    let delivery = BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer };
+    let panicked = |message| BatchFailure { index: 0, failure: Failure::Panic(message) };
+    guarded(lane, length(rest), || H::call(prepared, delivery), panicked).await
+}
+
+/// The first `count` of what is in hand are handled; what is left. The last ones are settled with the whole.
+fn advance<'a, 'r>(rest: &'a [One<'r>], count: usize, by_policy: bool, lane: &mut Lane) -> &'a [One<'r>] {
+    let (done, left) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+    if let (Some((before, _)), Some((next, _))) = (done.last(), left.first()) {
+        lane.part_done(length(done), next.offset);
+        lane.split(before.offset);
+        if by_policy {
+            lane.settle_by_policy(before.offset);
+        }
+    }
+    left
 }
 
 fn length(records: &[One<'_>]) -> u64 {

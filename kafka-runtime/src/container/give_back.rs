@@ -29,10 +29,18 @@ impl Held {
         self.task.abort();
     }
 
+    /// Refuses acknowledgements from now on.
     fn close(&self) {
         if let Some(desk) = &self.remote.desk {
             desk.close();
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A member that is dropped takes its loops along.
+        self.abandon();
     }
 }
 

@@ -23,8 +23,10 @@ use crate::listener::Failure;
 
 /// Records between two looks at the lease, while handlers return at once.
 const LOOK_EVERY: u64 = 64;
-/// Looks between two chances for other tasks of the thread.
-const LOOKS_PER_YIELD: u32 = 4;
+/// Records between two chances for other tasks of the thread, while handlers return at once.
+const YIELD_EVERY: u64 = 256;
+/// Looks before a permit goes round.
+const LOOKS_PER_TURN: u32 = 4;
 /// How often a lease that has ended is looked at again, and a refused commit that dispatch waits for is repeated.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -60,6 +62,8 @@ pub(crate) struct Lane {
     issuer: Option<Arc<AckIssuer>>,
     committer: Option<Committer>,
     lease: Arc<Lease>,
+    /// The lease's epoch when the partition was assigned.
+    lease_epoch: u64,
     meter: Meter,
     permit: Option<OwnedSemaphorePermit>,
     /// Records that may go before the next look, and how many were granted at the last.
@@ -67,7 +71,10 @@ pub(crate) struct Lane {
     granted: u64,
     /// Of those granted, passed over after the last try.
     skipped: u64,
+    since_yield: u64,
     looks: u32,
+    /// What it shows while there is nothing to do.
+    rest: PartitionPhase,
     /// When a delivery that was not acknowledged is due again.
     pub(crate) again_at: Option<Instant>,
     /// Whether such deliveries are being made: they wait for nobody's acknowledgement.
@@ -88,13 +95,16 @@ impl Lane {
             shared,
             issuer,
             committer,
+            lease_epoch: lease.epoch(),
             lease,
             meter,
             permit: None,
             fuel: 0,
             granted: 0,
             skipped: 0,
+            since_yield: 0,
             looks: 0,
+            rest: PartitionPhase::Idle,
             again_at: None,
             is_again: false,
         }
@@ -128,8 +138,8 @@ impl Lane {
         }
     }
 
-    /// The handler of the `records` in hand waits: it is slow, so what was finished before is shown now, and the
-    /// next record looks at everything first.
+    /// The handler of the `records` in hand waits (or they wait for their next try): what was finished before is shown
+    /// now, and the next record looks at everything first.
     pub(crate) fn handler_waits(&mut self, records: u64) {
         let finished = (self.granted - self.fuel).saturating_sub(records);
         self.count(finished);
@@ -161,8 +171,10 @@ impl Lane {
     async fn clear(&mut self) -> Option<End> {
         loop {
             match self.shared.signal() {
-                Signal::Commit => self.commit_as_asked().await,
                 Signal::Drain | Signal::Abort => return Some(End::Leave),
+                // All that was held was lost since; the event of it is on its way.
+                _ if self.lease.epoch() != self.lease_epoch => return Some(End::Leave),
+                Signal::Commit => self.commit_as_asked().await,
                 Signal::Run if self.lease.is_valid() => return None,
                 Signal::Run => self.wait_for_lease().await,
             }
@@ -199,9 +211,20 @@ impl Lane {
     pub(crate) async fn drained(&mut self) {
         self.permit = None;
         while !self.commit_if_due(true).await && self.shared.signal() < Signal::Drain {}
-        if self.shared.phase() != PartitionPhase::Stopped {
-            self.shared.set_phase(PartitionPhase::Idle);
-        }
+        self.shared.set_phase(self.rest);
+    }
+
+    /// Records were acknowledged while the queue is empty.
+    pub(crate) async fn acknowledged(&mut self) {
+        self.count(0);
+        self.drained().await;
+    }
+
+    /// It can be read no further; `Moved` may change that.
+    pub(crate) fn rest_stopped(&mut self, cause: String) {
+        self.rest = PartitionPhase::Stopped;
+        self.shared.set_cause(Some(cause));
+        self.shared.set_phase(self.rest);
     }
 
     /// A batch is through: other partitions of the listener may run (see `concurrency`).
@@ -215,12 +238,16 @@ impl Lane {
     pub(crate) async fn commit_as_asked(&mut self) {
         self.shared.commit_taken();
         self.commit_and_wait().await;
+        self.shared.set_phase(self.rest);
     }
 
     /// A new epoch of the position begins.
     pub(crate) fn restart(&mut self, offset: i64, epoch: u64) {
         self.settle(self.shared.position());
         self.shared.restart(offset, epoch);
+        self.shared.set_cause(None);
+        self.rest = PartitionPhase::Idle;
+        self.shared.set_phase(self.rest);
         self.meter.restart();
         if let Some(issuer) = &self.issuer {
             issuer.desk().restart(offset);
@@ -247,12 +274,15 @@ impl Lane {
 
     async fn refuel(&mut self) {
         self.looks = self.looks.wrapping_add(1);
-        if self.looks.is_multiple_of(LOOKS_PER_YIELD) {
+        if self.since_yield >= YIELD_EVERY {
+            self.since_yield = 0;
             tokio::task::yield_now().await;
         }
         // At least one: an allowance of none was waited for.
-        self.granted = self.meter.allowance().clamp(1, LOOK_EVERY);
+        let room = self.issuer.as_ref().map_or(LOOK_EVERY, |issuer| issuer.desk().room());
+        self.granted = self.meter.allowance().min(room).clamp(1, LOOK_EVERY);
         self.fuel = self.granted;
+        self.since_yield += self.granted;
         self.shared.set_phase(PartitionPhase::Running);
     }
 
@@ -355,7 +385,7 @@ impl Lane {
 
     /// A permit goes round: a long batch does not hold it against partitions that wait.
     fn turn_is_over(&self, permits: &Semaphore) -> bool {
-        permits.available_permits() == 0 && self.looks.is_multiple_of(LOOKS_PER_YIELD)
+        permits.available_permits() == 0 && self.looks.is_multiple_of(LOOKS_PER_TURN)
     }
 
     fn waiting(&mut self) {
@@ -368,6 +398,7 @@ impl Lane {
     /// What becomes of a record that failed; waits before it is tried again. Other partitions go on meanwhile.
     /// `in_hand` records were taken with it and are not finished either.
     pub(crate) async fn failed(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) -> Verdict {
+        self.handler_waits(in_hand);
         let verdict = match self.judge(at, failure) {
             Outcome::Retry(wait) => self.wait_to_retry(wait).await,
             Outcome::Skip => Verdict::Skip,
@@ -377,6 +408,20 @@ impl Lane {
             self.give_back(in_hand);
         }
         verdict
+    }
+
+    /// Whether the policy gives no more tries.
+    pub(crate) fn is_spent(&self, failure: &Failure, attempt: u32) -> bool {
+        !matches!(decide(&self.work.settings, failure, attempt, 0.0), Outcome::Retry(_))
+    }
+
+    /// A batch failed as a whole for the last time: its records go one by one.
+    pub(crate) fn failed_together(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) {
+        self.handler_waits(in_hand);
+        self.shared.add(Counts { failed: 1, ..Counts::default() });
+        let (listener, cause) = (self.work.id, told(failure));
+        warn!(listener, record = %at, records = in_hand, cause, "batch failed; its records are handed over one by one to find which");
+        self.shared.set_cause(Some(format!("{at}: {cause}")));
     }
 
     /// Of the records in hand the first `records` are finished: everything below `offset`.
@@ -452,8 +497,7 @@ impl Lane {
             listener, record = %at, cause,
             "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
         );
-        self.shared.set_cause(Some(format!("{at}: {cause}")));
-        self.shared.set_phase(PartitionPhase::Stopped);
+        self.rest_stopped(format!("{at}: {cause}"));
         self.permit = None;
     }
 

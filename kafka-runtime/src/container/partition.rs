@@ -93,8 +93,8 @@ impl<S: Source> Partition<S> {
         loop {
             let (shared, desk) = (Arc::clone(&self.shared), self.issuer.clone());
             let look = || {
-                let failed = desk.as_ref().is_some_and(|issuer| issuer.desk().has_failures());
-                (failed || shared.signal() > Signal::Run).then_some(())
+                let news = desk.as_ref().is_some_and(|issuer| issuer.desk().has_news());
+                (news || shared.signal() > Signal::Run).then_some(())
             };
             let again_at = self.lane.again_at;
             tokio::select! {
@@ -108,7 +108,7 @@ impl<S: Source> Partition<S> {
                 fed = self.feed.next() => return Some(fed),
             }
             match self.deliver_again().await {
-                End::Done | End::Redeliver => self.lane.release(),
+                End::Done | End::Redeliver => self.lane.acknowledged().await,
                 End::Leave => return None,
                 End::Stop => {
                     self.stop_reading().await;
@@ -218,8 +218,6 @@ impl<S: Source> Partition<S> {
         self.again = Again::default();
         self.lane.again_at = None;
         self.lane.restart(start.offset, start.epoch);
-        self.shared.set_cause(None);
-        self.shared.set_phase(PartitionPhase::Idle);
         self.commit_start(start);
     }
 
@@ -237,8 +235,7 @@ impl<S: Source> Partition<S> {
     fn failed(&mut self, cause: &kafka_client::Error) {
         let (listener, partition) = (self.work.id, self.shared.partition);
         error!(listener, %partition, %cause, "partition stopped: it cannot be read; other partitions go on");
-        self.shared.set_cause(Some(cause.to_string()));
-        self.shared.set_phase(PartitionPhase::Stopped);
+        self.lane.rest_stopped(cause.to_string());
     }
 
     /// A stopped partition reads nothing more and keeps its offset until it is given away.
@@ -254,7 +251,6 @@ impl<S: Source> Partition<S> {
                 Signal::Commit => self.lane.commit_as_asked().await,
                 _ => return,
             }
-            self.shared.set_phase(PartitionPhase::Stopped);
         }
     }
 

@@ -95,7 +95,8 @@ fn bootstrap_servers(binding: &mut Binding<'_>, client: Client<'_>, default: Vec
 
 fn not_an_address(binding: &mut Binding<'_>, said: &Said, element: &str) {
     let said = Said { text: element.to_owned(), ..said.clone() };
-    let problem = said.problem("is no address of a broker").help("write `host:port`, `localhost:9092` for example");
+    let problem =
+        said.problem("is no address of a broker").help("write `host:port`, `localhost:9092` for example");
     binding.problems.error(problem);
 }
 
@@ -126,7 +127,9 @@ mod tests {
         assert_eq!(address("localhost:9092").as_deref(), Some("localhost:9092"));
         assert_eq!(address("PLAINTEXT://kafka-1.example:9092").as_deref(), Some("kafka-1.example:9092"));
         assert_eq!(address("[::1]:9092").as_deref(), Some("[::1]:9092"));
-        for bad in ["localhost", "localhost:", ":9092", "a:0", "a:70000", "u:p@localhost:1", "a b:1", "a:x", ""] {
+        for bad in
+            ["localhost", "localhost:", ":9092", "a:0", "a:70000", "u:p@localhost:1", "a b:1", "a:x", ""]
+        {
             assert_eq!(address(bad), None, "{bad}");
         }
     }

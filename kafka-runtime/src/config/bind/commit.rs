@@ -10,8 +10,7 @@ use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::settings::{AckMode, Cadence, CommitStrategy};
 use super::super::value::{Notation, Value as _};
-use super::{Binding, Client, Place, of_listener};
-use crate::listener::ListenerDescriptor;
+use super::{Binding, Client, Declared, Place, of_listener};
 
 /// How a listener's offsets are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +20,7 @@ pub(super) struct Committing {
     pub ack: AckMode,
 }
 
-pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener: &ListenerDescriptor) -> Committing {
+pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener: &Declared) -> Committing {
     let (spring, from) = of_spring(binding, client);
     let own = of_listener(listener);
     let attributes = &listener.attributes;
@@ -41,26 +40,29 @@ pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener
             ("combined", CommitStrategy::Combined),
         ],
     );
-    let ack = binding.word("ack", &layered(&["ack"], "ack", attributes.ack), spring.ack, &[
-        ("auto", AckMode::Auto),
-        ("manual", AckMode::Manual),
-        ("manual-immediate", AckMode::ManualImmediate),
-    ]);
+    let ack = binding.word(
+        "ack",
+        &layered(&["ack"], "ack", attributes.ack),
+        spring.ack,
+        &[
+            ("auto", AckMode::Auto),
+            ("manual", AckMode::Manual),
+            ("manual-immediate", AckMode::ManualImmediate),
+        ],
+    );
     if let Some(from) = &from {
         for name in ["commit.strategy", "ack"] {
             binding.derive(name, from);
         }
     }
     let cadence = cadence(binding, listener, spring.cadence, from);
-    let committing = Committing { strategy, cadence, ack };
-    contradictions(binding, client, listener, committing);
-    committing
+    Committing { strategy, cadence, ack }
 }
 
 /// The cadence of the strongest layer that says anything of it.
 fn cadence(
     binding: &mut Binding<'_>,
-    listener: &ListenerDescriptor,
+    listener: &Declared,
     default: Cadence,
     from: Option<Origin>,
 ) -> Cadence {
@@ -72,7 +74,8 @@ fn cadence(
         ]
     };
     let every = listener.attributes.commit_every.unwrap_or_default();
-    let attribute = [every.each, every.records, every.time].map(|text| Place::attribute(listener, "commit_every", text));
+    let attribute =
+        [every.each, every.records, every.time].map(|text| Place::attribute(listener, "commit_every", text));
     for layer in [in_file(of_listener(listener)), attribute, in_file("listener".to_owned())] {
         if let Some(cadence) = one_cadence(binding, layer) {
             return cadence;
@@ -95,18 +98,20 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
         return Some(Cadence::default());
     }
     let cadence = match each {
-        Some(each) => match super::super::value::word(&each.text, each.notation, super::super::schema::EACH) {
-            Ok("record") => Cadence::Record,
-            Ok(_) => Cadence::Batch,
-            Err(what) => {
-                binding.problems.error(each.problem(what));
-                binding.broken.push("commit.every".to_owned());
-                Cadence::default()
+        Some(each) => {
+            match super::super::value::word(&each.text, each.notation, super::super::schema::EACH) {
+                Ok("record") => Cadence::Record,
+                Ok(_) => Cadence::Batch,
+                Err(what) => {
+                    binding.problems.error(each.problem(what));
+                    binding.broken.push("commit.every".to_owned());
+                    Cadence::default()
+                }
             }
-        },
+        }
         None => Cadence::Every {
-            records: records.and_then(|said| checked(binding, said, u32::read)),
-            time: time.and_then(|said| checked(binding, said, Duration::read)),
+            records: records.and_then(|said| checked(binding, &said, u32::read)),
+            time: time.and_then(|said| checked(binding, &said, Duration::read)),
         },
     };
     binding.note("commit.every", show(cadence), origin, through);
@@ -116,7 +121,7 @@ fn one_cadence(binding: &mut Binding<'_>, [each, records, time]: [Option<Place>;
 /// A number of records or a time, which must not be nothing.
 fn checked<T: Default + PartialEq>(
     binding: &mut Binding<'_>,
-    said: super::Said,
+    said: &super::Said,
     read: impl Fn(&str, Notation) -> Result<T, String>,
 ) -> Option<T> {
     let value = match read(&said.text, said.notation) {
@@ -151,7 +156,8 @@ fn of_spring(binding: &mut Binding<'_>, client: Client<'_>) -> (Committing, Opti
     ];
     let mode = binding.word("listener.ack-mode", &[Place::spring("listener.ack-mode")], None, MODES);
     let count = binding.at_least_one("listener.ack-count", &[Place::spring("listener.ack-count")], 1u32);
-    let time = binding.read("listener.ack-time", &[Place::spring("listener.ack-time")], Duration::from_secs(5));
+    let time =
+        binding.read("listener.ack-time", &[Place::spring("listener.ack-time")], Duration::from_secs(5));
     let auto = binding.read("enable.auto.commit", &client.places("enable.auto.commit"), false);
     let interval = binding.read(
         "auto.commit.interval.ms",
@@ -188,32 +194,30 @@ fn of_spring(binding: &mut Binding<'_>, client: Client<'_>) -> (Committing, Opti
 }
 
 /// What cannot be kept together.
-fn contradictions(
-    binding: &mut Binding<'_>,
-    client: Client<'_>,
-    listener: &ListenerDescriptor,
-    committing: Committing,
-) {
+pub(super) fn contradictions(binding: &mut Binding<'_>, listener: &Declared, cadence: Cadence, ack: AckMode) {
     let id = listener.id;
-    if listener.batch && committing.cadence == Cadence::Record && !binding.is_broken(&["commit.every"]) {
+    if listener.batch && cadence == Cadence::Record && !binding.is_broken(&["commit.every"]) {
         let what = format!("listener `{id}` takes batches, and cannot commit after each record");
         let help = format!("set `kafka-runtime.{}.commit.every: batch`", of_listener(listener));
         let problem = Problem::new(binding.origin_or(listener, "commit.every"), "", what).help(help);
         binding.problems.error(problem);
     }
-    let by_hand = committing.ack != AckMode::Auto;
+    let by_hand = ack != AckMode::Auto;
     if binding.is_broken(&["ack", "listener.ack-mode"]) {
         return;
     }
     let origin = binding.origin_or(listener, "ack");
     if by_hand && !listener.takes_ack {
-        let what = format!("listener `{id}` is acknowledged by hand, and has no argument `Ack` to do it with");
+        let what =
+            format!("listener `{id}` is acknowledged by hand, and has no argument `Ack` to do it with");
         let help = format!("add `ack: Ack`, or set `kafka-runtime.{}.ack: auto`", of_listener(listener));
         binding.problems.error(Problem::new(origin, "", what).help(help));
     } else if !by_hand && listener.takes_ack {
         let what = format!("listener `{id}` takes an `Ack`, and is acknowledged by its return");
-        binding.problems.error(Problem::new(origin, "", what).help("write `ack = \"manual\"` in its attribute"));
-    } else if by_hand && binding.first(&client.places("enable.auto.commit")).is_some_and(|said| said.text == "true") {
+        binding
+            .problems
+            .error(Problem::new(origin, "", what).help("write `ack = \"manual\"` in its attribute"));
+    } else if by_hand && binding.noted("enable.auto.commit") == Some("true") {
         let what = format!("= true and listener `{id}`, which is acknowledged by hand, exclude each other");
         let at = binding.origin_of("enable.auto.commit");
         binding.problems.error(Problem::new(at, "enable-auto-commit", what));

@@ -11,7 +11,11 @@ use super::super::value::{Notation, iso_duration, split_list};
 use super::{Binding, Client, unknown};
 
 /// The consumer's settings.
-pub(super) fn consumer(binding: &mut Binding<'_>, client: Client<'_>, subscription: Subscription) -> ConsumerConfig {
+pub(super) fn consumer(
+    binding: &mut Binding<'_>,
+    client: Client<'_>,
+    subscription: Subscription,
+) -> ConsumerConfig {
     let defaults = ConsumerConfig::new(subscription);
     let auto_offset_reset = binding.parse(
         "auto.offset.reset",
@@ -20,17 +24,25 @@ pub(super) fn consumer(binding: &mut Binding<'_>, client: Client<'_>, subscripti
         |text, _| offset_reset(text),
         show_offset_reset,
     );
-    let isolation = binding.word("isolation.level", &client.places("isolation.level"), defaults.isolation, &[
-        ("read_uncommitted", IsolationLevel::ReadUncommitted),
-        ("read_committed", IsolationLevel::ReadCommitted),
-    ]);
+    let isolation = binding.word(
+        "isolation.level",
+        &client.places("isolation.level"),
+        defaults.isolation,
+        &[
+            ("read_uncommitted", IsolationLevel::ReadUncommitted),
+            ("read_committed", IsolationLevel::ReadCommitted),
+        ],
+    );
     let allow_auto_create_topics = binding.read(
         "allow.auto.create.topics",
         &client.places("allow.auto.create.topics"),
         defaults.allow_auto_create_topics,
     );
-    let api_timeout =
-        binding.time("default.api.timeout.ms", &client.places("default.api.timeout.ms"), defaults.api_timeout);
+    let api_timeout = binding.time(
+        "default.api.timeout.ms",
+        &client.places("default.api.timeout.ms"),
+        defaults.api_timeout,
+    );
     for name in ["key.deserializer", "value.deserializer"] {
         deserializer(binding, client, name);
     }
@@ -47,7 +59,8 @@ pub(super) fn consumer(binding: &mut Binding<'_>, client: Client<'_>, subscripti
 
 fn deserializer(binding: &mut Binding<'_>, client: Client<'_>, name: &'static str) {
     let default = "the handler's type".to_owned();
-    let read = |text: &str, _| classes::deserializer(text).map(|format| format!("{format} ({})", text.trim()));
+    let read =
+        |text: &str, _| classes::deserializer(text).map(|format| format!("{format} ({})", text.trim()));
     binding.parse(name, &client.places(name), default, read, String::clone);
 }
 
@@ -126,7 +139,8 @@ fn assignors(text: &str, _: Notation) -> Result<Vec<Assignor>, String> {
             Some((_, _, assignor)) if !found.contains(assignor) => found.push(*assignor),
             Some(_) => {}
             None => {
-                let classes = ASSIGNORS.map(|(_, java, _)| format!("org.apache.kafka.clients.consumer.{java}"));
+                let classes =
+                    ASSIGNORS.map(|(_, java, _)| format!("org.apache.kafka.clients.consumer.{java}"));
                 return Err(unknown(&classes.each_ref().map(String::as_str), &wanted));
             }
         }

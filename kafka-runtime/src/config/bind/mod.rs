@@ -14,15 +14,17 @@ mod client;
 mod commit;
 mod consumer;
 mod listener;
+mod place;
 mod producer;
 mod rules;
 mod subscription;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 pub(crate) use client::client;
-pub(crate) use listener::listener;
+pub(crate) use listener::{every_listener, listener};
+pub(crate) use place::Declared;
+use place::{Client, Place, of_listener};
 pub(crate) use producer::{admin, template};
 pub(crate) use rules::across;
 
@@ -31,41 +33,11 @@ use super::names;
 use super::origin::Origin;
 use super::placeholder;
 use super::problems::{Problem, Problems};
-use super::schema::{self, Scope};
+use super::schema;
 use super::secrets;
 use super::source::Sources;
 use super::suggest;
 use super::value::{Notation, Size, Value, split_list};
-use crate::listener::{ListenerDescriptor, SourceLocation};
-
-
-
-/// A place where a setting can be said.
-#[derive(Debug, Clone)]
-pub(crate) enum Place {
-    /// A key below the prefixes; `spring`: below both.
-    Key { path: String, spring: bool, notation: Notation },
-    /// What the attribute says.
-    Attribute { location: SourceLocation, argument: Cow<'static, str>, text: &'static str, notation: Notation },
-}
-
-impl Place {
-    /// A key of ours.
-    fn ours(path: impl Into<String>) -> Self {
-        Self::Key { path: path.into(), spring: false, notation: Notation::Spring }
-    }
-
-    /// A key of Spring's, which may stand under `kafka-runtime` as well.
-    fn spring(path: impl Into<String>) -> Self {
-        Self::Key { path: path.into(), spring: true, notation: Notation::Spring }
-    }
-
-    /// A text of the attribute.
-    fn attribute(listener: &ListenerDescriptor, argument: &'static str, text: Option<&'static str>) -> Option<Self> {
-        let location = listener.location;
-        text.map(|text| Self::Attribute { location, argument: argument.into(), text, notation: Notation::Spring })
-    }
-}
 
 /// A text that was said, placeholders resolved.
 #[derive(Debug, Clone)]
@@ -119,10 +91,18 @@ impl<'s> Binding<'s> {
         }
     }
 
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.sections.last()?.rows.iter().rev().find(|row| row.name == name)
+    }
+
     /// Where the value of `name` in this section came from.
     fn origin_of(&self, name: &str) -> Origin {
-        let rows = self.sections.last().map(|section| section.rows.as_slice()).unwrap_or_default();
-        rows.iter().rev().find(|row| row.name == name).map_or(Origin::Default, |row| row.origin.clone())
+        self.row(name).map_or(Origin::Default, |row| row.origin.clone())
+    }
+
+    /// The value of `name` in this section, as it is shown.
+    fn noted(&self, name: &str) -> Option<&str> {
+        self.row(name).map(|row| row.value.as_str())
     }
 
     /// Whether one of these settings of this section is wrong, so that nothing follows from it.
@@ -131,10 +111,11 @@ impl<'s> Binding<'s> {
     }
 
     /// What is said at `place`; nothing where it is blank.
-    pub(crate) fn say(&mut self, place: &Place) -> Option<Said> {
+    fn say(&mut self, place: &Place) -> Option<Said> {
         match place {
             Place::Key { path, spring, notation } => {
-                let prefixes: &[&str] = if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
+                let prefixes: &[&str] =
+                    if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
                 prefixes.iter().find_map(|prefix| {
                     let key = names::join(prefix, path);
                     let found = self.sources.find(&key)?;
@@ -165,7 +146,7 @@ impl<'s> Binding<'s> {
     }
 
     /// What the strongest of `places` says.
-    pub(crate) fn first(&mut self, places: &[Place]) -> Option<Said> {
+    fn first(&mut self, places: &[Place]) -> Option<Said> {
         places.iter().find_map(|place| self.say(place))
     }
 
@@ -173,7 +154,8 @@ impl<'s> Binding<'s> {
     fn first_list(&mut self, places: &[Place]) -> Option<(Vec<String>, Said)> {
         places.iter().find_map(|place| match place {
             Place::Key { path, spring, .. } => {
-                let prefixes: &[&str] = if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
+                let prefixes: &[&str] =
+                    if *spring { &[schema::OURS, schema::SPRING] } else { &[schema::OURS] };
                 prefixes.iter().find_map(|prefix| self.list_at(&names::join(prefix, path)))
             }
             Place::Attribute { .. } => self.say(place).map(|said| (split_list(&said.text), said)),
@@ -185,7 +167,8 @@ impl<'s> Binding<'s> {
         let mut said: Option<Said> = None;
         let mut elements = Vec::new();
         for element in found {
-            let Some(next) = self.resolved(&element.text, key.to_owned(), element.origin, Notation::Spring) else {
+            let Some(next) = self.resolved(&element.text, key.to_owned(), element.origin, Notation::Spring)
+            else {
                 continue;
             };
             elements.extend(split_list(&next.text));
@@ -223,7 +206,8 @@ impl<'s> Binding<'s> {
         match read(&said.text, said.notation) {
             Ok(value) => {
                 let secret = said.secret || secrets::is_secret(name);
-                let shown = if secret { secrets::MASK.to_owned() } else { secrets::without_user_info(&show(&value)) };
+                let shown =
+                    if secret { secrets::MASK.to_owned() } else { secrets::without_user_info(&show(&value)) };
                 self.note(name, shown, said.origin, said.through);
                 value
             }
@@ -241,7 +225,12 @@ impl<'s> Binding<'s> {
     }
 
     /// Reads a number of at least 1.
-    fn at_least_one<T: Value + PartialOrd + From<u8>>(&mut self, name: &str, places: &[Place], default: T) -> T {
+    fn at_least_one<T: Value + PartialOrd + From<u8>>(
+        &mut self,
+        name: &str,
+        places: &[Place],
+        default: T,
+    ) -> T {
         let read = |text: &str, notation| match T::read(text, notation) {
             Ok(number) if number < T::from(1) => Err("must be at least 1".to_owned()),
             other => other,
@@ -263,7 +252,9 @@ impl<'s> Binding<'s> {
     /// Reads a duration that goes over the wire, or that Kafka keeps in 32 bits of milliseconds.
     fn time(&mut self, name: &str, places: &[Place], default: Duration) -> Duration {
         let read = |text: &str, notation| match Duration::read(text, notation) {
-            Ok(time) if i32::try_from(time.as_millis()).is_err() => Err("is too long: 24 days at most".to_owned()),
+            Ok(time) if i32::try_from(time.as_millis()).is_err() => {
+                Err("is too long: 24 days at most".to_owned())
+            }
             other => other,
         };
         self.parse(name, places, default, read, Duration::show)
@@ -294,50 +285,9 @@ impl<'s> Binding<'s> {
         };
         let show = |value: &T| {
             let word = words.iter().find(|(_, known)| known == value).map(|(word, _)| *word);
-            word.unwrap_or("other").to_owned()
+            word.unwrap_or("none").to_owned()
         };
         self.parse(name, places, default, read, show)
-    }
-}
-
-/// Whose settings of Kafka's are read.
-#[derive(Clone, Copy)]
-pub(crate) struct Client<'d> {
-    pub scope: Scope,
-    pub listener: Option<&'d ListenerDescriptor>,
-}
-
-impl Client<'_> {
-    /// Where Kafka's setting `name` can be said, the strongest first.
-    fn places(&self, name: &'static str) -> Vec<Place> {
-        let mut places = Vec::new();
-        let native = |path: String, spring: bool| Place::Key { path, spring, notation: Notation::Kafka };
-        if let Some(listener) = self.listener {
-            places.push(native(format!("{}.properties.{name}", of_listener(listener)), false));
-            for entry in schema::typed("listeners.*", name) {
-                let path = entry.path.replacen("listeners.*", &of_listener(listener), 1);
-                places.push(Place::Key { path, spring: false, notation: entry.key.shape.notation() });
-            }
-            if name == "group.id" {
-                places.extend(Place::attribute(listener, "group", listener.attributes.group));
-            }
-            let properties = listener.attributes.properties.iter().filter(|(known, _)| *known == name);
-            places.extend(properties.map(|(_, text)| Place::Attribute {
-                location: listener.location,
-                argument: format!("properties({name})").into(),
-                text,
-                notation: Notation::Kafka,
-            }));
-        }
-        let own = (self.scope != Scope::Common).then_some(self.scope);
-        for section in own.into_iter().chain([Scope::Common]).map(Scope::section) {
-            places.push(native(names::join(section, &format!("properties.{name}")), true));
-            for entry in schema::typed(section, name) {
-                let notation = entry.key.shape.notation();
-                places.push(Place::Key { path: entry.path.clone(), spring: true, notation });
-            }
-        }
-        places
     }
 }
 
@@ -347,14 +297,6 @@ fn application_name(binding: &mut Binding<'_>) -> Option<String> {
     let found = binding.sources.find(key)?;
     let said = binding.resolved(&found.text, key.to_owned(), found.origin, Notation::Spring)?;
     (!said.broken).then_some(said.text)
-}
-
-/// The path of a listener's own keys, below the prefix.
-pub(crate) fn of_listener(listener: &ListenerDescriptor) -> String {
-    match listener.id.contains('.') {
-        true => format!("listeners[{}]", listener.id),
-        false => format!("listeners.{}", listener.id),
-    }
 }
 
 /// `text`, with the nearest of the known values.

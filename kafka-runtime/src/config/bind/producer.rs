@@ -44,7 +44,11 @@ pub(crate) fn admin(binding: &mut Binding<'_>) -> AdminSettings {
         fail_fast: binding.read("fail-fast", &place("fail-fast"), false),
         modify_topic_configs: binding.read("modify-topic-configs", &place("modify-topic-configs"), false),
         close_timeout: binding.read("close-timeout", &place("close-timeout"), Duration::from_secs(10)),
-        operation_timeout: binding.read("operation-timeout", &place("operation-timeout"), Duration::from_secs(30)),
+        operation_timeout: binding.read(
+            "operation-timeout",
+            &place("operation-timeout"),
+            Duration::from_secs(30),
+        ),
     }
 }
 
@@ -67,15 +71,21 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
     let defaults = ProducerConfig::default();
     let places = |name: &'static str| PRODUCER.places(name);
     let acks = binding.parse("acks", &places("acks"), defaults.acks, |text, _| acks(text), show_acks);
-    let compression = binding.word("compression.type", &places("compression.type"), defaults.compression, &[
-        ("none", Compression::None),
-        ("gzip", Compression::Gzip),
-        ("snappy", Compression::Snappy),
-        ("lz4", Compression::Lz4),
-        ("zstd", Compression::Zstd),
-    ]);
+    let compression = binding.word(
+        "compression.type",
+        &places("compression.type"),
+        defaults.compression,
+        &[
+            ("none", Compression::None),
+            ("gzip", Compression::Gzip),
+            ("snappy", Compression::Snappy),
+            ("lz4", Compression::Lz4),
+            ("zstd", Compression::Zstd),
+        ],
+    );
     for name in ["key.serializer", "value.serializer"] {
-        let read = |text: &str, _| classes::serializer(text).map(|format| format!("{format} ({})", text.trim()));
+        let read =
+            |text: &str, _| classes::serializer(text).map(|format| format!("{format} ({})", text.trim()));
         binding.parse(name, &places(name), "what is sent".to_owned(), read, String::clone);
     }
     let retries = binding.read("retries", &places("retries"), defaults.retries);
@@ -147,10 +157,12 @@ fn idempotence(binding: &mut Binding<'_>, config: &ProducerConfig) -> bool {
         if *refused {
             let what = format!("and `{shown}` ({origin}) exclude each other");
             let at = if said { binding.origin_of(name) } else { origin };
-            let problem = Problem::new(at, name, what).help("an idempotent producer needs acks all, retries, and at most 5 requests in flight");
+            let problem = Problem::new(at, name, what)
+                .help("an idempotent producer needs acks all, retries, and at most 5 requests in flight");
             binding.problems.error(problem);
         } else {
-            let what = format!("turns idempotence off: a repeated send can write twice or out of order (`{shown}`)");
+            let what =
+                format!("turns idempotence off: a repeated send can write twice or out of order (`{shown}`)");
             binding.problems.notice(Problem::new(origin, *setting, what));
         }
     }

@@ -8,13 +8,12 @@ use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::settings::ListenerSettings;
 use super::super::value::Value as _;
-use super::Binding;
 use super::subscription::at_attribute;
-use crate::listener::ListenerDescriptor;
+use super::{Binding, Declared};
 
 impl Binding<'_> {
     /// Where the setting was said; the attribute where it was not.
-    pub(super) fn origin_or(&self, listener: &ListenerDescriptor, name: &str) -> Origin {
+    pub(super) fn origin_or(&self, listener: &Declared, name: &str) -> Origin {
         match self.origin_of(name) {
             Origin::Default | Origin::Derived(_) => {
                 Origin::Attribute { location: listener.location, argument: name.into() }
@@ -33,14 +32,14 @@ impl Binding<'_> {
 }
 
 /// What must hold in one listener.
-pub(super) fn of_listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+pub(super) fn of_listener(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     group(binding, listener, settings);
     heartbeat(binding, settings);
     fetch_wait(binding, settings);
     members(binding, listener, settings);
 }
 
-fn group(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+fn group(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     if settings.consumer.group.is_some() || binding.is_broken(&["group.id"]) {
         return;
     }
@@ -51,9 +50,13 @@ fn group(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &Li
         binding.problems.error(at_attribute(listener, "", what).help(help));
         return;
     }
-    let committed = listener.attributes.partitions.iter().any(|partitions| partitions.from == Some("committed"));
+    let committed =
+        listener.attributes.partitions.iter().any(|partitions| partitions.from == Some("committed"));
     if committed {
-        let what = format!("listener `{}` starts at committed offsets, and has no group that commits any", listener.id);
+        let what = format!(
+            "listener `{}` starts at committed offsets, and has no group that commits any",
+            listener.id
+        );
         binding.problems.error(at_attribute(listener, "partitions", what));
     }
 }
@@ -81,7 +84,11 @@ fn fetch_wait(binding: &mut Binding<'_>, settings: &ListenerSettings) {
     if wait < timeout || binding.is_broken(&names) {
         return;
     }
-    let what = format!("({}) must be below request.timeout.ms ({}), or every fetch times out", wait.show(), timeout.show());
+    let what = format!(
+        "({}) must be below request.timeout.ms ({}), or every fetch times out",
+        wait.show(),
+        timeout.show()
+    );
     let at = match binding.origin_of(names[0]) {
         Origin::Default => binding.origin_of(names[1]),
         said => said,
@@ -89,10 +96,13 @@ fn fetch_wait(binding: &mut Binding<'_>, settings: &ListenerSettings) {
     binding.problems.error(Problem::new(at, names[0], what));
 }
 
-fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+fn members(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     let fixed = matches!(settings.consumer.subscription, Subscription::Partitions(_));
     if fixed && settings.members > 1 {
-        let what = format!("= {} makes no sense for listener `{}`: its partitions are fixed", settings.members, listener.id);
+        let what = format!(
+            "= {} makes no sense for listener `{}`: its partitions are fixed",
+            settings.members, listener.id
+        );
         let at = binding.origin_or(listener, "members");
         binding.problems.error(Problem::new(at, "members", what));
     }
@@ -100,7 +110,7 @@ fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &
 
 /// What must hold among the listeners: two static members of one group cannot have one name, and a client id is one
 /// client's.
-pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[&ListenerDescriptor], settings: &mut [ListenerSettings]) {
+pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[Declared], settings: &mut [ListenerSettings]) {
     let mut instances: HashMap<(String, String), &str> = HashMap::new();
     let mut next: HashMap<String, usize> = HashMap::new();
     for (listener, settings) in listeners.iter().zip(settings) {
@@ -116,7 +126,8 @@ pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[&ListenerDescriptor
                 "listeners `{other}` and `{}` are both `{instance}` in group `{}`: each would put the other out",
                 listener.id, group.group_id
             );
-            let help = "give each its own group.instance.id (`properties` under `kafka-runtime.listeners.<id>`)";
+            let help =
+                "give each its own group.instance.id (`properties` under `kafka-runtime.listeners.<id>`)";
             binding.problems.error(at_attribute(listener, "", what).help(help));
         }
     }

@@ -55,7 +55,13 @@ const REBOOTSTRAP: &str = "always so: when no known broker answers, the bootstra
 const NO_CLASSES: &str = "Java classes cannot be loaded here";
 const LEVEL: &str = "the codec's usual level is used";
 
-const fn key(name: &'static str, clients: &'static str, shape: Shape, default: &'static str, effect: Effect) -> KafkaKey {
+const fn key(
+    name: &'static str,
+    clients: &'static str,
+    shape: Shape,
+    default: &'static str,
+    effect: Effect,
+) -> KafkaKey {
     KafkaKey { name, clients, shape, default, effect }
 }
 
@@ -105,7 +111,13 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("max.in.flight.requests.per.connection", "P", Whole(1), "5", Honoured),
     key("compression.type", "P", Text, "none", Honoured),
     key("partitioner.class", "P", Text, "", Honoured),
-    key("partitioner.ignore.keys", "P", Flag, "false", RefusedUnless("false", "keys always choose the partition")),
+    key(
+        "partitioner.ignore.keys",
+        "P",
+        Flag,
+        "false",
+        RefusedUnless("false", "keys always choose the partition"),
+    ),
     key("key.serializer", "P", Serializer, "String", Mapped("see `producer.key-serializer`")),
     key("value.serializer", "P", Serializer, "String", Mapped("see `producer.value-serializer`")),
     key("transactional.id", "P", Text, "", Refused(TRANSACTIONS)),
@@ -126,13 +138,25 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("metadata.recovery.strategy", "CPA", Text, "rebootstrap", Ignored(REBOOTSTRAP)),
     key("metadata.recovery.rebootstrap.trigger.ms", "CPA", Time, "300000", Ignored(REBOOTSTRAP)),
     key("metadata.max.idle.ms", "P", Time, "300000", Ignored("what the producer knows of a topic is kept")),
-    key("exclude.internal.topics", "C", Flag, "true", Ignored("always so: a pattern never means internal topics")),
+    key(
+        "exclude.internal.topics",
+        "C",
+        Flag,
+        "true",
+        Ignored("always so: a pattern never means internal topics"),
+    ),
     key("group.remote.assignor", "C", Text, "", Ignored(NEXT_GENERATION)),
     key("share.acknowledgement.mode", "C", Text, "implicit", Ignored("there are no share groups yet")),
     key("compression.gzip.level", "P", Whole(-1), "", Ignored(LEVEL)),
     key("compression.lz4.level", "P", Whole(1), "", Ignored(LEVEL)),
     key("compression.zstd.level", "P", Whole(-131_072), "", Ignored(LEVEL)),
-    key("partitioner.adaptive.partitioning.enable", "P", Flag, "true", Ignored("slow brokers get no smaller share")),
+    key(
+        "partitioner.adaptive.partitioning.enable",
+        "P",
+        Flag,
+        "true",
+        Ignored("slow brokers get no smaller share"),
+    ),
     key("partitioner.availability.timeout.ms", "P", Time, "0", Ignored("slow brokers get no smaller share")),
     key("interceptor.classes", "CP", List, "", Ignored(NO_CLASSES)),
     key("metric.reporters", "CPA", List, "", Ignored(METRICS)),
@@ -142,8 +166,26 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("metrics.sample.window.ms", "CPA", Time, "30000", Ignored(METRICS)),
     key("enable.metrics.push", "CPA", Flag, "", Ignored(METRICS)),
     key("config.providers", "CPA", List, "", Refused("Java's configuration providers cannot be loaded here")),
-    key("config.providers.**", "CPA", Text, "", Refused("Java's configuration providers cannot be loaded here")),
+    key(
+        "config.providers.**",
+        "CPA",
+        Text,
+        "",
+        Refused("Java's configuration providers cannot be loaded here"),
+    ),
     key("bootstrap.controllers", "A", List, "", Ignored("the brokers are asked")),
-    key("internal.leave.group.on.close", "C", Flag, "true", Ignored("static members stay, dynamic ones leave")),
-    key("internal.throw.on.fetch.stable.offset.unsupported", "C", Flag, "false", Ignored("brokers are new enough")),
+    key(
+        "internal.leave.group.on.close",
+        "C",
+        Flag,
+        "true",
+        Ignored("static members stay, dynamic ones leave"),
+    ),
+    key(
+        "internal.throw.on.fetch.stable.offset.unsupported",
+        "C",
+        Flag,
+        "false",
+        Ignored("brokers are new enough"),
+    ),
 ];

@@ -1,7 +1,9 @@
 //! `spring.kafka.*`, all of it (Spring Boot 3.5 and 4), in the order of Spring's own documentation.
 
 use super::Effect::{Honoured, Ignored, Mapped, Refused, RefusedUnless};
-use super::Shape::{Deserializer, Flag, List, Map, Names, Real, Seconds, Serializer, Size, Text, Time, Whole, Word};
+use super::Shape::{
+    Deserializer, Flag, List, Map, Names, Real, Seconds, Serializer, Size, Text, Time, Whole, Word,
+};
 use super::{Effect, Key, Scope, Section, Shape};
 
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
@@ -9,10 +11,18 @@ const TRANSACTIONS: &str = "transactions are not supported yet, and must not sil
 const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
 const NO_EVENTS: &str = "there are no container events";
-const RETRY_TOPICS: &str = "retry topics are not supported yet: records are tried again in place (`kafka-runtime.listener.retry`)";
+const RETRY_TOPICS: &str =
+    "retry topics are not supported yet: records are tried again in place (`kafka-runtime.listener.retry`)";
+const TOPICS: &str = "topics are not created from the configuration yet";
 const STREAMS: &str = "there is no Kafka Streams here";
 
-const fn key(path: &'static str, shape: Shape, default: &'static str, kafka: &'static str, effect: Effect) -> Key {
+const fn key(
+    path: &'static str,
+    shape: Shape,
+    default: &'static str,
+    kafka: &'static str,
+    effect: Effect,
+) -> Key {
     Key { path, shape, default, kafka, effect }
 }
 
@@ -27,8 +37,10 @@ const SECURITY: &[Key] = &[
     key("ssl", Map, "", "", Refused(TLS)),
 ];
 
-const JAAS: &[Key] =
-    &[key("jaas.enabled", Flag, "false", "", RefusedUnless("false", TLS)), key("jaas.**", Map, "", "", Refused(TLS))];
+const JAAS: &[Key] = &[
+    key("jaas.enabled", Flag, "false", "", RefusedUnless("false", TLS)),
+    key("jaas.**", Map, "", "", Refused(TLS)),
+];
 
 const CONSUMER: &[Key] = &[
     key("bootstrap-servers", List, "inherited", "bootstrap.servers", Honoured),
@@ -42,7 +54,13 @@ const CONSUMER: &[Key] = &[
         "enable.auto.commit",
         Mapped("commit strategy async, every `auto-commit-interval`, of handled records only"),
     ),
-    key("auto-commit-interval", Time, "5s", "auto.commit.interval.ms", Mapped("the cadence of `enable-auto-commit`")),
+    key(
+        "auto-commit-interval",
+        Time,
+        "5s",
+        "auto.commit.interval.ms",
+        Mapped("the cadence of `enable-auto-commit`"),
+    ),
     key("fetch-max-wait", Time, "500ms", "fetch.max.wait.ms", Honoured),
     key("fetch-min-size", Size, "1B", "fetch.min.bytes", Honoured),
     key("heartbeat-interval", Time, "3s", "heartbeat.interval.ms", Honoured),
@@ -79,7 +97,9 @@ const CONSUMER: &[Key] = &[
         Time,
         "5m",
         "max.poll.interval.ms",
-        Mapped("how long a rebalance waits, and after what a handler is called stuck; a slow handler is not put out"),
+        Mapped(
+            "how long a rebalance waits, and after what a handler is called stuck; a slow handler is not put out",
+        ),
     ),
     key("properties", Names(Scope::Consumer), "", "", Honoured),
 ];
@@ -104,7 +124,9 @@ const PRODUCER: &[Key] = &[
         Serializer,
         "String",
         "value.serializer",
-        Mapped("what is handed to `send` says how it is encoded; a value's JSON is the same bytes under String and Json"),
+        Mapped(
+            "what is handed to `send` says how it is encoded; a value's JSON is the same bytes under String and Json",
+        ),
     ),
     key("transaction-id-prefix", Text, "", "", Refused(TRANSACTIONS)),
     key("properties", Names(Scope::Producer), "", "", Honoured),
@@ -112,11 +134,11 @@ const PRODUCER: &[Key] = &[
 
 const ADMIN: &[Key] = &[
     key("client-id", Text, "`<application>-admin-0`", "client.id", Honoured),
-    key("auto-create", Flag, "true", "", Honoured),
-    key("fail-fast", Flag, "false", "", Honoured),
-    key("modify-topic-configs", Flag, "false", "", Honoured),
-    key("close-timeout", Time, "10s", "", Honoured),
-    key("operation-timeout", Time, "30s", "", Honoured),
+    key("auto-create", Flag, "true", "", Ignored(TOPICS)),
+    key("fail-fast", Flag, "false", "", Ignored(TOPICS)),
+    key("modify-topic-configs", Flag, "false", "", Ignored(TOPICS)),
+    key("close-timeout", Time, "10s", "", Ignored(TOPICS)),
+    key("operation-timeout", Time, "30s", "", Ignored(TOPICS)),
     key("properties", Names(Scope::Admin), "", "", Honoured),
 ];
 
@@ -128,7 +150,13 @@ const TEMPLATE: &[Key] = &[
 ];
 
 const LISTENER: &[Key] = &[
-    key("type", Word(&["single", "batch"]), "single", "", Mapped("the handler's own argument says whether it takes batches")),
+    key(
+        "type",
+        Word(&["single", "batch"]),
+        "single",
+        "",
+        Mapped("the handler's own argument says whether it takes batches"),
+    ),
     key(
         "ack-mode",
         Word(&["RECORD", "BATCH", "TIME", "COUNT", "COUNT_TIME", "MANUAL", "MANUAL_IMMEDIATE"]),
@@ -136,7 +164,13 @@ const LISTENER: &[Key] = &[
         "",
         Mapped("commit strategy sync, with the mode's cadence and acknowledgement"),
     ),
-    key("ack-count", Whole(1), "1", "", Mapped("`commit.every.records` of the ack modes COUNT and COUNT_TIME")),
+    key(
+        "ack-count",
+        Whole(1),
+        "1",
+        "",
+        Mapped("`commit.every.records` of the ack modes COUNT and COUNT_TIME"),
+    ),
     key("ack-time", Time, "5s", "", Mapped("`commit.every.time` of the ack modes TIME and COUNT_TIME")),
     key("async-acks", Flag, "false", "", Mapped("always so: acknowledgements may come in any order")),
     key("client-id", Text, "", "", Honoured),
@@ -145,7 +179,9 @@ const LISTENER: &[Key] = &[
         Whole(1),
         "",
         "",
-        Mapped("handlers of a listener that run at once, over all its partitions; members of the group are `members`"),
+        Mapped(
+            "handlers of a listener that run at once, over all its partitions; members of the group are `members`",
+        ),
     ),
     key("poll-timeout", Time, "5s", "", Ignored(NO_POLL)),
     key("no-poll-threshold", Real, "3.0", "", Ignored(NO_POLL)),
@@ -155,7 +191,13 @@ const LISTENER: &[Key] = &[
     key("monitor-interval", Seconds, "30s", "", Ignored(NO_POLL)),
     key("log-container-config", Flag, "false", "", Honoured),
     key("missing-topics-fatal", Flag, "false", "", Honoured),
-    key("immediate-stop", Flag, "false", "", Mapped("always so: after the records in hand, no further ones are taken up")),
+    key(
+        "immediate-stop",
+        Flag,
+        "false",
+        "",
+        Mapped("always so: after the records in hand, no further ones are taken up"),
+    ),
     key("auto-startup", Flag, "true", "", Honoured),
     key("change-consumer-thread-name", Flag, "false", "", Ignored("a consumer has no thread of its own")),
     key("only-log-record-metadata", Flag, "true", "", Ignored("payloads are never logged whole")),

@@ -67,7 +67,10 @@ fn auto_commit_is_asynchronous_at_its_interval() {
         "spring.kafka.consumer: {enable-auto-commit: true, auto-commit-interval: 2s}",
         "spring.kafka.consumer.properties: {enable.auto.commit: true, auto.commit.interval.ms: 2000}",
     ] {
-        assert_eq!(committing(text, &bill()), (CommitStrategy::Async, every(None, Some(2000)), AckMode::Auto));
+        assert_eq!(
+            committing(text, &bill()),
+            (CommitStrategy::Async, every(None, Some(2000)), AckMode::Auto)
+        );
     }
     let text = "spring.kafka.consumer.enable-auto-commit: false";
     assert_eq!(committing(text, &bill()).0, CommitStrategy::Combined);
@@ -119,12 +122,20 @@ fn contradictions_are_refused() {
     let manual = Attributes { ack: Some("manual"), ..BILL };
     let batch = ListenerDescriptor { batch: true, ..bill() };
     for (text, listener, expected) in [
-        ("kafka-runtime.listener.commit.every: record", batch, "takes batches, and cannot commit after each record"),
+        (
+            "kafka-runtime.listener.commit.every: record",
+            batch,
+            "takes batches, and cannot commit after each record",
+        ),
         ("spring.kafka.listener.ack-mode: RECORD", batch, "takes batches"),
         ("", named("bill", manual), "no argument `Ack`"),
         ("spring.kafka.listener.ack-mode: MANUAL", bill(), "no argument `Ack`"),
         ("", with_ack(BILL), "is acknowledged by its return"),
-        ("spring.kafka: {consumer: {enable-auto-commit: true}, listener: {ack-mode: RECORD}}", bill(), "exclude each other"),
+        (
+            "spring.kafka: {consumer: {enable-auto-commit: true}, listener: {ack-mode: RECORD}}",
+            bill(),
+            "exclude each other",
+        ),
         ("spring.kafka.consumer.enable-auto-commit: true", with_ack(manual), "exclude each other"),
         ("kafka-runtime.listener.commit.every: {records: 0}", bill(), "application.yml:1:48"),
         ("kafka-runtime.listener.commit.every: sometimes", bill(), "is none of record, batch"),

@@ -72,7 +72,10 @@ fn unknown_names_of_kafka_with_the_nearest() {
         mistake(text, &[&bill()]),
         "application.yml:1:36: `spring.kafka.consumer.properties.sesion.timeout.ms` names `sesion.timeout.ms`, which no client of Kafka has; did you mean `session.timeout.ms`?"
     );
-    assert!(mistake("spring.kafka.properties.schema.registry.url: http://x", &[]).contains("no client of Kafka has"));
+    assert!(
+        mistake("spring.kafka.properties.schema.registry.url: http://x", &[])
+            .contains("no client of Kafka has")
+    );
 }
 
 #[test]
@@ -96,7 +99,11 @@ fn unknown_names_in_documents_of_other_profiles_count_and_values_do_not() {
 
 #[test]
 fn arguments_and_json_are_searched_and_the_environment_is_not() {
-    let environment = [("SPRING_KAFKA_CONSUMER_GRUP_ID", "x"), ("KAFKA_RUNTIME_PORT", "tcp://10.0.0.1"), ("KAFKA_RUNTIME_LISTENERS_X_TOPIC", "t")];
+    let environment = [
+        ("SPRING_KAFKA_CONSUMER_GRUP_ID", "x"),
+        ("KAFKA_RUNTIME_PORT", "tcp://10.0.0.1"),
+        ("KAFKA_RUNTIME_LISTENERS_X_TOPIC", "t"),
+    ];
     assert!(yaml("").environment(environment).build().unwrap().check(&[]).is_ok());
     let errors = yaml("").arguments(["--spring.kafka.consumer.grup-id=x"]).build().unwrap_err();
     assert!(errors.to_string().contains("argument --spring.kafka.consumer.grup-id: "), "{errors}");
@@ -139,11 +146,19 @@ fn security_is_refused_wherever_it_stands() {
         let mistake = mistake(text, &[&bill()]);
         assert!(mistake.contains("refused: TLS and SASL are not supported yet"), "{mistake}");
     }
-    for variable in ["SPRING_KAFKA_SECURITY_PROTOCOL", "SPRING_KAFKA_PROPERTIES_SASL_MECHANISM", "SPRING_KAFKA_SSL_KEYSTORELOCATION"] {
+    for variable in [
+        "SPRING_KAFKA_SECURITY_PROTOCOL",
+        "SPRING_KAFKA_PROPERTIES_SASL_MECHANISM",
+        "SPRING_KAFKA_SSL_KEYSTORELOCATION",
+    ] {
         let config = yaml("").environment([(variable, "SASL_SSL")]).build().unwrap();
         assert!(config.check(&[]).unwrap_err().to_string().contains("refused"), "{variable}");
     }
-    for text in ["spring.kafka.security.protocol: PLAINTEXT", "spring.kafka.jaas.enabled: false", "spring.kafka.ssl.bundle: ${B:}"] {
+    for text in [
+        "spring.kafka.security.protocol: PLAINTEXT",
+        "spring.kafka.jaas.enabled: false",
+        "spring.kafka.ssl.bundle: ${B:}",
+    ] {
         assert!(config(text).check(&[]).is_ok(), "{text}");
     }
 }
@@ -186,6 +201,16 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
     ] {
         assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}\n{notices:#?}");
     }
+}
+
+#[test]
+fn two_spellings_of_one_key_are_named() {
+    let config = config("spring.kafka.consumer:\n  groupId: a\n  group_id: b\n");
+    let notices = config.notices(&[]);
+    assert!(
+        notices[0].to_string().contains("is the same key as `spring.kafka.consumer.groupId`"),
+        "{notices:?}"
+    );
 }
 
 #[test]
@@ -232,10 +257,22 @@ my.password: hunter2
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
 
     #[test]
-    fn no_file_panics(
+    fn no_text_panics(
+        keys in proptest::collection::vec("(  ){0,3}(spring|kafka|kafka-runtime|listeners|bill|consumer|properties|commit|every|topics|[a-z.]{0,6})", 0..12),
+        values in proptest::collection::vec("(|x|5|[-\\[\\]{}$&*<:, a-z]{0,12})", 12),
+    ) {
+        let lines: Vec<_> = keys.iter().zip(&values).map(|(key, value)| format!("{key}: {value}")).collect();
+        if let Ok(config) = Config::from_yaml(&lines.join("\n")) {
+            let _ = config.check(&[&bill()]);
+            let _ = config.explain(&[]).to_string();
+        }
+    }
+
+    #[test]
+    fn no_value_panics(
         key in "(spring\\.kafka|kafka-runtime)\\.[a-z.\\[\\]0-9*-]{0,30}",
         value in "[ -~]{0,20}",
         known in 0usize..200,

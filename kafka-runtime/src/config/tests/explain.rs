@@ -21,9 +21,19 @@ fn explained() -> super::super::Explanation {
 fn every_value_has_its_source() {
     let explained = explained();
     for (section, name, value, source) in [
-        ("listener bill", "bootstrap.servers", "b:1", "application.yml:6:22, ${BROKERS} from environment variable BROKERS"),
+        (
+            "listener bill",
+            "bootstrap.servers",
+            "b:1",
+            "application.yml:6:22, ${BROKERS} from environment variable BROKERS",
+        ),
         ("listener bill", "max.poll.interval.ms", "10m", "application.yml:7:33"),
-        ("listener bill", "max.poll.records", "9", "environment variable SPRING_KAFKA_CONSUMER_MAX_POLL_RECORDS"),
+        (
+            "listener bill",
+            "max.poll.records",
+            "9",
+            "environment variable SPRING_KAFKA_CONSUMER_MAX_POLL_RECORDS",
+        ),
         ("listener bill", "concurrency", "8", "application.yml:8:43"),
         ("listener bill", "topics", "orders", "src/main.rs:7:1, attribute topic"),
         ("listener bill", "group.id", "billing", "src/main.rs:7:1, attribute group"),
@@ -73,4 +83,16 @@ fn mistakes_and_remarks_are_part_of_it_and_unknown_listeners_are_not_known() {
     let shown = explained.to_string();
     assert!(shown.contains("\nproblems\n") && shown.contains("is not a whole number"), "{shown}");
     assert!(shown.contains("\nnotices\n") && !shown.contains("is no listener"), "{shown}");
+}
+
+#[test]
+fn without_the_listeners_it_shows_what_holds_for_all_and_what_is_said_by_name() {
+    let text = "spring.kafka: {consumer: {group-id: g}, listener: {ack-mode: MANUAL}}\nkafka-runtime.listeners.pay: {topic: t, commit: {every: {records: 5}}}\n";
+    let explained = config(text).explain(&[]);
+    assert!(explained.problems.is_empty(), "{explained}");
+    let value = |section: &str, name: &str| explained.value(section, name).map(|(value, _)| value);
+    assert_eq!(value("every listener", "group.id").as_deref(), Some("g"));
+    assert_eq!(value("every listener", "ack").as_deref(), Some("manual"));
+    assert_eq!(value("listener pay", "topic").as_deref(), Some("t"));
+    assert_eq!(value("listener pay", "commit.every.records").as_deref(), Some("5"));
 }

@@ -39,7 +39,10 @@ spring:
     let users = named("users", Attributes { topics: &["users"], ..Attributes::default() });
     let all = config.check(&[&greetings, &users]).unwrap();
     assert_eq!(all[0].consumer.group.as_ref().unwrap().group_id, "kafka-demo-test");
-    assert_eq!([&all[0], &all[1]].map(|one| one.client.client_id.as_str()), ["consumer-kafka-demo-test-1", "consumer-kafka-demo-test-2"]);
+    assert_eq!(
+        [&all[0], &all[1]].map(|one| one.client.client_id.as_str()),
+        ["consumer-kafka-demo-test-1", "consumer-kafka-demo-test-2"]
+    );
     assert_eq!(config.template().unwrap().producer.retries, 10);
     assert_eq!(config.get_as::<u16>("server.port").unwrap(), Some(9991));
     assert!(config.notices(&[&greetings, &users]).is_empty());
@@ -115,7 +118,9 @@ fn a_listener_may_be_declared_by_the_file_alone() {
     let text = "kafka-runtime.listeners.audited: {topics: [a, b], group: g}";
     assert_eq!(topics(&settings(text, &listener)), ["a", "b"]);
     let text = "kafka-runtime.listeners.audited: {pattern: 'a-.*', group: g}";
-    assert!(matches!(settings(text, &listener).consumer.subscription, Subscription::Pattern(p) if p == "a-.*"));
+    assert!(
+        matches!(settings(text, &listener).consumer.subscription, Subscription::Pattern(p) if p == "a-.*")
+    );
 }
 
 #[test]
@@ -148,7 +153,10 @@ fn placeholders_in_the_attribute() {
     assert_eq!(settings.consumer.group.unwrap().group_id, "shop-audit");
     let mistakes = mistakes("", &[&named("audit", attributes)]);
     assert_eq!(mistakes.len(), 3, "{mistakes:#?}");
-    assert!(mistakes[0].starts_with("src/main.rs:7:1, attribute topic: `topic` has the placeholder `${app.more}`"));
+    assert!(
+        mistakes[0]
+            .starts_with("src/main.rs:7:1, attribute topic: `topic` has the placeholder `${app.more}`")
+    );
 }
 
 #[test]
@@ -177,12 +185,18 @@ fn what_cannot_be_consumed_is_refused() {
     for (attributes, expected) in [
         (Attributes { group, ..Attributes::default() }, "has no topic"),
         (Attributes { topics: &["t"], ..Attributes::default() }, "has no group"),
-        (Attributes { topics: &["t"], pattern: Some("x"), group, ..Attributes::default() }, "more than one of"),
+        (
+            Attributes { topics: &["t"], pattern: Some("x"), group, ..Attributes::default() },
+            "more than one of",
+        ),
         (Attributes { topics: &["a b"], group, ..Attributes::default() }, "cannot be the name of a topic"),
         (Attributes { pattern: Some("("), group, ..Attributes::default() }, "no regular expression"),
         (Attributes { partitions: TWICE, ..Attributes::default() }, "names t-1 twice"),
         (Attributes { partitions: COMMITTED, ..Attributes::default() }, "no group that commits"),
-        (Attributes { partitions: COMMITTED, group, members: Some("2"), ..Attributes::default() }, "are fixed"),
+        (
+            Attributes { partitions: COMMITTED, group, members: Some("2"), ..Attributes::default() },
+            "are fixed",
+        ),
         (Attributes { topics: &["t"], group, members: Some("0"), ..Attributes::default() }, "at least 1"),
     ] {
         let mistake = mistake("", &[&named("bad", attributes)]);
@@ -238,12 +252,16 @@ fn assignors_by_javas_classes() {
     let group = settings(text, &bill()).consumer.group.unwrap();
     assert_eq!(group.assignors, [Assignor::CooperativeSticky, Assignor::Range]);
     let text = "spring.kafka.consumer.properties.partition.assignment.strategy: org.apache.kafka.clients.consumer.StickAssignor";
-    assert!(mistake(text, &[&bill()]).contains("did you mean `org.apache.kafka.clients.consumer.StickyAssignor`?"));
+    assert!(
+        mistake(text, &[&bill()])
+            .contains("did you mean `org.apache.kafka.clients.consumer.StickyAssignor`?")
+    );
 }
 
 #[test]
 fn static_members_have_their_own_names() {
-    let text = "spring.kafka.consumer.properties.group.instance.id: host\nkafka-runtime.listener.members: 2\n";
+    let text =
+        "spring.kafka.consumer.properties.group.instance.id: host\nkafka-runtime.listener.members: 2\n";
     let settings = settings(text, &bill());
     let (client, consumer) = settings.for_member(1);
     assert_eq!(client.client_id, "consumer-billing-2");

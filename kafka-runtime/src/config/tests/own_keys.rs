@@ -80,6 +80,15 @@ fn what_is_missing_is_none_and_what_is_wrong_says_where() {
 }
 
 #[test]
+fn dotted_names_are_the_keys_of_a_map_of_values() {
+    let config = config("topic: {config: {retention.ms: 7d, cleanup.policy: compact}}\n");
+    let map: BTreeMap<String, String> = config.get_as("topic.config").unwrap().unwrap();
+    assert_eq!(map["retention.ms"], "7d");
+    let nested: BTreeMap<String, BTreeMap<String, String>> = config.get_as("topic.config").unwrap().unwrap();
+    assert_eq!(nested["cleanup"]["policy"], "compact");
+}
+
+#[test]
 fn texts_and_overrides() {
     let mut config = config("a: {b: 1}\n");
     assert_eq!(config.resolve("x-${a.b}-${c:d}").unwrap(), "x-1-d");

@@ -53,7 +53,10 @@ spring.kafka:
     assert_eq!((producer.batch_size, producer.buffer_memory), (65536, 3 << 30));
     assert_eq!((producer.compression, producer.partitioner), (Compression::Lz4, Partitioner::RoundRobin));
     assert_eq!((producer.linger.as_millis(), producer.delivery_timeout.as_secs()), (20, 60));
-    assert_eq!((producer.max_request_size, producer.max_in_flight, producer.max_block.as_secs()), (10 << 20, 3, 1));
+    assert_eq!(
+        (producer.max_request_size, producer.max_in_flight, producer.max_block.as_secs()),
+        (10 << 20, 3, 1)
+    );
 }
 
 #[test]
@@ -81,7 +84,9 @@ fn idempotence_that_is_asked_for_is_a_contradiction_then() {
 #[test]
 fn the_delivery_timeout_leaves_room_for_a_try() {
     let text = "spring.kafka.producer.properties: {delivery.timeout.ms: 1000}";
-    assert!(mistake(text, &[]).contains("`delivery.timeout.ms` (1s) must be at least linger.ms (5ms) and request.timeout.ms (30s)"));
+    assert!(mistake(text, &[]).contains(
+        "`delivery.timeout.ms` (1s) must be at least linger.ms (5ms) and request.timeout.ms (30s)"
+    ));
     let text = "spring.kafka.producer.properties: {request.timeout.ms: 200000}";
     assert_eq!(template(text).producer.delivery_timeout, Duration::from_millis(200_005));
 }

@@ -91,7 +91,8 @@ fn json_may_come_as_an_argument_too() {
 
 #[test]
 fn an_argument_given_twice_has_both_values() {
-    let config = Config::builder().arguments(["--x.y=1", "--x.y=2", "--flag", "free", "-Dsingle=1"]).build().unwrap();
+    let config =
+        Config::builder().arguments(["--x.y=1", "--x.y=2", "--flag", "free", "-Dsingle=1"]).build().unwrap();
     assert_eq!(get(&config, "x.y").as_deref(), Some("1,2"));
     assert_eq!(get(&config, "flag").as_deref(), Some(""));
     assert_eq!(get(&config, "single"), None);
@@ -179,7 +180,10 @@ fn a_base_document_sees_the_value_of_a_profile() {
 
 #[test]
 fn an_unresolved_placeholder_is_an_error_with_its_place() {
-    let mistake = mistake("spring.kafka.consumer:\n  group-id: x-${nope}\n", &[&named("a", Attributes { topics: &["t"], ..Attributes::default() })]);
+    let mistake = mistake(
+        "spring.kafka.consumer:\n  group-id: x-${nope}\n",
+        &[&named("a", Attributes { topics: &["t"], ..Attributes::default() })],
+    );
     assert_eq!(
         mistake,
         "application.yml:2:13: `spring.kafka.consumer.group-id` has the placeholder `${nope}`, which nothing resolves"
@@ -266,7 +270,10 @@ fn without_an_active_profile_it_is_default() {
 #[test]
 fn mistakes_with_profiles() {
     for (text, expected) in [
-        ("a: 1\n---\nspring.config.activate.on-profile: a & b | c\n", "application.yml:3:36: `spring.config.activate.on-profile` is no profile expression"),
+        (
+            "a: 1\n---\nspring.config.activate.on-profile: a & b | c\n",
+            "application.yml:3:36: `spring.config.activate.on-profile` is no profile expression",
+        ),
         ("spring.profiles: x\n", "write `spring.config.activate.on-profile`"),
         ("spring.config.activate.on-profile: x\nspring.profiles.active: y\n", "depends on a profile itself"),
         ("spring.profiles.active: ${nope}\n", "${nope}"),
@@ -298,9 +305,16 @@ fn files_on_disk_are_read_with_those_of_their_profiles() {
 #[test]
 fn yaml_11_values_bind_as_texts_too() {
     let config = config("m: {a: on, b: 'on', c: 010, d: 12:30, e: 1_000, f: 0x1F, g: 1.50, h: ~}");
-    for (key, expected) in
-        [("a", "true"), ("b", "on"), ("c", "8"), ("d", "750"), ("e", "1000"), ("f", "31"), ("g", "1.5"), ("h", "")]
-    {
+    for (key, expected) in [
+        ("a", "true"),
+        ("b", "on"),
+        ("c", "8"),
+        ("d", "750"),
+        ("e", "1000"),
+        ("f", "31"),
+        ("g", "1.5"),
+        ("h", ""),
+    ] {
         assert_eq!(get(&config, &format!("m.{key}")).as_deref(), Some(expected), "{key}");
     }
 }
@@ -322,7 +336,8 @@ fn dotted_and_nested_properties_are_the_same() {
     ] {
         assert_eq!(settings(text, &bill()).consumer.group.unwrap().session_timeout.as_secs(), 6, "{text}");
     }
-    let config = yaml("").environment([("SPRING_KAFKA_PROPERTIES_SESSION_TIMEOUT_MS", "6000")]).build().unwrap();
+    let config =
+        yaml("").environment([("SPRING_KAFKA_PROPERTIES_SESSION_TIMEOUT_MS", "6000")]).build().unwrap();
     let listener = config.listener(&bill()).unwrap();
     assert_eq!(listener.consumer.group.unwrap().session_timeout.as_secs(), 6);
 }

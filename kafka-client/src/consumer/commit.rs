@@ -1,0 +1,247 @@
+//! Commits: one request after the other, for partitions that are held, stamped with who the member is right now.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::task::Command;
+use super::{CommitOutcome, Offsets};
+use crate::cluster::Cluster;
+use crate::error::{At, Error, Result};
+use crate::fetch::Map;
+use crate::group::{self, Coordinator, Identity};
+use crate::ids::TopicPartition;
+use crate::net::Retry;
+
+/// How long a commit that is not repeated may take, waiting for a new identity included.
+const ONCE: Duration = Duration::from_secs(7);
+
+/// Partitions whose offsets may be committed, each with the number of its assignment.
+#[derive(Debug, Default)]
+pub(super) struct Holding(Mutex<Map<TopicPartition, u64>>);
+
+impl Holding {
+    fn with<T>(&self, work: impl FnOnce(&mut Map<TopicPartition, u64>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn take(&self, partition: TopicPartition, assignment: u64) {
+        self.with(|held| held.insert(partition, assignment));
+    }
+
+    /// Ends one assignment of a partition; a later one stays.
+    pub(super) fn let_go(&self, partition: TopicPartition, assignment: u64) {
+        self.with(|held| {
+            if held.get(&partition) == Some(&assignment) {
+                held.remove(&partition);
+            }
+        });
+    }
+
+    /// Ends whatever assignment there is; whether there was one.
+    pub(super) fn lose(&self, partition: TopicPartition) -> bool {
+        self.with(|held| held.remove(&partition).is_some())
+    }
+
+    pub(super) fn clear(&self) {
+        self.with(Map::clear);
+    }
+
+    fn has(&self, partition: TopicPartition) -> bool {
+        self.with(|held| held.contains_key(&partition))
+    }
+}
+
+/// How much is done for a commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Persistence {
+    Once,
+    /// Repeated until then.
+    Until(Instant),
+}
+
+/// A commit to be made.
+#[derive(Debug)]
+pub(super) struct CommitJob {
+    pub(super) offsets: Offsets,
+    pub(super) persistence: Persistence,
+    pub(super) reply: oneshot::Sender<CommitOutcome>,
+}
+
+/// On whose behalf commits are made.
+#[derive(Debug)]
+pub(super) struct Committer {
+    pub(super) group: String,
+    pub(super) instance_id: Option<String>,
+    pub(super) coordinator: Arc<Coordinator>,
+    /// `None` for a reader of fixed partitions, who is nobody to the group (Java's `assign`).
+    pub(super) identity: Option<watch::Receiver<Identity>>,
+    pub(super) holding: Arc<Holding>,
+    /// Where refusals are told.
+    pub(super) task: mpsc::WeakUnboundedSender<Command>,
+    pub(super) cluster: Arc<Cluster>,
+}
+
+/// The commits of a consumer, until nobody can ask for one any more. Without a group there are none.
+pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedReceiver<CommitJob>) {
+    while let Some(CommitJob { offsets, persistence, reply }) = jobs.recv().await {
+        let outcome = match &committer {
+            Some(committer) => committer.commit(offsets, persistence).await,
+            None => {
+                let error =
+                    Error::Config("offsets are committed to a group, and this consumer has none".into());
+                CommitOutcome::failed(offsets, &error)
+            }
+        };
+        // Who does not wait any more does not need to know.
+        let _ = reply.send(outcome);
+    }
+}
+
+/// What a request led to, where something is left of the commit.
+enum Trouble {
+    /// The stamp is out of date.
+    Stamp(ResponseError),
+    /// It can pass.
+    Passing(Error),
+}
+
+/// A commit under way.
+struct Attempt {
+    left: Offsets,
+    done: Map<TopicPartition, Result<()>>,
+}
+
+impl Attempt {
+    /// Takes out what there is a result for.
+    fn settle(&mut self, mut result: impl FnMut(TopicPartition) -> Option<Result<()>>) {
+        let done = &mut self.done;
+        self.left.retain(|(partition, _)| match result(*partition) {
+            Some(result) => {
+                done.insert(*partition, result);
+                false
+            }
+            None => true,
+        });
+    }
+}
+
+impl Committer {
+    async fn commit(&self, offsets: Offsets, persistence: Persistence) -> CommitOutcome {
+        let order: Vec<_> = offsets.iter().map(|(partition, _)| *partition).collect();
+        let now = self.cluster.seams().clock.now();
+        let until = match persistence {
+            Persistence::Once => now + ONCE,
+            Persistence::Until(moment) => moment,
+        };
+        let mut retry = Retry::within(&self.cluster, until.saturating_duration_since(now));
+        let mut attempt = Attempt { left: offsets, done: Map::default() };
+        loop {
+            attempt.settle(|partition| {
+                (!self.holding.has(partition)).then_some(Err(Error::NotHeld { partition }))
+            });
+            if attempt.left.is_empty() {
+                break;
+            }
+            let stamp = self.stamp();
+            let trouble = if self.identity.is_some() && !stamp.is_member() {
+                // A broker would take it as that of an outsider, as long as the group is empty.
+                Some(Trouble::Stamp(ResponseError::UnknownMemberId))
+            } else {
+                self.request(&mut attempt, &stamp, until).await
+            };
+            let error = match (trouble, persistence) {
+                (None, _) => continue,
+                (Some(Trouble::Stamp(code)), _) => match self.new_stamp(&stamp, code, until).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                (Some(Trouble::Passing(error)), Persistence::Once) => error,
+                (Some(Trouble::Passing(error)), Persistence::Until(_)) => match retry.after(error).await {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+            };
+            attempt.settle(|_| Some(Err(error.clone())));
+        }
+        let done =
+            |partition| (partition, attempt.done.get(&partition).cloned().unwrap_or(Err(Error::Closed)));
+        CommitOutcome { partitions: order.into_iter().map(done).collect() }
+    }
+
+    fn stamp(&self) -> Identity {
+        self.identity.as_ref().map_or_else(Identity::none, |identity| identity.borrow().clone())
+    }
+
+    /// One request for what is left.
+    async fn request(&self, attempt: &mut Attempt, stamp: &Identity, until: Instant) -> Option<Trouble> {
+        let asked = group::commit(&self.coordinator, stamp, self.instance_id.as_deref(), &attempt.left);
+        let answer: Map<_, _> = match timeout_at(until, asked).await {
+            Ok(Ok(answer)) => answer.into_iter().collect(),
+            Ok(Err(error)) => return Some(Trouble::Passing(error)),
+            Err(_) => return Some(Trouble::Passing(self.refusal(ResponseError::RequestTimedOut))),
+        };
+        let mut trouble = None;
+        attempt.settle(|partition| {
+            let refusal = |code| Error::Broker { api: "OffsetCommit", code, at: At::Partition(partition) };
+            match answer.get(&partition).copied() {
+                Some(None) => return Some(Ok(())),
+                None => return Some(Err(refusal(ResponseError::UnknownServerError))),
+                Some(Some(code)) => match self.judge(code) {
+                    Judgement::Stamp => trouble = Some(Trouble::Stamp(code)),
+                    Judgement::Passing => _ = trouble.get_or_insert(Trouble::Passing(refusal(code))),
+                    Judgement::Final => return Some(Err(refusal(code))),
+                },
+            }
+            None
+        });
+        trouble
+    }
+
+    fn judge(&self, code: ResponseError) -> Judgement {
+        use ResponseError as E;
+        match code {
+            E::RebalanceInProgress | E::IllegalGeneration if self.identity.is_some() => Judgement::Stamp,
+            E::UnknownMemberId | E::FencedInstanceId => {
+                self.tell(code);
+                Judgement::Final
+            }
+            code if code.is_retriable() => Judgement::Passing,
+            _ => Judgement::Final,
+        }
+    }
+
+    /// Tells the membership that the stamp was refused, and waits until it has another.
+    async fn new_stamp(&self, stamp: &Identity, code: ResponseError, until: Instant) -> Result<()> {
+        let Some(mut identity) = self.identity.clone() else { return Err(self.refusal(code)) };
+        if *identity.borrow() == *stamp {
+            self.tell(code);
+        }
+        match timeout_at(until, identity.wait_for(|now| now != stamp)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::Closed),
+            Err(_) => Err(self.refusal(code)),
+        }
+    }
+
+    fn tell(&self, code: ResponseError) {
+        if let Some(task) = self.task.upgrade() {
+            let _ = task.send(Command::CommitRefused(code));
+        }
+    }
+
+    fn refusal(&self, code: ResponseError) -> Error {
+        Error::Broker { api: "OffsetCommit", code, at: At::Group(self.group.clone()) }
+    }
+}
+
+/// What a refusal of one partition means.
+enum Judgement {
+    /// The stamp is out of date.
+    Stamp,
+    Passing,
+    Final,
+}

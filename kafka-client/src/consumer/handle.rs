@@ -1,0 +1,100 @@
+//! Controls of a running consumer, from any thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Offsets;
+use super::commit::{CommitJob, Persistence};
+use super::task::Command;
+use crate::config::StartAt;
+use crate::error::{Error, Result};
+use crate::group::Lease;
+use crate::ids::TopicPartition;
+
+/// The outcome of a commit, per partition.
+#[derive(Debug, Clone)]
+pub struct CommitOutcome {
+    /// Each partition and, if it failed, why.
+    pub partitions: Vec<(TopicPartition, Result<()>)>,
+}
+
+impl CommitOutcome {
+    /// The same error for all.
+    pub(super) fn failed(offsets: Offsets, error: &Error) -> Self {
+        Self {
+            partitions: offsets.into_iter().map(|(partition, _)| (partition, Err(error.clone()))).collect(),
+        }
+    }
+}
+
+/// Controls of a running consumer.
+#[derive(Debug, Clone)]
+pub struct ConsumerHandle {
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) commits: mpsc::UnboundedSender<CommitJob>,
+    pub(super) lease: Arc<Lease>,
+}
+
+impl ConsumerHandle {
+    /// One commit request, stamped with the member's identity; not repeated, but for REBALANCE_IN_PROGRESS and
+    /// ILLEGAL_GENERATION during a cooperative rebalance, where it is stamped anew for partitions still held.
+    /// A partition that is not held any more is refused without asking the broker, with [`Error::NotHeld`].
+    ///
+    /// Commits of one consumer go out one after the other, in the order of the calls, so that none overtakes
+    /// another. Dropping the future does not take the commit back.
+    pub async fn commit(&self, offsets: Offsets) -> CommitOutcome {
+        self.send(offsets, Persistence::Once).await
+    }
+
+    /// Repeats [`ConsumerHandle::commit`] for retriable failures until `deadline`.
+    pub async fn commit_sync(&self, offsets: Offsets, deadline: Duration) -> CommitOutcome {
+        let now = Instant::now();
+        self.send(offsets, Persistence::Until(now.checked_add(deadline).unwrap_or(now))).await
+    }
+
+    async fn send(&self, offsets: Offsets, persistence: Persistence) -> CommitOutcome {
+        let (reply, answer) = oneshot::channel();
+        let partitions: Offsets = offsets.clone();
+        if self.commits.send(CommitJob { offsets, persistence, reply }).is_err() {
+            return CommitOutcome::failed(partitions, &Error::Closed);
+        }
+        answer.await.unwrap_or_else(|_| CommitOutcome::failed(partitions, &Error::Closed))
+    }
+
+    /// The lease of the membership.
+    #[must_use]
+    pub fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.lease)
+    }
+
+    /// Stops fetching these partitions; what is queued stays.
+    pub fn pause(&self, partitions: &[TopicPartition]) {
+        // A consumer that has ended fetches nothing anyway.
+        let _ = self.commands.send(Command::Pause(partitions.to_vec(), true));
+    }
+
+    /// Fetches them again.
+    pub fn resume(&self, partitions: &[TopicPartition]) {
+        let _ = self.commands.send(Command::Pause(partitions.to_vec(), false));
+    }
+
+    /// Moves a partition; its stream yields [`crate::consumer::StreamItem::Moved`], and nothing that was queued
+    /// before. Returns when that is in the stream. A later seek of the same partition takes the place of one that
+    /// is still under way.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`]; [`Error::NoOffset`] for a committed offset that there is not.
+    pub async fn seek(&self, partition: TopicPartition, to: StartAt) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Seek { partition, to, reply }).map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Ends the consumer from elsewhere: fetching stops, held partitions come as `Revoked`, then `next` ends.
+    pub fn shutdown(&self) {
+        let _ = self.commands.send(Command::Shutdown);
+    }
+}

@@ -1,0 +1,136 @@
+//! Heartbeats, and what they say of the membership.
+
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use tokio::time::Instant;
+
+use super::{Effect, Identity, Machine, Moment, Phase, is_fatal};
+use crate::error::{At, Error, Result};
+
+/// Everyday trouble is told of when it does not end.
+pub(super) const FAILURES_TO_TELL: u32 = 5;
+
+/// When the next heartbeat is due, and what the last ones brought.
+#[derive(Debug)]
+pub(super) struct Beat {
+    due: Instant,
+    under_way: bool,
+    last_sent: Option<Instant>,
+    failures: u32,
+    /// Until when the session surely lasts.
+    pub(super) lease: Option<Instant>,
+}
+
+impl Beat {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: now, under_way: false, last_sent: None, failures: 0, lease: None }
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        (!self.under_way).then_some(self.due)
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
+    pub(super) fn sent(&mut self, now: Instant, interval: Duration) {
+        self.under_way = true;
+        self.last_sent = Some(now);
+        self.due = now + interval;
+    }
+
+    /// The next one, soon; but not in a storm.
+    pub(super) fn hurry(&mut self, distance: Duration) {
+        let soon = self.last_sent.map_or(self.due, |last| last + distance);
+        self.due = self.due.min(soon);
+    }
+
+    /// A round brought a new generation: it begins like after a heartbeat.
+    pub(super) fn restart(&mut self, now: Instant, interval: Duration) {
+        self.due = now + interval;
+        self.failures = 0;
+    }
+
+    pub(super) fn has_expired(&self, now: Instant) -> bool {
+        self.lease.is_some_and(|lease| lease <= now)
+    }
+}
+
+impl Machine {
+    /// The coordinator acknowledged something that was sent then.
+    pub(super) fn acknowledged(&mut self, sent: Instant) {
+        let until = sent + self.settings.group.session_timeout;
+        let until = self.beat.lease.map_or(until, |lease| lease.max(until));
+        self.beat.lease = Some(until);
+        self.beat.failures = 0;
+        self.effects.push(Effect::Lease(until));
+    }
+
+    pub(super) fn beaten(&mut self, at: Moment, stamp: &Identity, sent: Instant, answer: Result<()>) {
+        self.beat.under_way = false;
+        if *stamp != self.stamp {
+            return;
+        }
+        let code = answer.as_ref().err().and_then(Error::code);
+        match (answer, code) {
+            (Ok(()), _) => self.acknowledged(sent),
+            (_, Some(ResponseError::RebalanceInProgress)) => {
+                self.acknowledged(sent);
+                if matches!(self.phase, Phase::Stable) {
+                    self.rejoin(at, "the group is rebalancing");
+                }
+            }
+            (_, Some(ResponseError::UnknownMemberId)) => {
+                self.lose(false);
+                self.start_over(at.now, "the coordinator does not know the member any more");
+            }
+            // The generation that this member is just joining is there before the answer that tells of it.
+            (_, Some(ResponseError::IllegalGeneration))
+                if matches!(self.phase, Phase::Joining | Phase::Waiting { .. }) => {}
+            (_, Some(ResponseError::IllegalGeneration)) => {
+                self.lose(true);
+                self.start_over(at.now, "the generation has passed");
+            }
+            (Err(error), _) if is_fatal(&error) => self.fail(error),
+            (Err(error), _) => self.unanswered(at, error),
+        }
+    }
+
+    /// A heartbeat came to nothing: the next one follows soon, perhaps to another coordinator. The lease goes on.
+    fn unanswered(&mut self, at: Moment, error: Error) {
+        let wait = self.settings.retry.wait(self.beat.failures, at.chance);
+        self.beat.failures = self.beat.failures.saturating_add(1);
+        self.beat.due = at.now + wait;
+        // What waits at that coordinator would wait in vain; but a single late answer can be chance.
+        let gone = match &error {
+            Error::Timeout { .. } => self.beat.failures > 1,
+            Error::Broker { code, .. } => *code != ResponseError::CoordinatorLoadInProgress,
+            _ => true,
+        };
+        let waits = matches!(self.phase, Phase::Joining | Phase::Leading { .. } | Phase::Syncing { .. });
+        self.tell(error, self.beat.failures);
+        if gone && waits {
+            self.start_over(at.now + wait, "the coordinator did not answer");
+        }
+    }
+
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
+    pub(super) fn expired(&mut self, at: Moment) {
+        self.effects.push(Effect::Problem(Error::Timeout {
+            api: "Heartbeat",
+            broker: format!("the coordinator of {}", At::Group(self.settings.group.group_id.clone())),
+            after: self.settings.group.session_timeout,
+        }));
+        self.lose(true);
+        self.start_over(at.now, "the session has expired");
+    }
+
+    /// Whatever is under way is given up; the next attempt begins then.
+    pub(super) fn start_over(&mut self, at: Instant, reason: &'static str) {
+        self.attempt += 1;
+        self.reason = reason;
+        self.phase = Phase::Waiting { at: Some(at) };
+    }
+}

@@ -1,0 +1,213 @@
+//! The requests of a membership: what the state machine says as messages, and what was answered in its words.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::{
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
+
+use super::membership::{JoinAnswer, Joined, JoinedMember, Role};
+use super::{Coordinator, Identity};
+use crate::config::{Assignor, GroupConfig};
+use crate::error::{Error, Result};
+use crate::net::Purpose;
+
+/// The only kind of group whose members read topics.
+const PROTOCOL_TYPE: &str = "consumer";
+/// What a round may take longer than the coordinator waits for members.
+const ROUND_LAPSE: Duration = Duration::from_secs(5);
+/// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
+const BEAT_DEADLINE: Duration = Duration::from_secs(7);
+/// From here on several members can leave with one request, and static ones at all (KIP-345).
+const MANY_LEAVE: i16 = 3;
+
+/// One member's requests to its coordinator. What fails is told to the coordinator's cache.
+#[derive(Debug, Clone)]
+pub(super) struct Requests {
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) group: Arc<GroupConfig>,
+}
+
+impl Requests {
+    pub(super) async fn join(
+        &self,
+        member_id: String,
+        protocols: Vec<(Assignor, Bytes)>,
+        reason: &'static str,
+    ) -> Result<JoinAnswer> {
+        let protocols = protocols.into_iter().map(|(assignor, subscription)| {
+            JoinGroupRequestProtocol::default()
+                .with_name(StrBytes::from_static_str(assignor.name()))
+                .with_metadata(subscription)
+        });
+        let request = JoinGroupRequest::default()
+            .with_group_id(self.coordinator.group_id())
+            .with_session_timeout_ms(millis(self.group.session_timeout))
+            .with_rebalance_timeout_ms(millis(self.group.rebalance_timeout))
+            .with_member_id(StrBytes::from_string(member_id))
+            .with_group_instance_id(self.instance_id())
+            .with_protocol_type(StrBytes::from_static_str(PROTOCOL_TYPE))
+            .with_protocols(protocols.collect())
+            .with_reason(Some(StrBytes::from_static_str(reason)));
+        let answer = async {
+            let connection = self.coordinator.connection(Purpose::Join).await?;
+            let answer = connection.call::<JoinGroupRequest>(self.round_deadline(), |_| request).await?.body;
+            match ResponseError::try_from_code(answer.error_code) {
+                None => Ok(JoinAnswer::Accepted(accepted(answer))),
+                Some(ResponseError::MemberIdRequired) => {
+                    Ok(JoinAnswer::IdRequired(answer.member_id.to_string()))
+                }
+                Some(code) => Err(self.refused("JoinGroup", code)),
+            }
+        };
+        answer.await.inspect_err(|error| self.coordinator.heed(error))
+    }
+
+    /// With when it was sent.
+    pub(super) async fn sync(
+        &self,
+        stamp: Identity,
+        assignor: Assignor,
+        assignments: Vec<(String, Bytes)>,
+    ) -> (Instant, Result<Bytes>) {
+        let assignments = assignments.into_iter().map(|(member, assignment)| {
+            SyncGroupRequestAssignment::default()
+                .with_member_id(StrBytes::from_string(member))
+                .with_assignment(assignment)
+        });
+        let request = SyncGroupRequest::default()
+            .with_group_id(self.coordinator.group_id())
+            .with_generation_id(stamp.generation)
+            .with_member_id(StrBytes::from_string(stamp.member_id))
+            .with_group_instance_id(self.instance_id())
+            .with_protocol_type(Some(StrBytes::from_static_str(PROTOCOL_TYPE)))
+            .with_protocol_name(Some(StrBytes::from_static_str(assignor.name())))
+            .with_assignments(assignments.collect());
+        let mut sent = self.now();
+        let answer = async {
+            let connection = self.coordinator.connection(Purpose::Join).await?;
+            sent = self.now();
+            let answer = connection.call::<SyncGroupRequest>(self.round_deadline(), |_| request).await?.body;
+            let other = answer.protocol_name.as_ref().is_some_and(|name| **name != *assignor.name());
+            match ResponseError::try_from_code(answer.error_code) {
+                None if other => Err(self.refused("SyncGroup", ResponseError::InconsistentGroupProtocol)),
+                None => Ok(answer.assignment),
+                Some(code) => Err(self.refused("SyncGroup", code)),
+            }
+        };
+        let answer = answer.await.inspect_err(|error| self.coordinator.heed(error));
+        (sent, answer)
+    }
+
+    /// With when it was sent.
+    pub(super) async fn beat(&self, stamp: &Identity) -> (Instant, Result<()>) {
+        let deadline = BEAT_DEADLINE.min(self.group.session_timeout);
+        let request = HeartbeatRequest::default()
+            .with_group_id(self.coordinator.group_id())
+            .with_generation_id(stamp.generation)
+            .with_member_id(StrBytes::from_string(stamp.member_id.clone()))
+            .with_group_instance_id(self.instance_id());
+        let mut sent = self.now();
+        let answer = async {
+            let connection = self.coordinator.connection(Purpose::Commit).await?;
+            sent = self.now();
+            let answer = connection.call::<HeartbeatRequest>(deadline, |_| request).await?;
+            ResponseError::try_from_code(answer.body.error_code)
+                .map_or(Ok(()), |code| Err(self.refused("Heartbeat", code)))
+        };
+        // Finding the coordinator and connecting count too.
+        let answer = match tokio::time::timeout(deadline, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let broker = format!("the coordinator of {}", self.coordinator.at());
+                Err(Error::Timeout { api: "Heartbeat", broker, after: deadline })
+            }
+        };
+        let answer = answer.inspect_err(|error| self.coordinator.heed(error));
+        (sent, answer)
+    }
+
+    /// Leaves; tries again for as long as a request may take.
+    pub(super) async fn goodbye(&self, member_id: &str) -> Result<()> {
+        let cluster = self.coordinator.pool().cluster();
+        let until = self.now() + cluster.config().request_timeout;
+        let mut attempt = 0;
+        loop {
+            let error = match self.goodbye_once(member_id).await {
+                // Whom the coordinator does not know is not there any more.
+                Ok(None | Some(ResponseError::UnknownMemberId)) => return Ok(()),
+                Ok(Some(code)) => self.refused("LeaveGroup", code),
+                Err(error) => error,
+            };
+            self.coordinator.heed(&error);
+            let wait = cluster.config().retry_backoff.wait(attempt, cluster.seams().rng.unit());
+            if !error.is_retriable() || self.now() + wait >= until {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn goodbye_once(&self, member_id: &str) -> Result<Option<ResponseError>> {
+        let id = StrBytes::from_string(member_id.to_owned());
+        let request = |version: i16| {
+            let request = LeaveGroupRequest::default().with_group_id(self.coordinator.group_id());
+            if version < MANY_LEAVE {
+                return request.with_member_id(id);
+            }
+            let member = MemberIdentity::default()
+                .with_member_id(id)
+                .with_group_instance_id(self.instance_id())
+                .with_reason(Some(StrBytes::from_static_str("the member closes")));
+            request.with_members(vec![member])
+        };
+        let connection = self.coordinator.connection(Purpose::Commit).await?;
+        let answer = connection.call::<LeaveGroupRequest>(BEAT_DEADLINE, request).await?.body;
+        let codes = answer.members.iter().map(|member| member.error_code);
+        Ok([answer.error_code].into_iter().chain(codes).find_map(ResponseError::try_from_code))
+    }
+
+    fn round_deadline(&self) -> Duration {
+        self.group.rebalance_timeout.saturating_add(ROUND_LAPSE)
+    }
+
+    fn instance_id(&self) -> Option<StrBytes> {
+        self.group.instance_id.clone().map(StrBytes::from_string)
+    }
+
+    fn refused(&self, api: &'static str, code: ResponseError) -> Error {
+        Error::Broker { api, code, at: self.coordinator.at() }
+    }
+
+    fn now(&self) -> Instant {
+        self.coordinator.pool().cluster().seams().clock.now()
+    }
+}
+
+fn accepted(answer: JoinGroupResponse) -> Joined {
+    let identity = Identity { member_id: answer.member_id.to_string(), generation: answer.generation_id };
+    let assignor = answer.protocol_name.map(|name| name.to_string()).unwrap_or_default();
+    let members = answer.members.into_iter().map(|member| JoinedMember {
+        id: member.member_id.to_string(),
+        instance_id: member.group_instance_id.map(|id| id.to_string()),
+        subscription: member.metadata,
+    });
+    let role = match answer.leader == answer.member_id {
+        true => Role::Leader { members: members.collect(), skip_assignment: answer.skip_assignment },
+        false => Role::Follower,
+    };
+    Joined { identity, assignor, role }
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,381 @@
+//! The batches of one partition: what gathers, what is ready, what is on its way, in order. Pure: times and answers
+//! come in, batches to send and outcomes go out.
+//!
+//! ```text
+//!   append ──▶ open ──(full, linger)──▶ ready ──take──▶ on the wire ──answered──▶ outcome
+//!                                         ▲                              │
+//!                                         └──── again, in its old place ─┘
+//! ```
+//!
+//! Order is kept: a batch that is sent again goes alone, and nothing after it before it has its outcome. Without
+//! idempotence, where a broker would take a later batch before an earlier one that failed, one batch is on its way
+//! at a time, unless nothing is ever sent again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::SendError;
+use super::batch::Batch;
+use super::receipt::{Outcome, Receipt};
+use super::sequences::{Identity, Restart, Sequences};
+use super::verdict::Verdict;
+use crate::config::{Acks, Backoff, ProducerConfig};
+use crate::error::Error;
+use crate::ids::TopicPartition;
+use crate::records::encode::RecordToWrite;
+
+/// What the configuration says of queues.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    batch_size: usize,
+    linger: Duration,
+    delivery_timeout: Duration,
+    retries: u32,
+    pub(super) idempotent: bool,
+    most_on_wire: usize,
+    backoff: Backoff,
+}
+
+impl Rules {
+    /// `config` as [`super::settle_idempotence`] left it.
+    pub(super) fn new(config: &ProducerConfig, backoff: Backoff) -> Self {
+        let order_is_safe = config.idempotence || config.retries == 0 || config.acks == Acks::None;
+        Self {
+            batch_size: config.batch_size,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            retries: config.retries,
+            idempotent: config.idempotence,
+            most_on_wire: if order_is_safe { config.max_in_flight } else { 1 },
+            backoff,
+        }
+    }
+}
+
+/// What an appended record changed for whoever sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A batch grew.
+    None,
+    /// A batch began: it is due after the linger time.
+    Began,
+    /// A batch is full.
+    Filled,
+}
+
+/// When there is something to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// There is nothing at all.
+    Idle,
+    Now,
+    /// At that time, or after an answer.
+    At(Instant),
+}
+
+#[derive(Debug)]
+struct OnWire {
+    receipt: Arc<Receipt>,
+    order: u64,
+    deadline: Instant,
+}
+
+/// What an answer or the time left behind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aftermath {
+    /// Bytes of memory that are free again.
+    pub(super) freed: usize,
+    /// A producer identity that must not be used any more.
+    pub(super) used_up: Option<Identity>,
+}
+
+/// The batches of one partition.
+#[derive(Debug)]
+pub(super) struct Queue {
+    partition: TopicPartition,
+    rules: Rules,
+    open: Option<Batch>,
+    ready: VecDeque<Batch>,
+    on_wire: Vec<OnWire>,
+    sequences: Sequences,
+    not_before: Option<Instant>,
+    next_order: u64,
+    /// How large the last batch became: the next one will need as much.
+    expected_size: usize,
+    /// Why nothing can be sent at the moment, for the error of what expires.
+    pub(super) trouble: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn new(partition: TopicPartition, rules: Rules) -> Self {
+        Self {
+            partition,
+            rules,
+            open: None,
+            ready: VecDeque::new(),
+            on_wire: Vec::new(),
+            sequences: Sequences::default(),
+            not_before: None,
+            next_order: 0,
+            expected_size: 0,
+            trouble: None,
+        }
+    }
+
+    /// Puts a record of at most `charge` bytes in its batch; the batch's receipt and the place in it.
+    pub(super) fn append(
+        &mut self,
+        record: RecordToWrite<'_>,
+        charge: usize,
+        now: impl FnOnce() -> Instant,
+    ) -> (Arc<Receipt>, i32, Change) {
+        let mut change = Change::None;
+        if self.open.as_ref().is_some_and(|open| open.size() + charge > self.rules.batch_size) {
+            self.close();
+            change = Change::Filled;
+        }
+        let batch = self.open.get_or_insert_with(|| {
+            change = change.max_of(Change::Began);
+            self.next_order += 1;
+            Batch::new(self.expected_size, now(), self.next_order)
+        });
+        let index = batch.append(record, charge).unwrap_or(0);
+        let receipt = Arc::clone(&batch.receipt);
+        if batch.size() >= self.rules.batch_size {
+            self.close();
+            change = Change::Filled;
+        }
+        (receipt, index, change)
+    }
+
+    fn close(&mut self) {
+        if let Some(batch) = self.open.take() {
+            self.expected_size = batch.size();
+            self.ready.push_back(batch);
+        }
+    }
+
+    /// When the next batch may be taken. In a `hurry` nothing lingers.
+    pub(super) fn due(&self, now: Instant, hurry: bool) -> Due {
+        let Some(head) = self.ready.front().or(self.open.as_ref()) else {
+            return self.expiry().map_or(Due::Idle, Due::At);
+        };
+        let expiry = self.expiry().unwrap_or(now);
+        if self.must_wait_for_answers(head) {
+            return Due::At(expiry);
+        }
+        let lingers = self.ready.is_empty() && !hurry;
+        let linger_ends = lingers.then(|| head.created + self.rules.linger);
+        match linger_ends.max(self.not_before) {
+            Some(at) if at > now => Due::At(at.min(expiry)),
+            _ => Due::Now,
+        }
+    }
+
+    fn must_wait_for_answers(&self, head: &Batch) -> bool {
+        let alone = head.attempts > 0 || (self.rules.idempotent && !self.sequences.is_proven());
+        let most = if alone { 1 } else { self.rules.most_on_wire };
+        self.on_wire.len() >= most || self.sequences.restarts_at().is_some_and(|order| head.order >= order)
+    }
+
+    /// The next batch, which has to be sent now: to be called when [`Queue::due`] says `Now`. `None` when it needs an
+    /// identity first.
+    pub(super) fn take(&mut self, identity: Option<Identity>) -> Option<Batch> {
+        if self.ready.is_empty() {
+            self.close();
+        }
+        let head = self.ready.front_mut()?;
+        if self.rules.idempotent && head.stamp.is_none() {
+            head.stamp = Some(self.sequences.stamp(identity, head.records)?);
+        }
+        let mut batch = self.ready.pop_front()?;
+        batch.attempts += 1;
+        (self.not_before, self.trouble) = (None, None);
+        self.on_wire.push(OnWire {
+            receipt: Arc::clone(&batch.receipt),
+            order: batch.order,
+            deadline: batch.created + self.rules.delivery_timeout,
+        });
+        Some(batch)
+    }
+
+    /// A batch's answer. `unit` is the jitter's chance.
+    pub(super) fn answered(&mut self, batch: Batch, verdict: Verdict, now: Instant, unit: f64) -> Aftermath {
+        self.on_wire.retain(|sent| !Arc::ptr_eq(&sent.receipt, &batch.receipt));
+        let freed = match verdict {
+            Verdict::Written { base_offset, log_append_time } => {
+                self.sequences.prove();
+                batch.finish(Outcome::Written { base_offset, log_append_time })
+            }
+            Verdict::Passing(error) => self.again(batch, error, now, unit),
+            Verdict::Gap(error) => {
+                if !self.has_older(batch.order) {
+                    self.want_restart(&batch, Restart::Epoch);
+                }
+                self.again(batch, error, now, unit)
+            }
+            Verdict::Forgotten(error) => {
+                self.want_restart(&batch, Restart::Epoch);
+                self.again(batch, error, now, unit)
+            }
+            Verdict::Fenced(error) => {
+                self.want_restart(&batch, Restart::Identity);
+                self.again(batch, error, now, unit)
+            }
+            Verdict::TooLarge(error) if batch.records > 1 => self.split(batch, error),
+            // What follows a refused batch goes on with the sequences it has. If they leave a gap, the broker says so,
+            // and only then is it certain that no request which is still under way can write any of it.
+            Verdict::TooLarge(error) | Verdict::Refused(error) => {
+                batch.finish(Outcome::Failed(self.refusal(error)))
+            }
+            Verdict::Blamed { records, rest } => batch.finish(Outcome::Blamed {
+                records: records.into_iter().map(|(index, error)| (index, self.refusal(error))).collect(),
+                rest: self.refusal(rest),
+            }),
+        };
+        Aftermath { freed, used_up: self.maybe_restart() }
+    }
+
+    /// Puts a batch back in its place, unless its time or its retries are over.
+    fn again(&mut self, mut batch: Batch, error: Error, now: Instant, unit: f64) -> usize {
+        if batch.receipt.is_complete() || now >= batch.created + self.rules.delivery_timeout {
+            return self.expired(batch, &error.to_string());
+        }
+        if batch.attempts > self.rules.retries {
+            let (partition, attempts) = (self.partition, batch.attempts);
+            return batch.finish(Outcome::Failed(SendError::RetriesSpent {
+                partition,
+                attempts,
+                source: error,
+            }));
+        }
+        self.not_before = Some(now + self.rules.backoff.wait(batch.attempts - 1, unit));
+        batch.last = Some(error);
+        self.put_back(batch);
+        0
+    }
+
+    fn put_back(&mut self, batch: Batch) {
+        let place = self.ready.partition_point(|other| other.order < batch.order);
+        self.ready.insert(place, batch);
+    }
+
+    fn split(&mut self, batch: Batch, error: Error) -> usize {
+        match batch.split() {
+            Ok([one, two]) => {
+                self.put_back(two);
+                self.put_back(one);
+                0
+            }
+            Err(batch) => batch.finish(Outcome::Failed(self.refusal(error))),
+        }
+    }
+
+    fn refusal(&self, source: Error) -> SendError {
+        SendError::Refused { partition: self.partition, source }
+    }
+
+    fn want_restart(&mut self, batch: &Batch, how: Restart) {
+        if batch.stamp.is_some() {
+            self.sequences.want_restart(batch.order, how);
+        }
+    }
+
+    fn has_older(&self, order: u64) -> bool {
+        self.ready.iter().any(|batch| batch.stamp.is_some() && batch.order < order)
+            || self.on_wire.iter().any(|sent| sent.order < order)
+    }
+
+    /// Starts with a new epoch, once everything older than the gap has its outcome.
+    fn maybe_restart(&mut self) -> Option<Identity> {
+        let order = self.sequences.restarts_at()?;
+        if !self.on_wire.is_empty() || self.has_older(order) {
+            return None;
+        }
+        for batch in &mut self.ready {
+            batch.stamp = None;
+        }
+        self.sequences.restart()
+    }
+
+    /// Fails what was not delivered in time. What is on the wire keeps its memory until it is answered.
+    pub(super) fn expire(&mut self, now: Instant) -> Aftermath {
+        if self.expiry().is_none_or(|at| at > now) {
+            return Aftermath::default();
+        }
+        let limit = self.rules.delivery_timeout;
+        let mut expired = Vec::new();
+        let mut kept = VecDeque::new();
+        for batch in self.ready.drain(..).chain(self.open.take_if(|open| open.created + limit <= now)) {
+            match batch.created + limit <= now {
+                true => expired.push(batch),
+                false => kept.push_back(batch),
+            }
+        }
+        self.ready = kept;
+        for sent in self.on_wire.iter().filter(|sent| sent.deadline <= now) {
+            sent.receipt
+                .complete(Outcome::Failed(self.timeout("it was sent and not answered yet".to_owned())));
+        }
+        let freed = expired.into_iter().map(|batch| self.expired(batch, "")).sum();
+        Aftermath { freed, used_up: self.maybe_restart() }
+    }
+
+    fn expired(&self, batch: Batch, last: &str) -> usize {
+        let last = match (&batch.last, &self.trouble) {
+            _ if !last.is_empty() => last.to_owned(),
+            (Some(error), _) => error.to_string(),
+            (None, Some(trouble)) => trouble.clone(),
+            (None, None) => "it was not sent: too much was waiting before it".to_owned(),
+        };
+        batch.finish(Outcome::Failed(self.timeout(last)))
+    }
+
+    fn timeout(&self, last: String) -> SendError {
+        SendError::DeliveryTimeout { partition: self.partition, after: self.rules.delivery_timeout, last }
+    }
+
+    /// When the first of all batches expires that has no outcome.
+    pub(super) fn expiry(&self) -> Option<Instant> {
+        let waiting =
+            self.ready.iter().chain(&self.open).map(|batch| batch.created + self.rules.delivery_timeout);
+        let sent = self.on_wire.iter().filter(|sent| !sent.receipt.is_complete()).map(|sent| sent.deadline);
+        waiting.chain(sent).min()
+    }
+
+    /// Whether nothing is in it, nor on its way.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.ready.is_empty() && self.on_wire.is_empty()
+    }
+
+    /// The receipts of all that has no outcome.
+    pub(super) fn receipts(&self) -> Vec<Arc<Receipt>> {
+        let waiting = self.ready.iter().chain(&self.open).map(|batch| &batch.receipt);
+        let sent = self.on_wire.iter().map(|sent| &sent.receipt);
+        waiting.chain(sent).map(Arc::clone).collect()
+    }
+
+    /// Fails everything: how many batches had no outcome, and the bytes that are free now. (What is on the wire frees
+    /// its own when it is answered.)
+    pub(super) fn abandon(&mut self, error: &SendError) -> (usize, usize) {
+        let open: Vec<_> = self.receipts().into_iter().filter(|receipt| !receipt.is_complete()).collect();
+        open.iter().for_each(|receipt| receipt.complete(Outcome::Failed(error.clone())));
+        let freed = self.ready.drain(..).chain(self.open.take()).map(|batch| batch.charged).sum();
+        (open.len(), freed)
+    }
+
+    /// Bytes of the next batch.
+    pub(super) fn head_size(&self) -> usize {
+        self.ready.front().or(self.open.as_ref()).map_or(0, Batch::size)
+    }
+}
+
+impl Change {
+    fn max_of(self, other: Self) -> Self {
+        if self == Self::None { other } else { self }
+    }
+}

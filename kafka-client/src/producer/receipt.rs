@@ -1,0 +1,170 @@
+//! The outcome of a batch, shared by all of its records: no channel and no allocation per record.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::{RecordMetadata, SendError};
+use crate::ids::TopicPartition;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Written {
+        /// Offset of the first record; -1 where the broker did not say.
+        base_offset: i64,
+        log_append_time: Option<i64>,
+    },
+    Failed(SendError),
+    /// Some records were named as the reason, by their place in the batch; the rest fail because of them.
+    Blamed {
+        records: HashMap<i32, SendError>,
+        rest: SendError,
+    },
+    /// It was too large and went on in parts, each with the place of its first record.
+    Split(Vec<(i32, Arc<Receipt>)>),
+}
+
+/// Where the outcome will be.
+#[derive(Debug, Default)]
+pub(super) struct Receipt {
+    outcome: OnceLock<Outcome>,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Receipt {
+    /// Sets the outcome; the first one stays.
+    pub(super) fn complete(&self, outcome: Outcome) {
+        if self.outcome.set(outcome).is_ok() {
+            let waiting = std::mem::take(&mut *self.waiting());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// The outcome, or the waker is kept; `place` is where it is kept, so that polling again keeps no second one.
+    fn poll(&self, place: &mut Option<usize>, context: &Context<'_>) -> Poll<&Outcome> {
+        if let Some(outcome) = self.outcome.get() {
+            return Poll::Ready(outcome);
+        }
+        let mut waiting = self.waiting();
+        // It may have been set before the lock was taken, and then nobody would wake us.
+        if let Some(outcome) = self.outcome.get() {
+            return Poll::Ready(outcome);
+        }
+        match place.and_then(|place| waiting.get_mut(place)) {
+            Some(waker) => waker.clone_from(context.waker()),
+            None => {
+                *place = Some(waiting.len());
+                waiting.push(context.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record's delivery: the result comes when its batch has one.
+#[derive(Debug)]
+#[must_use = "a record may fail after it was enqueued"]
+pub struct Delivery {
+    receipt: Arc<Receipt>,
+    /// The record's place in the batch.
+    index: i32,
+    partition: TopicPartition,
+    timestamp: i64,
+    place: Option<usize>,
+}
+
+impl Delivery {
+    pub(super) fn new(receipt: Arc<Receipt>, index: i32, partition: TopicPartition, timestamp: i64) -> Self {
+        Self { receipt, index, partition, timestamp, place: None }
+    }
+
+    /// Where the record goes to. Its offset is known when it is delivered.
+    #[must_use]
+    pub fn partition(&self) -> TopicPartition {
+        self.partition
+    }
+
+    /// The part of a split batch that has the record, and its place there.
+    fn part(&self, parts: &[(i32, Arc<Receipt>)]) -> Option<(Arc<Receipt>, i32)> {
+        let (first, receipt) = parts.iter().rev().find(|(first, _)| *first <= self.index)?;
+        Some((Arc::clone(receipt), self.index - first))
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<RecordMetadata, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut place = self.place;
+            let result = match self.receipt.poll(&mut place, context) {
+                Poll::Pending => None,
+                Poll::Ready(Outcome::Failed(error)) => Some(Err(error.clone())),
+                Poll::Ready(Outcome::Blamed { records, rest }) => {
+                    Some(Err(records.get(&self.index).unwrap_or(rest).clone()))
+                }
+                Poll::Ready(Outcome::Written { base_offset, log_append_time }) => Some(Ok(RecordMetadata {
+                    partition: self.partition,
+                    offset: if *base_offset < 0 { -1 } else { base_offset + i64::from(self.index) },
+                    timestamp: log_append_time.unwrap_or(self.timestamp),
+                })),
+                Poll::Ready(Outcome::Split(parts)) => match self.part(parts) {
+                    None => Some(Err(SendError::Closed)),
+                    Some((receipt, index)) => {
+                        (self.receipt, self.index, self.place) = (receipt, index, None);
+                        continue;
+                    }
+                },
+            };
+            self.place = place;
+            return result.map_or(Poll::Pending, Poll::Ready);
+        }
+    }
+}
+
+/// Waits until each of these batches has an outcome, parts of split ones included.
+#[derive(Debug)]
+pub(super) struct Settled {
+    open: Vec<(Arc<Receipt>, Option<usize>)>,
+}
+
+impl Settled {
+    pub(super) fn new(receipts: Vec<Arc<Receipt>>) -> Self {
+        Self { open: receipts.into_iter().map(|receipt| (receipt, None)).collect() }
+    }
+
+    /// How many batches are still waited for.
+    pub(super) fn left(&self) -> usize {
+        self.open.iter().filter(|(receipt, _)| !receipt.is_complete()).count()
+    }
+}
+
+impl Future for Settled {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        while let Some((receipt, place)) = self.open.last_mut() {
+            let parts = match receipt.poll(place, context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Outcome::Split(parts)) => {
+                    parts.iter().map(|(_, part)| (Arc::clone(part), None)).collect()
+                }
+                Poll::Ready(_) => Vec::new(),
+            };
+            self.open.pop();
+            self.open.extend(parts);
+        }
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,457 @@
+//! The I/O of a producer: one task that takes batches from the queues, sends one request per broker with all that is
+//! ready for it, and brings the answers back to the queues.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::SendError;
+use super::batch::Batch;
+use super::enqueue::Shared;
+use super::queue::{Aftermath, Due};
+use super::request;
+use super::sequences::Identity;
+use super::topics::Partition;
+use super::verdict::Verdict;
+use crate::cluster::{Cluster, ClusterMetadata};
+use crate::config::Acks;
+use crate::error::{Error, Result};
+use crate::net::{Connection, Pool, Purpose};
+
+/// Topics that are sent to are marked as used so often; see [`Cluster::track_while_used`].
+const RENEW: Duration = Duration::from_secs(60);
+
+/// What callers tell the sender.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// This partition has something to send, after it had nothing.
+    Active(Arc<Partition>),
+    /// Something is due earlier than it was.
+    Look,
+    Stop,
+}
+
+/// What the sender's own tasks tell it.
+enum Event {
+    Connected(i32, Result<Arc<Connection>>),
+    Answered {
+        broker: i32,
+        sent: Vec<Sent>,
+        /// `None` with acks 0.
+        answer: Result<Option<ProduceResponse>>,
+    },
+    Identified(Result<Identity>),
+}
+
+/// A batch on the wire.
+struct Sent {
+    partition: Arc<Partition>,
+    batch: Batch,
+}
+
+/// What leads to one broker.
+#[derive(Default)]
+struct Lane {
+    connection: Option<Arc<Connection>>,
+    connecting: bool,
+    /// Requests without an answer.
+    in_flight: usize,
+    not_before: Option<Instant>,
+}
+
+/// The producer id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Idempotence {
+    Missing { failures: u32, not_before: Instant },
+    Asking { failures: u32 },
+    Known(Identity),
+}
+
+/// The task.
+pub(super) struct Sender {
+    shared: Arc<Shared>,
+    cluster: Arc<Cluster>,
+    pool: Arc<Pool>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    pictures: watch::Receiver<Arc<ClusterMetadata>>,
+    calls: JoinSet<Event>,
+    active: Vec<Arc<Partition>>,
+    lanes: HashMap<i32, Lane>,
+    idempotence: Idempotence,
+    renewed: Instant,
+}
+
+impl Sender {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        cluster: Arc<Cluster>,
+        inbox: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let now = cluster.seams().clock.now();
+        Self {
+            shared,
+            pool: Arc::new(Pool::new(Arc::clone(&cluster))),
+            pictures: cluster.watch(),
+            cluster,
+            inbox,
+            calls: JoinSet::new(),
+            active: Vec::new(),
+            lanes: HashMap::new(),
+            idempotence: Idempotence::Missing { failures: 0, not_before: now },
+            renewed: now,
+        }
+    }
+
+    /// Runs until it is told to stop, or until the last handle of the producer goes.
+    pub(super) async fn run(mut self) {
+        loop {
+            let wake = self.pump();
+            tokio::select! {
+                command = self.inbox.recv() => match command {
+                    None | Some(Command::Stop) => return,
+                    Some(command) => self.obey(command),
+                },
+                Some(event) = self.calls.join_next() => self.take_in(event),
+                // The cluster lives as long as this does.
+                _ = self.pictures.changed() => {
+                    let picture = Arc::clone(&self.pictures.borrow_and_update());
+                    self.shared.topics.update(&picture);
+                }
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Ok(command) = self.inbox.try_recv() {
+                if matches!(command, Command::Stop) {
+                    return;
+                }
+                self.obey(command);
+            }
+            while let Some(event) = self.calls.try_join_next() {
+                self.take_in(event);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Active(partition) => self.active.push(partition),
+            Command::Look | Command::Stop => {}
+        }
+    }
+
+    fn take_in(&mut self, event: Result<Event, JoinError>) {
+        match event {
+            Ok(Event::Connected(broker, result)) => self.connected(broker, result),
+            Ok(Event::Answered { broker, sent, answer }) => self.answered(broker, sent, answer),
+            Ok(Event::Identified(result)) => self.identified(result),
+            Err(error) => tracing::error!(%error, "a request of the producer ended without an outcome"),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.cluster.seams().clock.now()
+    }
+
+    fn unit(&self) -> f64 {
+        self.cluster.seams().rng.unit()
+    }
+
+    /// Sends all that can be sent now; when to look again.
+    fn pump(&mut self) -> Instant {
+        let now = self.now();
+        self.renew(now);
+        let (by_leader, mut wake) = self.due(now);
+        let mut served = 0;
+        for (leader, partitions) in by_leader {
+            served += self.serve(leader, partitions, now, &mut wake);
+        }
+        match self.idempotence {
+            // Batches wait for it; otherwise it is asked for when the first one does.
+            Idempotence::Missing { not_before, .. } if not_before > now => wake = wake.min(not_before),
+            _ => {}
+        }
+        // Who was served goes to the end, so that all have their turn when requests are full.
+        if !self.active.is_empty() {
+            let turn = served % self.active.len();
+            self.active.rotate_left(turn);
+        }
+        wake
+    }
+
+    /// The partitions that have a batch to be sent now, by leader, and when the next of the others has. What expired
+    /// is failed, what is idle let go.
+    fn due(&mut self, now: Instant) -> (BTreeMap<i32, Vec<Arc<Partition>>>, Instant) {
+        let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
+        let mut by_leader = BTreeMap::<i32, Vec<_>>::new();
+        let mut wake = now + RENEW;
+        for partition in std::mem::take(&mut self.active) {
+            let mut queue = partition.queue();
+            let aftermath = queue.expire(now);
+            let due = queue.due(now, hurry);
+            match (due, partition.leader()) {
+                (Due::Idle, _) => {
+                    partition.retire();
+                    drop(queue);
+                    self.clear_up(aftermath);
+                    continue;
+                }
+                (Due::Now, Some(leader)) => by_leader.entry(leader).or_default().push(Arc::clone(&partition)),
+                (Due::Now, None) => {
+                    queue.trouble.get_or_insert_with(|| "the partition has no leader".to_owned());
+                    self.cluster.track_while_used(partition.id.topic, true);
+                    self.cluster.refresh();
+                }
+                (Due::At(at), _) => wake = wake.min(at),
+            }
+            if let Some(expiry) = queue.expiry() {
+                wake = wake.min(expiry);
+            }
+            drop(queue);
+            self.clear_up(aftermath);
+            self.active.push(partition);
+        }
+        (by_leader, wake)
+    }
+
+    /// Sends to one broker as many requests as it may have; how many batches.
+    fn serve(
+        &mut self,
+        broker: i32,
+        mut partitions: Vec<Arc<Partition>>,
+        now: Instant,
+        wake: &mut Instant,
+    ) -> usize {
+        let Some(connection) = self.lane_connection(broker, now, wake) else { return 0 };
+        let mut served = 0;
+        while self.lane(broker).in_flight < self.shared.config.max_in_flight {
+            let sent = self.gather(&mut partitions, now);
+            if sent.is_empty() {
+                break;
+            }
+            served += sent.len();
+            self.dispatch(broker, &connection, sent);
+        }
+        served
+    }
+
+    fn lane(&mut self, broker: i32) -> &mut Lane {
+        self.lanes.entry(broker).or_default()
+    }
+
+    /// The connection, if there is one; otherwise it is being opened, or will be.
+    fn lane_connection(&mut self, broker: i32, now: Instant, wake: &mut Instant) -> Option<Arc<Connection>> {
+        let lane = self.lanes.entry(broker).or_default();
+        if let Some(connection) = lane.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Some(Arc::clone(connection));
+        }
+        match lane.not_before {
+            Some(at) if at > now => *wake = (*wake).min(at),
+            _ if lane.connecting => {}
+            _ => {
+                (lane.connection, lane.connecting) = (None, true);
+                let pool = Arc::clone(&self.pool);
+                self.calls.spawn(async move {
+                    Event::Connected(broker, pool.broker(broker, Purpose::Produce).await)
+                });
+            }
+        }
+        None
+    }
+
+    /// One batch of each partition that has one, up to the size of a request. Partitions that have no more are
+    /// dropped from the list.
+    fn gather(&mut self, partitions: &mut Vec<Arc<Partition>>, now: Instant) -> Vec<Sent> {
+        let identity = self.identity(now);
+        let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
+        let (mut sent, mut size) = (Vec::new(), 0);
+        partitions.retain(|partition| {
+            let mut queue = partition.queue();
+            if queue.due(now, hurry) != Due::Now {
+                return false;
+            }
+            let next = queue.head_size();
+            if !sent.is_empty() && size + next > self.shared.config.max_request_size {
+                return true;
+            }
+            let Some(batch) = queue.take(identity) else { return false };
+            size += next;
+            sent.push(Sent { partition: Arc::clone(partition), batch });
+            true
+        });
+        sent
+    }
+
+    /// The producer id; asked for if it is needed and not there.
+    fn identity(&mut self, now: Instant) -> Option<Identity> {
+        match self.idempotence {
+            _ if !self.shared.config.idempotence => None,
+            Idempotence::Known(identity) => Some(identity),
+            Idempotence::Missing { failures, not_before } if not_before <= now => {
+                self.idempotence = Idempotence::Asking { failures };
+                let pool = Arc::clone(&self.pool);
+                self.calls.spawn(async move { Event::Identified(request::identity(&pool).await) });
+                None
+            }
+            Idempotence::Missing { .. } | Idempotence::Asking { .. } => None,
+        }
+    }
+
+    fn dispatch(&mut self, broker: i32, connection: &Connection, sent: Vec<Sent>) {
+        let config = &self.shared.config;
+        let (mut written, mut broken) = (Vec::new(), Vec::new());
+        let mut bytes = Vec::new();
+        for mut one in sent {
+            match one.batch.build(config.compression) {
+                Ok(built) => {
+                    bytes.push((one.partition.id, built));
+                    written.push(one);
+                }
+                Err(error) => broken.push((one, error)),
+            }
+        }
+        let request = request::produce(bytes, config.acks, config.request_timeout);
+        let (acks, timeout) = (config.acks, config.request_timeout);
+        let version = connection.version::<ProduceRequest>();
+        let begun = version.and_then(|version| match acks {
+            Acks::None => {
+                let done = connection.begin_send(version, &request)?;
+                Ok(futures(async move { done.await.map(|()| None) }))
+            }
+            _ => {
+                let answer = connection.begin(timeout, version, &request)?;
+                Ok(futures(async move { answer.await.map(|answer| Some(answer.body)) }))
+            }
+        });
+        self.lane(broker).in_flight += 1;
+        match begun {
+            Ok(answer) => {
+                self.calls
+                    .spawn(async move { Event::Answered { broker, sent: written, answer: answer.await } });
+            }
+            Err(error) => self.answered(broker, written, Err(error)),
+        }
+        for (one, error) in broken {
+            let error = Error::Config(format!("the batch cannot be written: {error}"));
+            self.settle(one, Verdict::Refused(error));
+        }
+    }
+
+    fn connected(&mut self, broker: i32, result: Result<Arc<Connection>>) {
+        let trouble = result.as_ref().err().map(ToString::to_string);
+        let not_before = trouble.is_some().then(|| {
+            self.cluster.refresh();
+            self.now() + self.cluster.config().retry_backoff.wait(0, self.unit())
+        });
+        let lane = self.lane(broker);
+        (lane.connection, lane.connecting, lane.not_before) = (result.ok(), false, not_before);
+        for partition in self.active.iter().filter(|partition| partition.leader() == Some(broker)) {
+            partition.queue().trouble.clone_from(&trouble);
+        }
+    }
+
+    fn identified(&mut self, result: Result<Identity>) {
+        let Idempotence::Asking { failures } = self.idempotence else { return };
+        let wait = self.cluster.config().retry_backoff.wait(failures, self.unit());
+        self.idempotence = match &result {
+            Ok(identity) => Idempotence::Known(*identity),
+            Err(_) => {
+                Idempotence::Missing { failures: failures.saturating_add(1), not_before: self.now() + wait }
+            }
+        };
+        let Err(error) = result else { return };
+        tracing::debug!(%error, "no producer id");
+        for partition in &self.active {
+            let mut queue = partition.queue();
+            queue.trouble = Some(error.to_string());
+            if !error.is_retriable() {
+                let refused = SendError::Refused { partition: partition.id, source: error.clone() };
+                let (_, freed) = queue.abandon(&refused);
+                self.shared.memory.add_permits(freed);
+            }
+        }
+    }
+
+    fn answered(&mut self, broker: i32, sent: Vec<Sent>, answer: Result<Option<ProduceResponse>>) {
+        let lane = self.lane(broker);
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        match answer {
+            Ok(None) => {
+                for one in sent {
+                    self.settle(one, Verdict::Written { base_offset: -1, log_append_time: None });
+                }
+            }
+            Ok(Some(response)) => {
+                let mut verdicts = request::verdicts(&response);
+                for one in sent {
+                    let silent = || {
+                        Verdict::of_failure(Error::Malformed {
+                            api: "Produce",
+                            broker: format!("broker {broker}"),
+                            reason: format!("nothing was said of {}", one.partition.id),
+                        })
+                    };
+                    let verdict = verdicts.remove(&one.partition.id).unwrap_or_else(silent);
+                    self.settle(one, verdict);
+                }
+            }
+            Err(error) => {
+                for one in sent {
+                    self.settle(one, Verdict::of_failure(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Brings a batch's verdict to its queue.
+    fn settle(&mut self, one: Sent, verdict: Verdict) {
+        if verdict.asks_for_metadata() {
+            self.cluster.refresh();
+        }
+        tracing::trace!(partition = %one.partition.id, records = one.batch.records, ?verdict, "batch answered");
+        let (now, unit) = (self.now(), self.unit());
+        let aftermath = one.partition.queue().answered(one.batch, verdict, now, unit);
+        self.clear_up(aftermath);
+    }
+
+    fn clear_up(&mut self, aftermath: Aftermath) {
+        self.shared.memory.add_permits(aftermath.freed);
+        if aftermath.used_up.is_some_and(|used_up| self.idempotence == Idempotence::Known(used_up)) {
+            self.idempotence = Idempotence::Missing { failures: 0, not_before: self.now() };
+        }
+    }
+
+    fn renew(&mut self, now: Instant) {
+        if now.duration_since(self.renewed) >= RENEW {
+            self.renewed = now;
+            let topics: BTreeSet<_> = self.active.iter().map(|partition| partition.id.topic).collect();
+            topics.into_iter().for_each(|topic| self.cluster.track_while_used(topic, true));
+        }
+    }
+}
+
+/// Two kinds of future as one.
+fn futures<T>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> {
+    Box::pin(future)
+}
+
+impl Drop for Sender {
+    /// Whatever ended the sender, nobody waits for ever.
+    fn drop(&mut self) {
+        self.shared.topics.close();
+        let abandon = |partition: &Arc<Partition>| partition.queue().abandon(&SendError::Closed).0;
+        let batches: usize = self.shared.topics.partitions().iter().map(abandon).sum();
+        if batches > 0 {
+            tracing::warn!(
+                batches,
+                "the producer ended with records that were not delivered: close it before"
+            );
+        }
+    }
+}
