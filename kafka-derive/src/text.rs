@@ -256,11 +256,7 @@ mod tests {
 
     #[test]
     fn partition_lists_and_starts() {
-        holds(
-            partitions,
-            &["0", "0-3", "0, 2-4", "*", "7-7"],
-            &["", "a", "3-1", "1,", "-1", "1-", "100000"],
-        );
+        holds(partitions, &["0", "0-3", "0, 2-4", "*", "7-7"], &["", "a", "3-1", "1,", "-1", "1-", "100000"]);
         let good = ["committed", "earliest", "latest", "0", "42", "@1700000000000", "@2024-01-01T00:00:00Z"];
         holds(start, &good, &["", "first", "-1", "@", "@x"]);
     }
