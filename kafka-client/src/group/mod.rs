@@ -12,6 +12,8 @@ mod protocol;
 mod requests;
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
 
 use std::sync::Arc;

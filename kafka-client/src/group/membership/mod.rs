@@ -369,11 +369,12 @@ impl Machine {
         self.beat.lease = None;
         self.led = None;
         self.effects.push(Effect::LeaseEnds);
-        self.effects.push(Effect::Identity(self.stamp.clone()));
         let gone = std::mem::take(&mut self.held);
         if !gone.is_empty() {
             self.effects.push(Effect::Lost(gone.into_iter().collect()));
         }
+        // A commit that waits for another stamp should find that it has nothing to commit any more.
+        self.effects.push(Effect::Identity(self.stamp.clone()));
     }
 
     /// The membership cannot go on.

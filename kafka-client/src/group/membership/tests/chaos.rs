@@ -80,6 +80,8 @@ struct Outside {
     identity: Identity,
     /// Generations whose identity must not come again.
     passed: i32,
+    /// All was lost, and commits are not stopped yet.
+    must_be_nobody: bool,
     fatal: bool,
 }
 
@@ -100,6 +102,7 @@ impl Outside {
             lease: None,
             identity: Identity::none(),
             passed: -1,
+            must_be_nobody: false,
             fatal: false,
         }
     }
@@ -120,6 +123,7 @@ impl Outside {
         for effect in effects {
             self.watch(effect);
         }
+        assert!(!self.must_be_nobody, "a commit after a loss");
         self.check();
     }
 
@@ -147,6 +151,7 @@ impl Outside {
             Effect::Goodbye { .. } => self.goodbye = true,
             Effect::Identity(identity) => {
                 assert!(identity.generation == -1 || identity.generation > self.passed, "an old identity");
+                self.must_be_nobody = false;
                 self.identity = identity;
             }
             Effect::Lease(until) => {
@@ -178,7 +183,7 @@ impl Outside {
                     assert!(self.held.remove(partition), "{partition} was not held");
                 }
                 let too_late = self.revoked.take().is_some_and(|(_, revoked)| revoked == partitions);
-                assert!(too_late || self.identity.generation == -1, "a commit after a loss");
+                self.must_be_nobody = !too_late;
             }
             Effect::Problem(_) => {}
             Effect::Fatal(_) => {

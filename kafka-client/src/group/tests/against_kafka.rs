@@ -1,0 +1,1 @@
+//! Members on a broker: set `KAFKA_BOOTSTRAP_SERVERS` (`scripts/with-kafka cargo test -p kafka-client group`).
