@@ -48,6 +48,21 @@ impl Chunk {
         }
     }
 
+    /// A chunk of these bytes, for tests of what stands on this crate.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_bytes(partition: TopicPartition, epoch: u64, position: i64, bytes: Bytes) -> Self {
+        Self::new(Part {
+            partition,
+            epoch,
+            position,
+            end_offset: i64::MAX,
+            bytes,
+            check_crcs: true,
+            aborted: None,
+        })
+    }
+
     /// Which partition.
     #[must_use]
     pub fn partition(&self) -> TopicPartition {
@@ -171,6 +186,14 @@ impl ChunkBatch {
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.batch.header().next_offset()
+    }
+}
+
+/// A batch that no fetch brought: all of it is to be seen, and nothing is charged for it. For tests of what handles
+/// records.
+impl From<Batch> for ChunkBatch {
+    fn from(batch: Batch) -> Self {
+        Self { batch, view: View::All, _share: None }
     }
 }
 

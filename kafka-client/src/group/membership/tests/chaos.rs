@@ -301,7 +301,7 @@ impl Outside {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_to_an_eager_member(moves in moves()) {
         let mut outside = Outside::new(&[Assignor::Range, Assignor::CooperativeSticky], &topics(&["t", "u"]));

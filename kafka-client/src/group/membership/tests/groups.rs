@@ -362,7 +362,7 @@ fn a_cooperative_group_does_not_take_away_what_stays() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
     #[test]
     fn no_partition_is_in_two_hands_and_the_group_recovers(
         seed in any::<u64>(),
