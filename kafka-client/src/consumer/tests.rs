@@ -55,7 +55,7 @@ struct Log {
 
 impl Log {
     fn end(&self) -> i64 {
-        self.batches.last().map_or(self.start, |batch| end_of(batch))
+        self.batches.last().map_or(self.start, end_of)
     }
 }
 

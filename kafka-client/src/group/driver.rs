@@ -76,7 +76,7 @@ struct Tasks {
 
 impl Driver {
     /// A driver, and where its own tasks report.
-    pub(super) fn new(
+    pub(super) fn assemble(
         machine: Machine,
         interest: Interest,
         requests: Requests,

@@ -102,6 +102,7 @@ pub(crate) struct Membership {
 impl Membership {
     /// Joins the group on the current tokio runtime and stays in it. The cluster should track the topics already if
     /// they are to be created.
+    #[allow(clippy::needless_pass_by_value, reason = "a membership takes over what it is made of")]
     pub(crate) fn start(
         config: GroupConfig,
         subscription: Subscription,
@@ -132,7 +133,7 @@ impl Membership {
         let machine = Machine::new(settings, seams.clock.now());
         let requests = Requests { coordinator, group: Arc::new(config) };
         let outlets = Outlets { events, identity, lease };
-        tokio::spawn(Driver::new(machine, interest, requests, outlets).run(obeyed));
+        tokio::spawn(Driver::assemble(machine, interest, requests, outlets).run(obeyed));
         this
     }
 
