@@ -393,7 +393,7 @@ impl Machine {
     }
 
     /// An error of this group without a request of its own.
-    fn malformed(&self, api: &'static str, who: &str, reason: impl ToString) -> Error {
+    fn malformed(&self, api: &'static str, who: &str, reason: &dyn std::fmt::Display) -> Error {
         let broker = format!("{who} of {}", At::Group(self.settings.group.group_id.clone()));
         Error::Malformed { api, broker, reason: reason.to_string() }
     }

@@ -112,12 +112,10 @@ impl Outside {
         if leaves {
             self.held.clear();
         }
-        if let Input::GivenBack { round } = &input {
-            if let Some((_, partitions)) = self.revoked.take_if(|(revoked, _)| revoked == round) {
-                partitions.iter().for_each(|partition| {
-                    self.held.remove(partition);
-                });
-            }
+        if let Input::GivenBack { round } = &input
+            && let Some((_, partitions)) = self.revoked.take_if(|(revoked, _)| revoked == round)
+        {
+            self.held.retain(|partition| !partitions.contains(partition));
         }
         let effects = self.machine.handle(Moment { now: self.now, chance: 0.5 }, input);
         for effect in effects {
