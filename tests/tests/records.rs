@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 async fn odd(
     value: Option<String>,
     key: Key<Option<String>>,
-    headers: Headers<'_>,
+    headers: Headers,
     meta: Metadata,
     probe: &State<Probe>,
 ) -> Result<(), String> {
@@ -38,13 +38,7 @@ struct Numbered {
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-foreign")]
-async fn foreign(
-    record: Numbered,
-    key: Key<&str>,
-    headers: Headers<'_>,
-    meta: Metadata,
-    probe: &State<Probe>,
-) {
+async fn foreign(record: Numbered, key: Key<&str>, headers: Headers, meta: Metadata, probe: &State<Probe>) {
     let headers: Vec<String> =
         headers.iter().map(|header| format!("{}={:?}", header.name, header.value)).collect();
     probe.saw(meta.partition(), meta.offset(), Some(*key), format!("{} {}", record.n, headers.join(" ")));

@@ -44,7 +44,7 @@ async fn owned(
     order: Order,
     key: Key<String>,
     meta: Metadata,
-    headers: Headers<'_>,
+    headers: Headers,
     probe: State<Probe>,
 ) -> Result<(), String> {
     if headers.last("trace").is_none() {

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 async fn read(
     value: String,
     key: Key<Option<String>>,
-    headers: Headers<'_>,
+    headers: Headers,
     meta: Metadata,
     probe: &State<Probe>,
 ) {
@@ -42,7 +42,7 @@ fn record(n: u32) -> RskafkaRecord {
         key: (n % 2 == 0).then(|| format!("k{n}").into_bytes()),
         value: Some(format!("v{n}").into_bytes()),
         headers: BTreeMap::from([("h".to_owned(), b"123".to_vec())]),
-        timestamp: std::time::SystemTime::now().into(),
+        timestamp: rskafka::chrono::DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
     }
 }
 

@@ -48,6 +48,21 @@ impl Chunk {
         }
     }
 
+    /// A chunk of these bytes, for tests of what stands on this crate.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_bytes(partition: TopicPartition, epoch: u64, position: i64, bytes: Bytes) -> Self {
+        Self::new(Part {
+            partition,
+            epoch,
+            position,
+            end_offset: i64::MAX,
+            bytes,
+            check_crcs: true,
+            aborted: None,
+        })
+    }
+
     /// Which partition.
     #[must_use]
     pub fn partition(&self) -> TopicPartition {
@@ -63,11 +78,6 @@ impl Chunk {
     /// The first offset that is wanted of it.
     pub(crate) fn position(&self) -> i64 {
         self.position
-    }
-
-    /// Bytes as they came from the broker.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
     }
 
     /// The next batch with something in it or only offsets to pass (control, aborted, compacted away): see
@@ -176,6 +186,14 @@ impl ChunkBatch {
     #[must_use]
     pub fn next_offset(&self) -> i64 {
         self.batch.header().next_offset()
+    }
+}
+
+/// A batch that no fetch brought: all of it is to be seen, and nothing is charged for it. For tests of what handles
+/// records.
+impl From<Batch> for ChunkBatch {
+    fn from(batch: Batch) -> Self {
+        Self { batch, view: View::All, _share: None }
     }
 }
 
@@ -289,7 +307,7 @@ mod tests {
     #[test]
     fn a_decompressed_batch_keeps_its_share_charged() {
         let bytes = Recipe { compression: Compression::Lz4, ..Recipe::new(0, 100) }.build();
-        let (alive, owner) = (std::sync::Arc::new(()), bytes.clone());
+        let (alive, owner) = (std::sync::Arc::new(()), bytes);
         struct Owner(Bytes, #[allow(dead_code)] std::sync::Arc<()>);
         impl AsRef<[u8]> for Owner {
             fn as_ref(&self) -> &[u8] {

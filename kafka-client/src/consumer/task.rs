@@ -315,7 +315,7 @@ impl Task {
     fn done(&mut self, done: Done) {
         match done {
             Done::Baseline(picture) => self.baseline(picture),
-            Done::Committed { partitions, turn, answer } => self.committed(partitions, turn, answer),
+            Done::Committed { partitions, turn, answer } => self.committed(partitions, turn, &answer),
             Done::Listed { sought, turns, told } => self.listed(sought, &turns, told),
             Done::Validated { doubted, turns, told } => self.validated(doubted, &turns, told),
             Done::Saved { starts, turn, results } => self.saved(&starts, turn, results),

@@ -130,7 +130,7 @@ pub(crate) enum Step {
     List { leader: Leader, target: Target },
     /// Ask the leader whether the position is still in its log.
     Validate { leader: Leader },
-    /// Take it from one loop and give it to another, where there is one.
+    /// Take it from one loop and give it to another, where there is one; or to the same one, anew.
     Move { from: Option<i32>, to: Option<Place> },
 }
 
@@ -280,11 +280,6 @@ impl Tracker {
         }
     }
 
-    /// Whether there is anything left to do before it is fetched.
-    pub(crate) fn is_pending(&self) -> bool {
-        !matches!((self.phase, self.placed), (Phase::Ready, Some(_)) | (Phase::Failed, None))
-    }
-
     /// Something is asked for it elsewhere, as `turn`.
     pub(crate) fn asked_as(&mut self, turn: u64) {
         (self.turn, self.under_way) = (turn, true);
@@ -320,7 +315,9 @@ impl Tracker {
     pub(crate) fn took(&mut self, step: Step, turn: u64) {
         match step {
             Step::List { .. } | Step::Validate { .. } => (self.turn, self.under_way) = (turn, true),
-            Step::Move { to, .. } => (self.turn, self.placed) = (turn, to),
+            Step::Move { to: Some(place), .. } => (self.turn, self.placed) = (turn, Some(place)),
+            // What is asked for it meanwhile goes on.
+            Step::Move { to: None, .. } => self.placed = None,
             Step::Rest | Step::At(_) | Step::Leaderless => {}
         }
     }
@@ -366,7 +363,8 @@ impl Tracker {
     /// What is to be done now, with the position at `position`.
     pub(crate) fn step(&self, now: Instant, position: Position) -> Step {
         let wanted = self.wanted_place(now, position);
-        if self.placed != wanted {
+        // A placement of before the last change of phase does not count, even at the same place.
+        if self.placed != wanted || (wanted.is_some() && self.turn == 0) {
             return Step::Move { from: self.placed.map(|place| place.broker), to: wanted };
         }
         if self.under_way || wanted.is_some() || matches!(self.phase, Phase::Waiting | Phase::Failed) {

@@ -62,6 +62,8 @@ pub(crate) struct Lane {
     issuer: Option<Arc<AckIssuer>>,
     committer: Option<Committer>,
     lease: Arc<Lease>,
+    /// The lease's epoch when the partition was assigned.
+    lease_epoch: u64,
     meter: Meter,
     permit: Option<OwnedSemaphorePermit>,
     /// Records that may go before the next look, and how many were granted at the last.
@@ -93,6 +95,7 @@ impl Lane {
             shared,
             issuer,
             committer,
+            lease_epoch: lease.epoch(),
             lease,
             meter,
             permit: None,
@@ -168,8 +171,10 @@ impl Lane {
     async fn clear(&mut self) -> Option<End> {
         loop {
             match self.shared.signal() {
-                Signal::Commit => self.commit_as_asked().await,
                 Signal::Drain | Signal::Abort => return Some(End::Leave),
+                // All that was held was lost since; the event of it is on its way.
+                _ if self.lease.epoch() != self.lease_epoch => return Some(End::Leave),
+                Signal::Commit => self.commit_as_asked().await,
                 Signal::Run if self.lease.is_valid() => return None,
                 Signal::Run => self.wait_for_lease().await,
             }

@@ -22,6 +22,8 @@ mod cadence;
 mod commit;
 mod drive;
 mod feed;
+#[cfg(test)]
+mod fixture;
 mod give_back;
 mod lane;
 mod ledger;
@@ -31,6 +33,8 @@ mod partition;
 mod retry;
 mod shared;
 mod status;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use ack::{Ack, AckError, AckIssuer};

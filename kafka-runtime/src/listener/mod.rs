@@ -29,6 +29,8 @@ mod part;
 mod payload;
 mod raw;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};

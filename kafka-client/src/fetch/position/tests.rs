@@ -76,6 +76,26 @@ fn a_position_without_an_epoch_or_of_this_epoch_needs_no_confirmation() {
 }
 
 #[test]
+fn a_seek_places_the_partition_anew_even_at_the_same_place() {
+    let mut tracker = fetched(START);
+    assert_eq!(tracker.step(Instant::now(), START), Step::Rest);
+    tracker.ready();
+    assert!(!tracker.is_turn(1));
+    assert_eq!(tracker.step(Instant::now(), START), Step::Move { from: Some(1), to: place(1, 3) });
+}
+
+#[test]
+fn a_question_outlives_that_the_partition_is_taken_from_its_loop() {
+    let mut tracker = fetched(START);
+    tracker.wait();
+    tracker.asked_as(5);
+    let away = tracker.step(Instant::now(), START);
+    assert_eq!(away, Step::Move { from: Some(1), to: None });
+    tracker.took(away, 6);
+    assert!(tracker.is_turn(5));
+}
+
+#[test]
 fn what_an_older_picture_says_is_not_believed() {
     let mut tracker = fetched(START);
     tracker.saw(leader(9, 2), 7);

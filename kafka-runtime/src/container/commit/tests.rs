@@ -1,66 +1,14 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kafka_client::{At, ResponseError};
+use kafka_client::ResponseError;
 use proptest::prelude::*;
 
+use super::super::fixture::{self, Coordinator, after};
 use super::super::shared::Signal;
 use super::*;
-use kafka_client::seams::Rng;
-
-type Round = Vec<(TopicPartition, i64)>;
-
-/// A coordinator that answers after a while, as the script says, and remembers.
-#[derive(Clone, Default)]
-struct Coordinator {
-    sent: Arc<Mutex<Vec<Round>>>,
-    failures: Arc<Mutex<Vec<ResponseError>>>,
-    in_flight: Arc<AtomicUsize>,
-}
-
-impl Coordinator {
-    fn failing(failures: &[ResponseError]) -> Self {
-        let this = Self::default();
-        this.failures.lock().unwrap().extend(failures.iter().rev());
-        this
-    }
-
-    fn sent(&self) -> Vec<Round> {
-        self.sent.lock().unwrap().clone()
-    }
-
-    fn offsets(&self) -> Vec<i64> {
-        self.sent().into_iter().flatten().map(|(_, offset)| offset).collect()
-    }
-}
-
-impl CommitPort for Coordinator {
-    async fn commit(&self, offsets: Offsets) -> CommitOutcome {
-        assert_eq!(self.in_flight.fetch_add(1, Ordering::SeqCst), 0, "two commits in flight");
-        let round = offsets.iter().map(|(partition, committed)| (*partition, committed.offset)).collect();
-        self.sent.lock().unwrap().push(round);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        let failure = self.failures.lock().unwrap().pop();
-        let result = |partition: TopicPartition| match failure {
-            None => Ok(()),
-            Some(code) => Err(Error::Broker { api: "OffsetCommit", code, at: At::Partition(partition) }),
-        };
-        CommitOutcome { partitions: offsets.into_iter().map(|(p, _)| (p, result(p))).collect() }
-    }
-}
 
 fn policy(strategy: CommitStrategy, cadence: Cadence) -> CommitPolicy {
-    CommitPolicy {
-        listener: "billing".into(),
-        group: "g".into(),
-        strategy,
-        cadence,
-        timeout: Duration::from_secs(60),
-        backoff: Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) },
-        hook: None,
-        rng: Arc::new(Rng::seeded(1)),
-    }
+    fixture::policy(&ListenerSettings { commit: strategy, cadence, ..fixture::settings() })
 }
 
 const EACH_SECOND: Cadence = Cadence::Every { records: None, time: Some(Duration::from_secs(1)) };
@@ -76,10 +24,6 @@ fn start(port: &Coordinator, policy: CommitPolicy, count: i32) -> (Committer, Ve
         committer.hold(Arc::clone(shared), None);
     }
     (committer, partitions)
-}
-
-async fn after(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 #[tokio::test(start_paused = true)]

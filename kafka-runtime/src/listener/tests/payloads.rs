@@ -194,7 +194,7 @@ async fn other_wrong_values() {
 
 #[tokio::test]
 async fn errors_stay_short_whatever_the_value() {
-    let long = format!(r#"{{"id": "{}"}}"#, "ü".repeat(1_000_000)).leak();
+    let long = format!(r#"{{"id": "{}"}}"#, "ü".repeat(100_000)).leak();
     let text = refused("owned", value(&*long)).await;
     assert!(text.len() < 700, "{}", text.len());
     assert!(text.contains("$.id"), "{text}");

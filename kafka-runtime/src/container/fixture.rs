@@ -1,0 +1,365 @@
+//! What the container's tests stand on: a coordinator that answers as told, a handler that does as told, batches.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_client::config::{
+    ClientConfig, Compression, ConsumerConfig, GroupConfig, OffsetReset, Subscription,
+};
+use kafka_client::consumer::{Chunk, CommitOutcome, Offsets, Start, StreamItem};
+use kafka_client::group::{CommittedOffset, Lease};
+use kafka_client::records::append::{AppendStamp, stamp};
+use kafka_client::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite};
+use kafka_client::seams::Rng;
+use kafka_client::{At, Error, ResponseError, TopicPartition};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::ack::Ack;
+use super::commit::{CommitPolicy, CommitPort, Committer};
+use super::feed::Source;
+use super::partition::Partition;
+use super::shared::{PartitionPhase, Shared, Signal};
+use super::work::{Bound, ListenerWork};
+use crate::config::{AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, Retry};
+use crate::listener::{
+    BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Handler, Preparation, Prepared, Slot,
+    States,
+};
+
+pub(super) type Round = Vec<(TopicPartition, i64)>;
+
+/// A coordinator that answers after a while, as the script says, and remembers.
+#[derive(Clone, Default)]
+pub(super) struct Coordinator {
+    sent: Arc<Mutex<Vec<Round>>>,
+    failures: Arc<Mutex<Vec<ResponseError>>>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Coordinator {
+    pub(super) fn failing(failures: &[ResponseError]) -> Self {
+        let this = Self::default();
+        this.failures.lock().unwrap().extend(failures.iter().rev());
+        this
+    }
+
+    pub(super) fn sent(&self) -> Vec<Round> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    pub(super) fn offsets(&self) -> Vec<i64> {
+        self.sent().into_iter().flatten().map(|(_, offset)| offset).collect()
+    }
+}
+
+impl CommitPort for Coordinator {
+    async fn commit(&self, offsets: Offsets) -> CommitOutcome {
+        assert_eq!(self.in_flight.fetch_add(1, Ordering::SeqCst), 0, "two commits in flight");
+        let round = offsets.iter().map(|(partition, committed)| (*partition, committed.offset)).collect();
+        self.sent.lock().unwrap().push(round);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        let failure = self.failures.lock().unwrap().pop();
+        let result = |partition: TopicPartition| match failure {
+            None => Ok(()),
+            Some(code) => Err(Error::Broker { api: "OffsetCommit", code, at: At::Partition(partition) }),
+        };
+        CommitOutcome { partitions: offsets.into_iter().map(|(p, _)| (p, result(p))).collect() }
+    }
+}
+
+/// What the handler does with a record.
+pub(super) enum Act {
+    Return,
+    Fail(&'static str),
+    Undecodable,
+    Panic,
+    /// Waits, then returns.
+    Wait(Duration),
+    /// Keeps its `Ack` for the test; returns.
+    KeepAck,
+    /// Drops its `Ack`; returns.
+    DropAck,
+}
+
+type Plan = dyn Fn(i64, u32) -> Act + Send + Sync;
+
+/// The handler's script and memory.
+pub(super) struct Script {
+    plan: Box<Plan>,
+    /// Offset and attempt of each call, in order.
+    seen: Mutex<Vec<(i64, u32)>>,
+    /// Offsets of each call to a batch handler.
+    batches: Mutex<Vec<Vec<i64>>>,
+    acks: Mutex<HashMap<i64, Ack>>,
+    running: AtomicUsize,
+    most_running: AtomicUsize,
+}
+
+impl Script {
+    pub(super) fn new(plan: impl Fn(i64, u32) -> Act + Send + Sync + 'static) -> Self {
+        Self {
+            plan: Box::new(plan),
+            seen: Mutex::default(),
+            batches: Mutex::default(),
+            acks: Mutex::default(),
+            running: AtomicUsize::new(0),
+            most_running: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Vec<(i64, u32)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn offsets(&self) -> Vec<i64> {
+        self.seen().into_iter().map(|(offset, _)| offset).collect()
+    }
+
+    pub(super) fn batches(&self) -> Vec<Vec<i64>> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    pub(super) fn take_ack(&self, offset: i64) -> Ack {
+        self.acks.lock().unwrap().remove(&offset).unwrap()
+    }
+
+    /// The most handlers that ran at once.
+    pub(super) fn most_running(&self) -> usize {
+        self.most_running.load(Ordering::SeqCst)
+    }
+
+    async fn play(&self, offset: i64, attempt: u32, ack: Option<Ack>) -> Result<(), Failure> {
+        self.seen.lock().unwrap().push((offset, attempt));
+        match (self.plan)(offset, attempt) {
+            Act::Return => {
+                ack.map_or(Ok(()), |ack| ack.ack().map_err(|gone| Failure::Handler(Box::new(gone))))
+            }
+            Act::Fail(cause) => Err(Failure::Handler(cause.into())),
+            Act::Undecodable => Err(Failure::Decode(format!("offset {offset}: not JSON"))),
+            Act::Panic => panic!("a panic at {offset}"),
+            Act::Wait(time) => {
+                let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+                self.most_running.fetch_max(running, Ordering::SeqCst);
+                let guard = Leaving(&self.running);
+                tokio::time::sleep(time).await;
+                drop(guard);
+                Ok(())
+            }
+            Act::KeepAck => {
+                self.acks.lock().unwrap().extend(ack.map(|ack| (offset, ack)));
+                Ok(())
+            }
+            Act::DropAck => Ok(()),
+        }
+    }
+}
+
+struct Leaving<'a>(&'a AtomicUsize);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn prepared(preparation: &mut Preparation<'_>) -> Prepared {
+    Prepared { slots: vec![Slot::new(preparation.state::<Script>().unwrap())] }
+}
+
+fn script(prepared: &Prepared) -> &Script {
+    prepared.slot(0).get::<Arc<Script>>().unwrap()
+}
+
+struct Scripted;
+
+impl Handler for Scripted {
+    fn prepare(preparation: &mut Preparation<'_>) -> Prepared {
+        prepared(preparation)
+    }
+
+    async fn call<'r>(prepared: &'r Prepared, delivery: Delivery<'r>) -> Result<(), Failure> {
+        let ack = delivery.acks.map(|acks| acks.issue(delivery.record.offset));
+        script(prepared).play(delivery.record.offset, delivery.attempt, ack).await
+    }
+}
+
+struct ScriptedBatch;
+
+impl BatchHandler for ScriptedBatch {
+    fn prepare(preparation: &mut Preparation<'_>) -> Prepared {
+        prepared(preparation)
+    }
+
+    async fn call<'r>(prepared: &'r Prepared, delivery: BatchDelivery<'r>) -> Result<(), BatchFailure> {
+        let script = script(prepared);
+        let offsets = delivery.records.iter().map(|(record, _)| record.offset).collect();
+        script.batches.lock().unwrap().push(offsets);
+        for (index, (record, _)) in delivery.records.iter().enumerate() {
+            let played = script.play(record.offset, delivery.attempt, None).await;
+            played.map_err(|failure| BatchFailure { index, failure })?;
+        }
+        Ok(())
+    }
+}
+
+/// Uncompressed records with these offsets, keys `k<offset>`.
+pub(super) fn records(base: i64, count: i64) -> Bytes {
+    let mut builder = BatchBuilder::new(1024);
+    for offset in base..base + count {
+        let (key, value) = (format!("k{offset}"), offset.to_string());
+        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        builder.append(RecordToWrite { timestamp: 0, key, value, headers: &[] });
+    }
+    at(builder.build(Compression::None, ProducerStamp::NONE).unwrap(), base)
+}
+
+/// The batch as it lies at `base_offset`.
+pub(super) fn at(batch: Bytes, base_offset: i64) -> Bytes {
+    let mut bytes = BytesMut::from(batch);
+    stamp(&mut bytes, AppendStamp { base_offset, leader_epoch: 3, append_time: None }).unwrap();
+    bytes.freeze()
+}
+
+/// A listener with defaults that tests change.
+pub(super) fn settings() -> ListenerSettings {
+    let mut consumer = ConsumerConfig::new(Subscription::Topics(vec!["orders".into()]));
+    consumer.group = Some(GroupConfig::new("billing"));
+    consumer.auto_offset_reset = OffsetReset::Earliest;
+    ListenerSettings {
+        id: "bill".into(),
+        client: ClientConfig::default(),
+        client_ids: ClientIds { base: "test".into(), first: 0 },
+        consumer,
+        whole_topics: Vec::new(),
+        members: 1,
+        concurrency: None,
+        commit: CommitStrategy::Combined,
+        cadence: Cadence::default(),
+        ack: AckMode::Auto,
+        commit_timeout: Duration::from_secs(60),
+        retry: Retry { attempts: 3, ..Retry::default() },
+        on_exhausted: OnExhausted::Stop,
+        max_poll_records: 500,
+        max_poll_interval: Duration::from_secs(300),
+        auto_startup: true,
+        shutdown_timeout: Duration::from_secs(20),
+        drain_timeout: Duration::from_secs(10),
+        missing_topics_fatal: false,
+    }
+}
+
+pub(super) fn policy(settings: &ListenerSettings) -> CommitPolicy {
+    CommitPolicy::new(settings, None, Arc::new(Rng::seeded(1))).unwrap()
+}
+
+struct Channel(mpsc::UnboundedReceiver<StreamItem>);
+
+impl Source for Channel {
+    async fn next(&mut self) -> Option<StreamItem> {
+        self.0.recv().await
+    }
+    fn try_next(&mut self) -> Option<StreamItem> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// A listener under test: a handler by script, a committer, partitions on demand.
+pub(super) struct Rig {
+    pub(super) script: Arc<Script>,
+    pub(super) coordinator: Coordinator,
+    work: Arc<ListenerWork>,
+    committer: Committer,
+}
+
+/// One of its partitions.
+pub(super) struct RigPartition {
+    pub(super) shared: Arc<Shared>,
+    pub(super) task: JoinHandle<()>,
+    pub(super) items: mpsc::UnboundedSender<StreamItem>,
+}
+
+impl Rig {
+    pub(super) fn new(
+        settings: ListenerSettings,
+        batch: bool,
+        plan: impl Fn(i64, u32) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(Coordinator::default(), settings, batch, plan)
+    }
+
+    pub(super) fn with(
+        coordinator: Coordinator,
+        settings: ListenerSettings,
+        batch: bool,
+        plan: impl Fn(i64, u32) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let script = Arc::new(Script::new(plan));
+        let mut states = States::new();
+        states.insert(std::any::TypeId::of::<Script>(), Arc::clone(&script) as _);
+        let mut preparation = Preparation::new(&states);
+        let bound = match batch {
+            true => Bound::batch::<ScriptedBatch>(&mut preparation),
+            false => Bound::single::<Scripted>(&mut preparation),
+        };
+        let committer = Committer::start(coordinator.clone(), policy(&settings));
+        let work = Arc::new(ListenerWork::new("bill", settings, bound, Arc::new(Rng::seeded(1))));
+        Self { script, coordinator, work, committer }
+    }
+
+    /// Partition `number`, from offset 0, committed nowhere.
+    pub(super) fn partition(&self, number: i32) -> RigPartition {
+        self.partition_from(number, 0, None)
+    }
+
+    pub(super) fn partition_from(&self, number: i32, offset: i64, committed: Option<i64>) -> RigPartition {
+        let partition = TopicPartition::new("orders", number);
+        let start = Start {
+            offset,
+            committed: committed.map(|offset| CommittedOffset {
+                offset,
+                leader_epoch: -1,
+                metadata: String::new(),
+            }),
+            epoch: 1,
+        };
+        let shared = Shared::new(partition, offset, 1, committed.unwrap_or(-1), self.work.by_hand());
+        let shared = Arc::new(shared);
+        self.committer.hold(Arc::clone(&shared), committed);
+        let (items, inbox) = mpsc::unbounded_channel();
+        let (work, committer) = (Arc::clone(&self.work), Some(self.committer.clone()));
+        let partition =
+            Partition::new(Channel(inbox), &start, Arc::clone(&shared), work, committer, Lease::forever());
+        RigPartition { shared, task: tokio::spawn(partition.run()), items }
+    }
+}
+
+impl RigPartition {
+    /// Records `base..base + count` come, as one batch of the wire.
+    pub(super) fn comes(&self, base: i64, count: i64) {
+        self.bytes(base, records(base, count));
+    }
+
+    pub(super) fn bytes(&self, position: i64, bytes: Bytes) {
+        let chunk = Chunk::from_bytes(self.shared.partition, 1, position, bytes);
+        self.items.send(StreamItem::Chunk(chunk)).unwrap();
+    }
+
+    pub(super) async fn drain(self) -> Arc<Shared> {
+        self.shared.raise(Signal::Drain);
+        self.task.await.unwrap();
+        self.shared
+    }
+
+    pub(super) fn phase(&self) -> PartitionPhase {
+        self.shared.phase()
+    }
+}
+
+pub(super) async fn after(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
