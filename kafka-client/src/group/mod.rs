@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::config::{GroupConfig, Subscription};
+use crate::config::{GroupConfig, GroupProtocol, Subscription};
 use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
 use crate::net::Pool;
@@ -30,7 +30,7 @@ pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
 pub(crate) use offsets::{commit, fetch_committed};
 
-use driver::{Command, Driver, Outlets};
+use driver::{Command, Outlets, Starting};
 use membership::{Interest, Machine, Settings};
 use requests::Requests;
 
@@ -102,13 +102,15 @@ pub(crate) struct Membership {
 impl Membership {
     /// Joins the group on the current tokio runtime and stays in it. The cluster should track the topics already if
     /// they are to be created.
-    #[allow(clippy::needless_pass_by_value, reason = "a membership takes over what it is made of")]
     pub(crate) fn start(
         config: GroupConfig,
         subscription: Subscription,
         pool: Arc<Pool>,
         coordinator: Arc<Coordinator>,
     ) -> Self {
+        match config.protocol {
+            GroupProtocol::Classic => {}
+        }
         let cluster = Arc::clone(pool.cluster());
         let seams = cluster.seams();
         let (events, heard) = mpsc::unbounded_channel();
@@ -117,7 +119,7 @@ impl Membership {
         let lease = Lease::new(Arc::clone(&seams.clock));
         let is_static = config.instance_id.is_some();
         let this = Self { events: heard, identity: stamped, lease: Arc::clone(&lease), commands, is_static };
-        let interest = match Interest::of(&subscription) {
+        let interest = match Interest::of(subscription) {
             Ok(interest) => interest,
             Err(error) => {
                 let _ = events.send(GroupEvent::Fatal(error));
@@ -131,9 +133,9 @@ impl Membership {
             retry: cluster.config().retry_backoff,
         };
         let machine = Machine::new(settings, seams.clock.now());
-        let requests = Requests { coordinator, group: Arc::new(config) };
+        let requests = Requests { pool, coordinator, group: Arc::new(config) };
         let outlets = Outlets { events, identity, lease };
-        tokio::spawn(Driver::assemble(machine, interest, requests, outlets).run(obeyed));
+        tokio::spawn(Starting::new(machine, interest, requests, outlets).run(obeyed));
         this
     }
 

@@ -18,7 +18,7 @@ use super::membership::{JoinAnswer, Joined, JoinedMember, Role};
 use super::{Coordinator, Identity};
 use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
-use crate::net::{Purpose, Retry};
+use crate::net::{Pool, Purpose, Retry};
 
 /// The only kind of group whose members read topics.
 const PROTOCOL_TYPE: &str = "consumer";
@@ -32,6 +32,7 @@ const MANY_LEAVE: i16 = 3;
 /// One member's requests to its coordinator. What fails is told to the coordinator's cache.
 #[derive(Debug, Clone)]
 pub(super) struct Requests {
+    pub(super) pool: Arc<Pool>,
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) group: Arc<GroupConfig>,
 }
@@ -137,7 +138,7 @@ impl Requests {
 
     /// Leaves; tries again for as long as a request may take.
     pub(super) async fn goodbye(&self, member_id: &str) -> Result<()> {
-        let cluster = self.coordinator.pool().cluster();
+        let cluster = self.pool.cluster();
         let mut retry = Retry::within(cluster, cluster.config().request_timeout);
         loop {
             let error = match self.goodbye_once(member_id).await {
@@ -183,7 +184,7 @@ impl Requests {
     }
 
     fn now(&self) -> Instant {
-        self.coordinator.pool().cluster().seams().clock.now()
+        self.pool.cluster().seams().clock.now()
     }
 }
 

@@ -115,9 +115,7 @@ impl Outside {
         if let Input::GivenBack { round } = &input
             && let Some((_, partitions)) = self.revoked.take_if(|(revoked, _)| revoked == round)
         {
-            partitions.iter().for_each(|partition| {
-                self.held.remove(partition);
-            });
+            self.held.retain(|partition| !partitions.contains(partition));
         }
         let effects = self.machine.handle(Moment { now: self.now, chance: 0.5 }, input);
         for effect in effects {
