@@ -244,10 +244,9 @@ async fn cooperative_members_go_on_with_what_stays() {
                 Err(error) => panic!("{error}"),
             }
         }
-        if let Ok(Some(event)) = timeout(Duration::from_millis(50), one.consumer.next()).await {
-            if let ConsumerEvent::Revoked(revocation) = event {
-                one.let_go(&revocation.partitions);
-            }
+        let event = timeout(Duration::from_millis(50), one.consumer.next()).await;
+        if let Ok(Some(ConsumerEvent::Revoked(revocation))) = event {
+            one.let_go(&revocation.partitions);
         }
     }
     drop(three);
