@@ -164,7 +164,8 @@ async fn two_members_share_a_topic_and_one_leaves() {
         until_shared(&mut [&mut one, &mut two], &[2, 3]).await;
         let expected = if assignors == COOPERATIVE { 2 } else { 5 };
         assert_eq!(one.revoked, expected, "{name}: {:#?}", one.log);
-        // Longer than a session: heartbeats keep both.
+        // The round ends, then longer than a session: heartbeats keep both.
+        tokio::join!(one.live(Duration::from_secs(1)), two.live(Duration::from_secs(1)));
         let rounds = (one.log.len(), two.log.len());
         tokio::join!(one.live(Duration::from_secs(8)), two.live(Duration::from_secs(8)));
         assert_eq!((one.log.len(), two.log.len()), rounds, "{name}: nothing happens for nothing");
