@@ -11,7 +11,8 @@ use crate::error::{At, Error, Result};
 use crate::fetch::Map;
 use crate::fetch::broker::{Entry, Report};
 use crate::fetch::leader::{Doubted, Sought, Told, epoch_ends, list_offsets};
-use crate::fetch::position::{Leader, Refused, Remedy, Step, Target, Validated, Why, remedy};
+use crate::fetch::position::{Leader, Refused, Step};
+use crate::fetch::reset::{Remedy, Target, Validated, Why, remedy};
 use crate::fetch::slot::{Position, Queued};
 use crate::ids::TopicPartition;
 

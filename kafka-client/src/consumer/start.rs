@@ -15,7 +15,7 @@ use crate::cluster::ClusterMetadata;
 use crate::config::{StartAt, Subscription};
 use crate::error::{At, Error, Result};
 use crate::fetch::Map;
-use crate::fetch::position::{Target, Why};
+use crate::fetch::reset::{Target, Why};
 use crate::fetch::slot::{Position, Queued};
 use crate::group::{CommittedOffset, fetch_committed};
 use crate::ids::{TopicName, TopicPartition};

@@ -197,6 +197,7 @@ fn track(cluster: &Arc<Cluster>, config: &ConsumerConfig) -> Option<TrackAll> {
         }
         Subscription::Partitions(partitions) => {
             let mut topics: Vec<_> = partitions.iter().map(|(partition, _)| partition.topic).collect();
+            topics.sort_unstable();
             topics.dedup();
             cluster.track(&topics, create);
             None
