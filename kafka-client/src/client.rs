@@ -36,13 +36,13 @@ pub enum Io {
 /// What everything that is made from a client shares.
 ///
 /// Handles (what users hold) keep the context whole. A task on the I/O thread takes `cluster` and `io` out of it,
-/// never `keep_alive`: the thread, and with it the task, would not end.
+/// never the whole: the thread, and with it the task, would not end.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientContext {
     pub(crate) cluster: Arc<Cluster>,
     /// Where tasks are spawned.
     pub(crate) io: Handle,
-    pub(crate) keep_alive: Arc<KeepAlive>,
+    _keep_alive: Arc<KeepAlive>,
 }
 
 impl ClientContext {
@@ -129,7 +129,7 @@ impl Client {
             let _on_io = io.enter();
             Cluster::new(config, seams)
         };
-        let context = ClientContext { cluster, io, keep_alive: Arc::new(keep_alive) };
+        let context = ClientContext { cluster, io, _keep_alive: Arc::new(keep_alive) };
         let admin = Admin::new(context.clone(), Arc::new(Pool::new(Arc::clone(&context.cluster))));
         Ok(Self { context, admin })
     }

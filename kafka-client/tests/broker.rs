@@ -1,5 +1,7 @@
 //! The client against a broker: set `KAFKA_BOOTSTRAP_SERVERS` (`scripts/with-kafka cargo test -p kafka-client`).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that says what it does")]
+
 use std::time::Duration;
 
 use kafka_client::admin::NewTopic;

@@ -1,5 +1,7 @@
 //! A broker dies and comes back while records are produced: `scripts/with-kafka -n 3 cargo test -p kafka-client`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that says what it does")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;

@@ -163,7 +163,11 @@ public class Peer {
             while (!ended.get()) {
                 var records = consumer.poll(Duration.ofMillis(100));
                 for (var record : records) print(record);
-                if (!records.isEmpty()) consumer.commitSync();
+                try {
+                    if (!records.isEmpty()) consumer.commitSync();
+                } catch (org.apache.kafka.common.errors.RebalanceInProgressException later) {
+                    // Partitions that stay are committed with the next records.
+                }
             }
         } catch (org.apache.kafka.common.errors.WakeupException stop) {
             // The input ended.

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 
@@ -80,7 +80,12 @@ def member(servers, group, topic, assignor):
         if message is None or message.error():
             continue
         show(message)
-        consumer.commit(message, asynchronous=False)
+        try:
+            consumer.commit(message, asynchronous=False)
+        except KafkaException as error:
+            # Partitions that stay are committed with the next records.
+            if error.args[0].code() not in (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION):
+                raise
     consumer.close()
     say("left")
 

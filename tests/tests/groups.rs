@@ -78,6 +78,14 @@ async fn shared_out(fleet: &Fleet, app: &RunningApp, members: &[&Probe], foreign
     .await;
 }
 
+/// A record to each partition, again and again.
+async fn rounds(fleet: &Fleet, app: &RunningApp) {
+    loop {
+        fleet.round(app, "for the peer").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn two_and_three_of_ours(assignors: &str) {
     let fleet = Fleet::new(assignors).await;
     let (one, two, three) = (Probe::default(), Probe::default(), Probe::default());
@@ -138,10 +146,13 @@ async fn with_a_peer(kind: PeerKind, assignor: &str) {
     else {
         return;
     };
-    // Its first assignment may be empty (cooperative); it has partitions once ours lost some.
-    shared_out(&fleet, &first, &[&one], true).await;
-    let lines = peer.until("record").await;
+    // Its first assignment may be empty (cooperative): records come until it has seen one.
+    let lines = tokio::select! {
+        lines = peer.until("record") => lines,
+        () = rounds(&fleet, &first) => unreachable!("rounds never end"),
+    };
     assert!(lines.iter().any(|line| line[0] == "assigned"), "{lines:?}");
+    shared_out(&fleet, &first, &[&one], true).await;
     let second = fleet.member(&two).await;
     shared_out(&fleet, &first, &[&one, &two], true).await;
     let rest = peer.finish().await;

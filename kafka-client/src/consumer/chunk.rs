@@ -80,11 +80,6 @@ impl Chunk {
         self.position
     }
 
-    /// Bytes as they came from the broker.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The next batch with something in it or only offsets to pass (control, aborted, compacted away): see
     /// [`ChunkBatch::next_offset`]. Lower records than the position are left out.
     ///
@@ -312,7 +307,7 @@ mod tests {
     #[test]
     fn a_decompressed_batch_keeps_its_share_charged() {
         let bytes = Recipe { compression: Compression::Lz4, ..Recipe::new(0, 100) }.build();
-        let (alive, owner) = (std::sync::Arc::new(()), bytes.clone());
+        let (alive, owner) = (std::sync::Arc::new(()), bytes);
         struct Owner(Bytes, #[allow(dead_code)] std::sync::Arc<()>);
         impl AsRef<[u8]> for Owner {
             fn as_ref(&self) -> &[u8] {

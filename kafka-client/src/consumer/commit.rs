@@ -147,7 +147,13 @@ impl Committer {
                 break;
             }
             let stamp = self.stamp();
-            let error = match (self.request(&mut attempt, &stamp, until).await, persistence) {
+            let trouble = if self.identity.is_some() && !stamp.is_member() {
+                // A broker would take it as that of an outsider, as long as the group is empty.
+                Some(Trouble::Stamp(ResponseError::UnknownMemberId))
+            } else {
+                self.request(&mut attempt, &stamp, until).await
+            };
+            let error = match (trouble, persistence) {
                 (None, _) => continue,
                 (Some(Trouble::Stamp(code)), _) => match self.new_stamp(&stamp, code, until).await {
                     Ok(()) => continue,

@@ -11,7 +11,8 @@ use crate::error::{At, Error, Result};
 use crate::fetch::Map;
 use crate::fetch::broker::{Entry, Report};
 use crate::fetch::leader::{Doubted, Sought, Told, epoch_ends, list_offsets};
-use crate::fetch::position::{Leader, Refused, Remedy, Step, Target, Validated, Why, remedy};
+use crate::fetch::position::{Leader, Refused, Step};
+use crate::fetch::reset::{Remedy, Target, Validated, Why, remedy};
 use crate::fetch::slot::{Position, Queued};
 use crate::ids::TopicPartition;
 
@@ -61,7 +62,8 @@ impl Task {
             }
             Step::Leaderless => {
                 self.env.cluster.refresh();
-                self.again_later(partition, ResponseError::LeaderNotAvailable, "Metadata");
+                let code = why_leaderless(&self.env.cluster.snapshot(), partition);
+                self.again_later(partition, code, "Metadata");
             }
             Step::List { leader, target } => {
                 let sought = Sought { partition, leader_epoch: leader.epoch, target };
@@ -73,7 +75,7 @@ impl Task {
                 questions.doubted.entry(leader.broker).or_default().push(doubted);
             }
             Step::Move { from, to } => {
-                if let Some(broker) = from {
+                if let Some(broker) = from.filter(|from| to.is_none_or(|place| place.broker != *from)) {
                     self.loops.remove(broker, partition);
                 }
                 if let Some(place) = to {
@@ -386,6 +388,17 @@ impl Task {
             _ => self.look_for(partition, Target::Earliest, Why::Recreated),
         }
     }
+}
+
+fn why_leaderless(picture: &ClusterMetadata, partition: TopicPartition) -> ResponseError {
+    let Some(topic) = picture.topics.get(&partition.topic) else {
+        return ResponseError::UnknownTopicOrPartition;
+    };
+    let known = usize::try_from(partition.partition).is_ok_and(|number| number < topic.partitions.len());
+    topic.error.unwrap_or(match known {
+        true => ResponseError::LeaderNotAvailable,
+        false => ResponseError::UnknownTopicOrPartition,
+    })
 }
 
 fn seen(picture: &ClusterMetadata, partition: TopicPartition) -> (Option<Leader>, u128) {

@@ -15,7 +15,7 @@ use crate::cluster::ClusterMetadata;
 use crate::config::{StartAt, Subscription};
 use crate::error::{At, Error, Result};
 use crate::fetch::Map;
-use crate::fetch::position::{Target, Why};
+use crate::fetch::reset::{Target, Why};
 use crate::fetch::slot::{Position, Queued};
 use crate::group::{CommittedOffset, fetch_committed};
 use crate::ids::{TopicName, TopicPartition};
@@ -139,12 +139,12 @@ impl Task {
         });
     }
 
-    pub(super) fn committed(&mut self, partitions: Vec<TopicPartition>, turn: u64, answer: Committed) {
+    pub(super) fn committed(&mut self, partitions: Vec<TopicPartition>, turn: u64, answer: &Committed) {
         let mut again = Vec::new();
         for partition in partitions {
             let current = self.partitions.get_mut(&partition).filter(|held| held.tracker.is_turn(turn));
             let Some(held) = current else { continue };
-            let found = match &answer {
+            let found = match answer {
                 Ok(found) => match found.get(&partition) {
                     Some(Ok(found)) => Ok(found.clone()),
                     Some(Err(code)) => Err(of_partition(partition, *code)),

@@ -197,6 +197,7 @@ fn track(cluster: &Arc<Cluster>, config: &ConsumerConfig) -> Option<TrackAll> {
         }
         Subscription::Partitions(partitions) => {
             let mut topics: Vec<_> = partitions.iter().map(|(partition, _)| partition.topic).collect();
+            topics.sort_unstable();
             topics.dedup();
             cluster.track(&topics, create);
             None
@@ -315,7 +316,7 @@ impl Task {
     fn done(&mut self, done: Done) {
         match done {
             Done::Baseline(picture) => self.baseline(picture),
-            Done::Committed { partitions, turn, answer } => self.committed(partitions, turn, answer),
+            Done::Committed { partitions, turn, answer } => self.committed(partitions, turn, &answer),
             Done::Listed { sought, turns, told } => self.listed(sought, &turns, told),
             Done::Validated { doubted, turns, told } => self.validated(doubted, &turns, told),
             Done::Saved { starts, turn, results } => self.saved(&starts, turn, results),

@@ -29,7 +29,10 @@ impl Aborted {
 
     /// Whether the batch is part of an aborted transaction. To be asked for each batch, in order.
     pub(crate) fn covers(&mut self, batch: &BatchHeader) -> bool {
-        while let Some((_, producer)) = self.upcoming.pop_front_if(|(first, _)| *first <= batch.last_offset) {
+        while let Some((first, producer)) = self.upcoming.front().copied()
+            && first <= batch.last_offset
+        {
+            self.upcoming.pop_front();
             self.producers.insert(producer);
         }
         batch.is_transactional && self.producers.contains(&batch.producer_id)

@@ -25,7 +25,7 @@ pub(crate) struct Part {
     pub(crate) records: Bytes,
 }
 
-/// The partitions of an answer. One of a topic that `name_of` does not know was forgotten meanwhile, and is left out.
+/// The partitions of an answer. Those of a topic that `name_of` does not know are left out.
 pub(crate) fn parts(
     response: FetchResponse,
     version: i16,

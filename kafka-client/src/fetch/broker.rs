@@ -359,20 +359,26 @@ impl<L: Link> BrokerLoop<L> {
             (None, None) => self.session.answered(answer.body.session_id),
         }
         self.failures = 0;
+        let named = answer.body.responses.len();
         let parts = answer::parts(answer.body, answer.version, self.settings.isolation, |id| {
             self.names.get(&id).copied()
         });
         let block = reservation.received(parts.iter().map(|part| part.records.len()).sum());
-        let mut brought = false;
+        let (mut brought, mut known) = (false, named == 0);
         for part in parts {
             let asked = match &outside {
                 Some(outside) => outside.get(&part.partition).copied(),
                 None => self.session.asked(part.partition),
             };
             if let Some(asked) = asked {
-                brought |= !part.records.is_empty();
+                (brought, known) = (brought || !part.records.is_empty(), true);
                 self.handle(part, asked, &block);
             }
+        }
+        if !known {
+            // It would answer the same at once, again and again.
+            let (broker, reason) = (self.broker.to_string(), "partitions that were not asked for".to_owned());
+            return self.failed(Error::Malformed { api: "Fetch", broker, reason }).await;
         }
         if !brought {
             self.patience.lengthen();

@@ -14,8 +14,8 @@ use kafka_protocol::messages::{
     BrokerId, ListOffsetsRequest, OffsetForLeaderEpochRequest, TopicName as WireName,
 };
 
-use super::position::Target;
 use super::request::{grouped, isolation_code, wire_name};
+use super::reset::Target;
 use super::slot::Position;
 use crate::config::IsolationLevel;
 use crate::error::Result;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! position  what has to happen before a partition can be fetched, and after it could not (pure)
+//! reset     where positions begin and jump to (pure)
 //! leader    what its leader is asked for: offsets, epochs
 //! broker    the loop: entries, one request under way, parts to slots
 //!  ├ session   what the broker knows of us (pure)
@@ -24,6 +25,7 @@ pub(crate) mod leader;
 pub(crate) mod patience;
 pub(crate) mod position;
 pub(crate) mod request;
+pub(crate) mod reset;
 pub(crate) mod session;
 pub(crate) mod slot;
 #[cfg(test)]

@@ -15,80 +15,9 @@ use tokio::time::Instant;
 
 use kafka_protocol::ResponseError;
 
-use super::slot::{Position, Queued};
-use crate::config::{OffsetReset, StartAt};
-
-/// A place in a partition that its leader knows the offset of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    Earliest,
-    Latest,
-    /// The first record at or after this time (milliseconds); the end, if there is none.
-    Timestamp(i64),
-}
-
-impl Target {
-    /// What `auto.offset.reset` says; `None` for `none`.
-    pub(crate) fn of_policy(policy: OffsetReset, now_millis: i64) -> Option<Self> {
-        match policy {
-            OffsetReset::Earliest => Some(Self::Earliest),
-            OffsetReset::Latest => Some(Self::Latest),
-            OffsetReset::None => None,
-            OffsetReset::ByDuration(age) => {
-                let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-                Some(Self::Timestamp(now_millis.saturating_sub(age).max(0)))
-            }
-        }
-    }
-
-    /// The start of a partition without a committed offset: by policy, but one that came to be after the group began
-    /// is read from its first record, or what was written before it was noticed would be lost. The flag says
-    /// whether the start depends on when it was chosen: then it is committed at once, or a crash before the first
-    /// commit would choose again, and lose what lies between.
-    pub(crate) fn of_start(policy: OffsetReset, is_new: bool, now_millis: i64) -> Option<(Self, bool)> {
-        match Self::of_policy(policy, now_millis)? {
-            Self::Latest if is_new => Some((Self::Earliest, false)),
-            Self::Earliest => Some((Self::Earliest, false)),
-            target => Some((target, true)),
-        }
-    }
-
-    /// A place to seek to, where it is neither an offset nor the committed one.
-    pub(crate) fn of_place(at: StartAt) -> Option<Self> {
-        match at {
-            StartAt::Beginning => Some(Self::Earliest),
-            StartAt::End => Some(Self::Latest),
-            StartAt::Timestamp(millis) => Some(Self::Timestamp(millis)),
-            StartAt::Committed | StartAt::Offset(_) => None,
-        }
-    }
-}
-
-/// Why an offset is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The partition begins. `save`: commit the offset before anything is read.
-    Start { save: bool },
-    /// This offset is not in the log any more, or not yet.
-    OutOfRange { from: i64 },
-    /// The log was cut off below the position, and the leader does not say where.
-    Truncated,
-    /// The topic was deleted and created again.
-    Recreated,
-    /// Somebody asked for it.
-    Sought,
-}
-
-impl Why {
-    /// What happens to chunks that wait for the reader when the position jumps for this reason.
-    pub(crate) fn queued(self) -> Queued {
-        match self {
-            // They were read from the log while they were in it.
-            Self::OutOfRange { .. } => Queued::Kept,
-            Self::Start { .. } | Self::Truncated | Self::Recreated | Self::Sought => Queued::Dropped,
-        }
-    }
-}
+use super::reset::{Remedy, Target, Why, remedy};
+use super::slot::Position;
+use crate::config::OffsetReset;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -130,44 +59,8 @@ pub(crate) enum Step {
     List { leader: Leader, target: Target },
     /// Ask the leader whether the position is still in its log.
     Validate { leader: Leader },
-    /// Take it from one loop and give it to another, where there is one.
+    /// Take it from one loop and give it to another, where there is one; or to the same one, anew.
     Move { from: Option<i32>, to: Option<Place> },
-}
-
-/// What to do about an error code for a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Remedy {
-    /// The picture of the cluster is old: a new one, and again.
-    Refresh,
-    /// Just again.
-    Retry,
-    /// Nothing helps.
-    GiveUp,
-}
-
-/// What an error code for a partition asks for, whatever the request (but for OFFSET_OUT_OF_RANGE).
-pub(crate) fn remedy(code: ResponseError) -> Remedy {
-    use ResponseError as E;
-    match code {
-        E::NotLeaderOrFollower
-        | E::LeaderNotAvailable
-        | E::ReplicaNotAvailable
-        | E::KafkaStorageError
-        | E::FencedLeaderEpoch
-        | E::UnknownLeaderEpoch
-        | E::UnknownTopicOrPartition
-        | E::UnknownTopicId
-        | E::InconsistentTopicId
-        | E::OffsetNotAvailable
-        | E::ListenerNotFound => Remedy::Refresh,
-        E::TopicAuthorizationFailed
-        | E::ClusterAuthorizationFailed
-        | E::CorruptMessage
-        | E::UnsupportedForMessageFormat
-        | E::UnsupportedCompressionType
-        | E::InvalidTopicException => Remedy::GiveUp,
-        _ => Remedy::Retry,
-    }
 }
 
 /// What a fetch that was refused leads to.
@@ -183,30 +76,6 @@ pub(crate) enum Refused {
     Reset,
     /// Nothing helps.
     GivenUp,
-}
-
-/// What the leader says about a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Validated {
-    /// It is in its log.
-    Confirmed,
-    /// The log was cut off here, below the position.
-    Truncated(Position),
-    /// The leader knows nothing of the position's epoch.
-    Unknown,
-}
-
-impl Validated {
-    /// `end`: leader epoch and end offset as answered to OffsetForLeaderEpoch, -1 where the leader knows none.
-    pub(crate) fn of(position: Position, end: Position) -> Self {
-        if end.leader_epoch < 0 || end.offset < 0 {
-            Self::Unknown
-        } else if end.offset < position.offset {
-            Self::Truncated(end)
-        } else {
-            Self::Confirmed
-        }
-    }
 }
 
 /// One partition's way to being fetched.
@@ -280,11 +149,6 @@ impl Tracker {
         }
     }
 
-    /// Whether there is anything left to do before it is fetched.
-    pub(crate) fn is_pending(&self) -> bool {
-        !matches!((self.phase, self.placed), (Phase::Ready, Some(_)) | (Phase::Failed, None))
-    }
-
     /// Something is asked for it elsewhere, as `turn`.
     pub(crate) fn asked_as(&mut self, turn: u64) {
         (self.turn, self.under_way) = (turn, true);
@@ -320,7 +184,9 @@ impl Tracker {
     pub(crate) fn took(&mut self, step: Step, turn: u64) {
         match step {
             Step::List { .. } | Step::Validate { .. } => (self.turn, self.under_way) = (turn, true),
-            Step::Move { to, .. } => (self.turn, self.placed) = (turn, to),
+            Step::Move { to: Some(place), .. } => (self.turn, self.placed) = (turn, Some(place)),
+            // What is asked for it meanwhile goes on.
+            Step::Move { to: None, .. } => self.placed = None,
             Step::Rest | Step::At(_) | Step::Leaderless => {}
         }
     }
@@ -366,7 +232,8 @@ impl Tracker {
     /// What is to be done now, with the position at `position`.
     pub(crate) fn step(&self, now: Instant, position: Position) -> Step {
         let wanted = self.wanted_place(now, position);
-        if self.placed != wanted {
+        // A placement of before the last change of phase does not count, even at the same place.
+        if self.placed != wanted || (wanted.is_some() && self.turn == 0) {
             return Step::Move { from: self.placed.map(|place| place.broker), to: wanted };
         }
         if self.under_way || wanted.is_some() || matches!(self.phase, Phase::Waiting | Phase::Failed) {

@@ -32,10 +32,13 @@ pub(crate) struct Delta {
     pub(crate) session_id: i32,
     pub(crate) session_epoch: i32,
     /// New or with new values.
-    pub(crate) ask: Vec<(TopicPartition, Asked)>,
+    pub(crate) ask: Asks,
     /// To be dropped from the session, with the topic id that they were asked for with.
-    pub(crate) forget: Vec<(TopicPartition, u128)>,
+    pub(crate) forget: Forgets,
 }
+
+type Asks = Vec<(TopicPartition, Asked)>;
+type Forgets = Vec<(TopicPartition, u128)>;
 
 /// No session: every request names everything.
 const NO_SESSION: i32 = 0;
@@ -110,13 +113,13 @@ impl Session {
         Delta { session_id: self.id, session_epoch: self.epoch, ask, forget }
     }
 
-    fn everything(&mut self) -> Vec<(TopicPartition, Asked)> {
+    fn everything(&mut self) -> Asks {
         self.changed.clear();
         self.known.clone_from(&self.wanted);
         self.known.iter().map(|(partition, asked)| (*partition, *asked)).collect()
     }
 
-    fn difference(&mut self) -> (Vec<(TopicPartition, Asked)>, Vec<(TopicPartition, u128)>) {
+    fn difference(&mut self) -> (Asks, Forgets) {
         let (mut ask, mut forget) = (Vec::new(), Vec::new());
         for partition in std::mem::take(&mut self.changed) {
             let wanted = self.wanted.get(&partition).copied();
@@ -174,7 +177,7 @@ impl Session {
     }
 
     /// A request outside any session; this session is not touched by it.
-    pub(crate) fn outside(ask: Vec<(TopicPartition, Asked)>) -> Delta {
+    pub(crate) fn outside(ask: Asks) -> Delta {
         Delta { session_id: NO_SESSION, session_epoch: FINAL, ask, forget: Vec::new() }
     }
 }
@@ -244,10 +247,12 @@ mod tests {
         assert_eq!(session.farewell(), None);
     }
 
+    type Kept = Map<(TopicPartition, u128), Asked>;
+
     /// What a broker keeps, by KIP-227.
     #[derive(Default)]
     struct Broker {
-        sessions: Map<i32, (i32, Map<(TopicPartition, u128), Asked>)>,
+        sessions: Map<i32, (i32, Kept)>,
         last_id: i32,
         without_room: bool,
     }

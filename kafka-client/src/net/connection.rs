@@ -113,13 +113,8 @@ impl Connection {
         Ok(async move { shared.decode::<R>(answer.await?, version) })
     }
 
-    /// Sends a request that is never answered (Produce with acks 0): done when it is written.
-    pub(crate) async fn send<R: Request>(&self, build: impl FnOnce(i16) -> R) -> Result<()> {
-        let version = self.version::<R>()?;
-        self.begin_send(version, &build(version))?.await
-    }
-
-    /// [`Connection::send`] in two steps, as [`Connection::begin`].
+    /// Sends a request that is never answered (Produce with acks 0), in two steps as [`Connection::begin`]: the future
+    /// is done when it is written.
     pub(crate) fn begin_send<R: Request>(
         &self,
         version: i16,

@@ -5,11 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, BrokerId, FindCoordinatorRequest,
-    FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse, MetadataRequest, MetadataResponse,
-    ProduceRequest,
+    ApiKey, ApiVersionsResponse, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
+    HeartbeatResponse, MetadataRequest, MetadataResponse, ProduceRequest,
 };
-use kafka_protocol::protocol::{Message, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::fake::{Asked, Fake, Reply, config, negotiating, versions};
@@ -283,11 +282,10 @@ async fn a_request_that_is_never_answered_does_not_wait() {
         false => beat(asked),
     });
     let connection = pool(&fake).any(Purpose::Produce).await.unwrap();
-    connection.send::<ProduceRequest>(|_| ProduceRequest::default()).await.unwrap();
+    connection.begin_send(9, &ProduceRequest::default()).unwrap().await.unwrap();
     assert_eq!(heartbeat(&connection, 3, SECOND).await.unwrap(), 3);
     assert_eq!(produced.load(Ordering::SeqCst), 1);
     assert_eq!(fake.count(ApiKey::Produce), 1);
-    let _ = (ProduceRequest::VERSIONS, GroupId::default());
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,5 +299,20 @@ async fn the_last_handle_ends_the_connection() {
     drop(connection);
     tokio::time::sleep(SECOND).await;
     assert!(ended.upgrade().is_none());
-    let _ = ApiVersionsRequest::VERSIONS;
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_is_an_error_and_never_a_panic() {
+    let rng = crate::seams::Rng::seeded(5);
+    for _ in 0..300 {
+        let noise: Vec<u8> = (0..rng.below(60)).map(|_| u8::try_from(rng.below(256)).unwrap()).collect();
+        let noise: &'static [u8] = noise.leak();
+        // Behind a right header, and instead of everything.
+        let behind = negotiating(move |_| Reply::Body(1, Bytes::from_static(noise)));
+        let connection = pool(&behind).any(Purpose::Commit).await.unwrap();
+        let outcome = heartbeat(&connection, 1, SECOND).await;
+        assert!(matches!(outcome, Ok(_) | Err(Error::Malformed { .. })), "{noise:x?}: {outcome:?}");
+        let instead = Fake::new(move |_| Reply::Raw(noise));
+        assert!(pool(&instead).any(Purpose::Commit).await.is_err(), "{noise:x?}");
+    }
 }

@@ -87,13 +87,13 @@ impl Batch {
     }
 
     /// Two halves of a batch of several records that was refused as too large. Sequences stay as they were: the
-    /// halves cover the same range.
-    pub(super) fn split(self) -> Result<[Self; 2], (Self, RecordError)> {
+    /// halves cover the same range. One that was never sent, or cannot be read again, comes back.
+    pub(super) fn split(self) -> Result<[Self; 2], Box<Self>> {
         let Contents::Built(bytes) = &self.contents else {
-            return Err((self, RecordError::Malformed("a batch that was never sent".into())));
+            return Err(Box::new(self));
         };
         match self.halves(bytes) {
-            Err(error) => Err((self, error)),
+            Err(_) => Err(Box::new(self)),
             Ok(halves) => {
                 let parts = [(0, &halves[0]), (halves[0].records, &halves[1])];
                 let parts = parts.map(|(first, half)| (first, Arc::clone(&half.receipt)));

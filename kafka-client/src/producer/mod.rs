@@ -10,7 +10,7 @@
 //!   Delivery ◀───────────── receipt, one per batch ◀─────┘
 //! ```
 //!
-//! [`queue`] and [`sequences`] are pure; [`sender`] is the I/O around them.
+//! `queue` and `sequences` are pure; `sender` is the I/O around them.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;

@@ -84,7 +84,7 @@ struct OnWire {
 }
 
 /// What an answer or the time left behind.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Aftermath {
     /// Bytes of memory that are free again.
     pub(super) freed: usize,
@@ -270,7 +270,7 @@ impl Queue {
                 self.put_back(one);
                 0
             }
-            Err((batch, _)) => batch.finish(Outcome::Failed(self.refusal(error))),
+            Err(batch) => batch.finish(Outcome::Failed(self.refusal(error))),
         }
     }
 

@@ -160,11 +160,12 @@ impl World {
     }
 
     fn take(&mut self) {
-        if self.queue.due(self.now, false) == Due::Now {
-            if let Some(mut batch) = self.queue.take(self.identity) {
-                let bytes = batch.build(Compression::None).unwrap();
-                self.requests.push_back((batch, bytes));
-            }
+        if self.queue.due(self.now, false) != Due::Now {
+            return;
+        }
+        if let Some(mut batch) = self.queue.take(self.identity) {
+            let bytes = batch.build(Compression::None).unwrap();
+            self.requests.push_back((batch, bytes));
         }
     }
 

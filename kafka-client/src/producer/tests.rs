@@ -254,10 +254,11 @@ async fn what_cannot_be_sent_is_said_before() {
 async fn a_partition_that_was_added_is_found() {
     let world = world(default());
     world.producer.send(orders(Some(0), b"a")).await.unwrap();
-    let mut brokers = world.brokers.lock().unwrap();
-    brokers.leaders.push(2);
-    brokers.logs.push(vec![]);
-    drop(brokers);
+    {
+        let mut brokers = world.brokers.lock().unwrap();
+        brokers.leaders.push(2);
+        brokers.logs.push(vec![]);
+    }
     assert_eq!(world.producer.send(orders(Some(3), b"b")).await.unwrap().offset, 0);
 }
 

@@ -221,7 +221,7 @@ fn large_plain_fields_are_read_as_they_are() {
 #[test]
 fn large_byte_fields_are_slices_of_the_frame() {
     let records = Bytes::from(vec![7u8; 5_000_000]);
-    let partition = fetch_response::PartitionData::default().with_records(Some(records.clone()));
+    let partition = fetch_response::PartitionData::default().with_records(Some(records));
     let topic =
         fetch_response::FetchableTopicResponse::default().with_partitions(vec![partition.clone(), partition]);
     // The session id lies between the limit of elements and the bytes that are left: the one value in doubt.

@@ -138,6 +138,9 @@ pub(crate) async fn sync(context: &Context, request: SyncGroupRequest) -> SyncGr
 
 async fn wait_to_sync(context: &Context, request: SyncGroupRequest) -> Result<Synced, ResponseError> {
     check_members_group(context, &request.group_id)?;
+    if context.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return Err(ResponseError::InconsistentGroupProtocol);
+    }
     let assignments = request.assignments.iter();
     let syncing = Syncing {
         member_id: request.member_id,

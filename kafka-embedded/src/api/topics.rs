@@ -25,10 +25,12 @@ use crate::topics::{Partition, Topic, check_name};
 pub(super) type Refused = (ResponseError, String);
 
 pub(crate) async fn create(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let twice =
-        |topic: &CreatableTopic| request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
-    let topics = request.topics.iter().map(|wanted| {
-        let created = if twice(wanted) {
+    let count =
+        |topic: &CreatableTopic| request.topics.iter().filter(|other| other.name == topic.name).count();
+    let mut answered = BTreeSet::new();
+    let each_once = request.topics.iter().filter(|wanted| answered.insert(&wanted.name));
+    let topics = each_once.map(|wanted| {
+        let created = if count(wanted) > 1 {
             Err((ResponseError::InvalidRequest, "Duplicate topic name.".to_owned()))
         } else {
             create_one(context, wanted, request.validate_only)

@@ -80,6 +80,8 @@ impl Member {
             .with_group_id(group())
             .with_member_id(self.id.clone())
             .with_generation_id(self.generation)
+            .with_protocol_type(Some(text("consumer")))
+            .with_protocol_name(Some(text("range")))
             .with_assignments(assignments.iter().map(part).collect())
     }
 
@@ -261,11 +263,12 @@ async fn groups_are_described_listed_and_deleted() {
     one.commit(0, 5).await;
     let describe = DescribeGroupsRequest::default().with_groups(vec![group(), GroupId(text("none"))]);
     let described = one.peer.call(6, &describe).await;
-    let ours = &described.groups[0];
+    let named = |id: GroupId| described.groups.iter().find(|group| group.group_id == id).unwrap();
+    let ours = named(group());
     assert_eq!((&*ours.group_state, &*ours.protocol_data, ours.members.len()), ("Stable", "range", 2));
     let member = ours.members.iter().find(|member| member.member_id == two.id).unwrap();
     assert_eq!((&member.member_assignment[..], &*member.client_id), (&b"for two"[..], "peer"));
-    assert_ne!(described.groups[1].error_code, 0);
+    assert_ne!(named(GroupId(text("none"))).error_code, 0);
 
     let list = ListGroupsRequest::default().with_states_filter(vec![text("stable")]);
     let listed = one.peer.call(5, &list).await;

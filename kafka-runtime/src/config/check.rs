@@ -85,11 +85,7 @@ fn name(property: &Property, prefix: &str, problems: &mut Problems) {
 /// `path` without the elements of `prefix`, spelled as it was.
 fn below_prefix(path: &str, prefix: &str) -> String {
     let skip = names::elements(prefix).len();
-    names::elements(path).iter().skip(skip).fold(String::new(), |path, element| match element {
-        Element::Word(word) => names::join(&path, word),
-        Element::Index(index) => format!("{path}[{index}]"),
-        Element::Bracket(text) => format!("{path}[{text}]"),
-    })
+    names::spelled(names::elements(path).get(skip..).unwrap_or_default())
 }
 
 fn nearest(path: &str, prefix: &str) -> Option<String> {
@@ -161,9 +157,7 @@ impl Check<'_> {
         for property in self.sources.under(path) {
             let shadowed =
                 self.sources.find(&property.path).is_some_and(|found| found.origin != property.origin);
-            let words: Vec<_> =
-                names::elements(&property.path).iter().skip(depth).map(element_text).collect();
-            let name = words.join(".");
+            let name = names::dotted(names::elements(&property.path).get(depth..).unwrap_or_default());
             let Some(key) = KafkaKey::find(&name).filter(|_| !shadowed) else { continue };
             if !key.concerns(scope) {
                 let what = format!("has no effect: `{name}` is a setting of {}", key.clients());
@@ -210,7 +204,8 @@ impl Check<'_> {
         effect: Effect,
         notation: Notation,
     ) {
-        let problem = |what: String| Problem::new(origin.clone(), tidy(path), what);
+        let problem =
+            |what: String| Problem::new(origin.clone(), names::spelled(&names::elements(path)), what);
         let (text, secret) = match placeholder::resolve(text, self.sources) {
             Ok(resolved) => (resolved.text, resolved.secret),
             Err(unresolved) => return self.problems.error(problem(unresolved.what())),
@@ -243,23 +238,6 @@ impl Check<'_> {
                 format!("has no effect: `{ours}` ({}) wins over it, wherever it stands", winner.origin);
             self.problems.notice(Problem::new(loser.origin, spring, what));
         }
-    }
-}
-
-/// A path as it is shown: the brackets that a listener's name was put into are left out again.
-fn tidy(path: &str) -> String {
-    let words = names::elements(path);
-    words.iter().fold(String::new(), |path, element| match element {
-        Element::Index(index) => format!("{path}[{index}]"),
-        Element::Bracket(text) if text.contains('.') => format!("{path}[{text}]"),
-        Element::Word(text) | Element::Bracket(text) => names::join(&path, text),
-    })
-}
-
-fn element_text(element: &Element<'_>) -> String {
-    match element {
-        Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
-        Element::Index(index) => index.to_string(),
     }
 }
 

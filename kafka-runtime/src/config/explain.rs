@@ -4,8 +4,13 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::names;
 use super::origin::Origin;
+use super::placeholder;
 use super::problems::Problem;
+use super::schema::{OURS, SPRING};
+use super::secrets;
+use super::source::{Property, Sources};
 
 /// A value in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,4 +118,51 @@ impl fmt::Display for Explanation {
         }
         Ok(())
     }
+}
+
+/// The application's own keys, which are none of ours: what the files and arguments say of them.
+pub(crate) fn application(sources: &Sources) -> Section {
+    let mut rows: Vec<Row> = Vec::new();
+    for property in sources.under("") {
+        let canonical = names::canonical(&property.path);
+        let ours = [SPRING, OURS].iter().any(|prefix| {
+            let prefix = names::canonical(prefix);
+            canonical == prefix || names::below(&canonical, &prefix).is_some()
+        });
+        let known = rows.iter().any(|row| names::canonical(&row.name) == canonical);
+        if !ours && !known && !matches!(property.origin, Origin::Environment(_)) {
+            rows.extend(written(sources, &property, property.path.clone()));
+        }
+    }
+    Section { title: "application".to_owned(), rows }
+}
+
+/// What is said of each listener by name, where the listeners themselves are not known.
+pub(crate) fn named_listeners(sources: &Sources) -> Vec<Section> {
+    let root = names::join(OURS, "listeners");
+    let sections =
+        sources.children(&root).into_iter().filter(|child| !matches!(child.origin, Origin::Environment(_)));
+    sections
+        .map(|child| {
+            let path = format!("{root}[{}]", child.name);
+            let depth = names::elements(&path).len();
+            let own = sources.under(&path);
+            let rows = own.iter().filter_map(|property| {
+                let name = names::spelled(names::elements(&property.path).get(depth..)?);
+                written(sources, property, name)
+            });
+            Section { title: format!("listener {}", child.name), rows: rows.collect() }
+        })
+        .collect()
+}
+
+/// The value in force of a key, as a row.
+fn written(sources: &Sources, property: &Property, name: String) -> Option<Row> {
+    let found = sources.find(&property.path)?;
+    let (value, through) = match placeholder::resolve(&found.text, sources) {
+        Ok(resolved) if resolved.secret => (secrets::MASK.to_owned(), resolved.through),
+        Ok(resolved) => (secrets::shown(&property.path, &resolved.text), resolved.through),
+        Err(_) => ("(unresolved)".to_owned(), Vec::new()),
+    };
+    Some(Row { name, value, origin: found.origin, through })
 }

@@ -183,7 +183,7 @@ impl Config {
     /// # Errors
     /// Values that make no sense.
     pub fn listener(&self, listener: &ListenerDescriptor) -> Result<ListenerSettings, ConfigErrors> {
-        self.bound(|binding| bind::listener(binding, listener))
+        self.bound(|binding| bind::listener(binding, &listener.into()))
     }
 
     /// Checks everything, for a program that runs all of its listeners; see [`check_only`](Self::check_only).
@@ -226,7 +226,8 @@ impl Config {
         self.everything(Some(linked), linked).1.problems.notices().to_vec()
     }
 
-    /// Every value in force with where it came from, secrets masked; for the listeners given, or for none.
+    /// Every value in force with where it came from, secrets masked; for the listeners given. For none (a program that
+    /// does not have them): what holds for every listener, and what the file says of each by name.
     #[must_use]
     pub fn explain(&self, listeners: &[&ListenerDescriptor]) -> Explanation {
         let linked = (!listeners.is_empty()).then_some(listeners);
@@ -237,7 +238,8 @@ impl Config {
             Ok(()) => Vec::new(),
             Err(errors) => errors.problems().to_vec(),
         };
-        self.explanation(sections, notices, problems)
+        let named = linked.is_none().then(|| explain::named_listeners(&self.sources));
+        self.explanation(sections.into_iter().chain(named.into_iter().flatten()).collect(), notices, problems)
     }
 
     fn explanation(
@@ -246,7 +248,7 @@ impl Config {
         notices: Vec<Problem>,
         problems: Vec<Problem>,
     ) -> Explanation {
-        sections.push(self.application());
+        sections.push(explain::application(&self.sources));
         Explanation {
             profiles: self.profiles.names().to_vec(),
             files: self.files.iter().map(ToString::to_string).collect(),
@@ -254,30 +256,6 @@ impl Config {
             notices,
             problems,
         }
-    }
-
-    /// The application's own keys, which are none of ours: what the files and arguments say of them.
-    fn application(&self) -> explain::Section {
-        let mut rows: Vec<explain::Row> = Vec::new();
-        for property in self.sources.under("") {
-            let canonical = names::canonical(&property.path);
-            let ours = [schema::SPRING, schema::OURS].iter().any(|prefix| {
-                let prefix = names::canonical(prefix);
-                canonical == prefix || names::below(&canonical, &prefix).is_some()
-            });
-            let known = rows.iter().any(|row| names::canonical(&row.name) == canonical);
-            if ours || known || matches!(property.origin, Origin::Environment(_)) {
-                continue;
-            }
-            let Some(found) = self.sources.find(&property.path) else { continue };
-            let (value, through) = match placeholder::resolve(&found.text, &self.sources) {
-                Ok(resolved) if resolved.secret => (secrets::MASK.to_owned(), resolved.through),
-                Ok(resolved) => (secrets::shown(&property.path, &resolved.text), resolved.through),
-                Err(_) => ("(unresolved)".to_owned(), Vec::new()),
-            };
-            rows.push(explain::Row { name: property.path.clone(), value, origin: found.origin, through });
-        }
-        explain::Section { title: "application".to_owned(), rows }
     }
 
     /// Nothing, or (with a name that nothing knows) everything that is wrong.
@@ -299,9 +277,12 @@ impl Config {
         binding.problems.extend(check::unknown_names(&self.sources, &self.inactive));
         bind::template(&mut binding);
         bind::admin(&mut binding);
-        let mut settings: Vec<_> =
-            chosen.iter().map(|listener| bind::listener(&mut binding, listener)).collect();
-        bind::across(&mut binding, chosen, &mut settings);
+        if chosen.is_empty() {
+            bind::every_listener(&mut binding);
+        }
+        let chosen: Vec<bind::Declared> = chosen.iter().map(|&listener| listener.into()).collect();
+        let mut settings: Vec<_> = chosen.iter().map(|one| bind::listener(&mut binding, one)).collect();
+        bind::across(&mut binding, &chosen, &mut settings);
         binding.problems.extend(check::effects(&self.sources));
         if let Some(linked) = linked {
             binding.problems.extend(check::listeners(&self.sources, linked));

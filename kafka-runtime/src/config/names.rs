@@ -118,6 +118,27 @@ pub(crate) fn is_kebab(name: &str) -> bool {
         })
 }
 
+/// Elements as a path again; in brackets only what needs them.
+pub(crate) fn spelled(elements: &[Element<'_>]) -> String {
+    elements.iter().fold(String::new(), |path, element| match element {
+        Element::Index(index) => format!("{path}[{index}]"),
+        Element::Bracket(text) if text.contains('.') => format!("{path}[{text}]"),
+        Element::Word(text) | Element::Bracket(text) => join(&path, text),
+    })
+}
+
+/// Elements as the dotted name that a map has for them.
+pub(crate) fn dotted(elements: &[Element<'_>]) -> String {
+    let words: Vec<String> = elements
+        .iter()
+        .map(|element| match element {
+            Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
+            Element::Index(index) => index.to_string(),
+        })
+        .collect();
+    words.join(".")
+}
+
 /// `path` with `child` under it.
 pub(crate) fn join(path: &str, child: &str) -> String {
     match (path.is_empty(), child.starts_with('[')) {
@@ -158,6 +179,8 @@ mod tests {
         assert_eq!(elements("a[b.c].d"), [Element::Word("a"), Element::Bracket("b.c"), Element::Word("d")]);
         assert_eq!(elements("a[b"), [Element::Word("a[b")]);
         assert_eq!(elements("[.."), [Element::Word("[")]);
+        assert_eq!(spelled(&elements("a[b.c][d][0].e")), "a[b.c].d[0].e");
+        assert_eq!(dotted(&elements("a[b.c][0]")), "a.b.c.0");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::names::canonical;
 use super::origin::Origin;
 
 /// One mistake, or one remark, about the configuration. Never contains the value of a secret.
@@ -136,7 +137,10 @@ fn push_new(to: &mut Vec<Problem>, problem: Problem) {
     let said = matches!(problem.origin, Origin::File { .. } | Origin::Environment(_) | Origin::Argument(_));
     let known = to.iter().any(|other| {
         *other == problem
-            || (said && !problem.key.is_empty() && other.origin == problem.origin && other.key == problem.key)
+            || (said
+                && !problem.key.is_empty()
+                && other.origin == problem.origin
+                && canonical(&other.key) == canonical(&problem.key))
     });
     if !known {
         to.push(problem);

@@ -339,6 +339,7 @@ mod tests {
         );
         assert_eq!(load(text).unwrap().len(), 2);
         assert!(load("").unwrap().is_empty());
+        assert_eq!(flat("\u{feff}a:\r\n  b: x\r\n"), [("a.b".to_owned(), "x".to_owned())]);
     }
 
     #[test]

@@ -75,7 +75,9 @@ impl Model {
                 }
                 *expected += 1;
                 kept.extend(asked());
-                delta.forget.iter().for_each(|(partition, _)| drop(kept.remove(&partition.partition)));
+                kept.retain(|number, _| {
+                    delta.forget.iter().all(|(forgotten, _)| forgotten.partition != *number)
+                });
                 Ok((delta.session_id, kept.clone()))
             }
         }

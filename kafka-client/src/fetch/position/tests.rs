@@ -76,6 +76,26 @@ fn a_position_without_an_epoch_or_of_this_epoch_needs_no_confirmation() {
 }
 
 #[test]
+fn a_seek_places_the_partition_anew_even_at_the_same_place() {
+    let mut tracker = fetched(START);
+    assert_eq!(tracker.step(Instant::now(), START), Step::Rest);
+    tracker.ready();
+    assert!(!tracker.is_turn(1));
+    assert_eq!(tracker.step(Instant::now(), START), Step::Move { from: Some(1), to: place(1, 3) });
+}
+
+#[test]
+fn a_question_outlives_that_the_partition_is_taken_from_its_loop() {
+    let mut tracker = fetched(START);
+    tracker.wait();
+    tracker.asked_as(5);
+    let away = tracker.step(Instant::now(), START);
+    assert_eq!(away, Step::Move { from: Some(1), to: None });
+    tracker.took(away, 6);
+    assert!(tracker.is_turn(5));
+}
+
+#[test]
 fn what_an_older_picture_says_is_not_believed() {
     let mut tracker = fetched(START);
     tracker.saw(leader(9, 2), 7);
@@ -152,26 +172,4 @@ fn every_code_leads_somewhere() {
     assert_eq!(outcome(&mut tracker, ResponseError::Unknown(999)), Refused::Again(Remedy::Retry));
     assert_eq!(outcome(&mut tracker, ResponseError::TopicAuthorizationFailed), Refused::GivenUp);
     assert_eq!(tracker.step(Instant::now(), START), Step::Move { from: Some(1), to: None });
-}
-
-#[test]
-fn starts_by_policy() {
-    let of = |policy, is_new| Target::of_start(policy, is_new, 5000);
-    assert_eq!(of(OffsetReset::Earliest, false), Some((Target::Earliest, false)));
-    assert_eq!(of(OffsetReset::Latest, false), Some((Target::Latest, true)));
-    assert_eq!(of(OffsetReset::Latest, true), Some((Target::Earliest, false)));
-    assert_eq!(of(OffsetReset::None, true), None);
-    let age = OffsetReset::ByDuration(Duration::from_secs(2));
-    assert_eq!(of(age, false), Some((Target::Timestamp(3000), true)));
-    let age = OffsetReset::ByDuration(Duration::from_secs(20));
-    assert_eq!(of(age, false), Some((Target::Timestamp(0), true)));
-}
-
-#[test]
-fn a_leader_confirms_a_position_or_says_where_its_log_was_cut_off() {
-    let at = |offset, leader_epoch| Position { offset, leader_epoch };
-    assert_eq!(Validated::of(at(10, 3), at(10, 3)), Validated::Confirmed);
-    assert_eq!(Validated::of(at(10, 3), at(25, 3)), Validated::Confirmed);
-    assert_eq!(Validated::of(at(10, 3), at(8, 2)), Validated::Truncated(at(8, 2)));
-    assert_eq!(Validated::of(at(10, 3), at(-1, -1)), Validated::Unknown);
 }

@@ -10,8 +10,7 @@ use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::settings::{AckMode, Cadence, CommitStrategy};
 use super::super::value::{Notation, Value as _};
-use super::{Binding, Client, Place, of_listener};
-use crate::listener::ListenerDescriptor;
+use super::{Binding, Client, Declared, Place, of_listener};
 
 /// How a listener's offsets are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,11 +20,7 @@ pub(super) struct Committing {
     pub ack: AckMode,
 }
 
-pub(super) fn committing(
-    binding: &mut Binding<'_>,
-    client: Client<'_>,
-    listener: &ListenerDescriptor,
-) -> Committing {
+pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener: &Declared) -> Committing {
     let (spring, from) = of_spring(binding, client);
     let own = of_listener(listener);
     let attributes = &listener.attributes;
@@ -61,15 +56,13 @@ pub(super) fn committing(
         }
     }
     let cadence = cadence(binding, listener, spring.cadence, from);
-    let committing = Committing { strategy, cadence, ack };
-    contradictions(binding, client, listener, committing);
-    committing
+    Committing { strategy, cadence, ack }
 }
 
 /// The cadence of the strongest layer that says anything of it.
 fn cadence(
     binding: &mut Binding<'_>,
-    listener: &ListenerDescriptor,
+    listener: &Declared,
     default: Cadence,
     from: Option<Origin>,
 ) -> Cadence {
@@ -201,20 +194,15 @@ fn of_spring(binding: &mut Binding<'_>, client: Client<'_>) -> (Committing, Opti
 }
 
 /// What cannot be kept together.
-fn contradictions(
-    binding: &mut Binding<'_>,
-    client: Client<'_>,
-    listener: &ListenerDescriptor,
-    committing: Committing,
-) {
+pub(super) fn contradictions(binding: &mut Binding<'_>, listener: &Declared, cadence: Cadence, ack: AckMode) {
     let id = listener.id;
-    if listener.batch && committing.cadence == Cadence::Record && !binding.is_broken(&["commit.every"]) {
+    if listener.batch && cadence == Cadence::Record && !binding.is_broken(&["commit.every"]) {
         let what = format!("listener `{id}` takes batches, and cannot commit after each record");
         let help = format!("set `kafka-runtime.{}.commit.every: batch`", of_listener(listener));
         let problem = Problem::new(binding.origin_or(listener, "commit.every"), "", what).help(help);
         binding.problems.error(problem);
     }
-    let by_hand = committing.ack != AckMode::Auto;
+    let by_hand = ack != AckMode::Auto;
     if binding.is_broken(&["ack", "listener.ack-mode"]) {
         return;
     }
@@ -229,9 +217,7 @@ fn contradictions(
         binding
             .problems
             .error(Problem::new(origin, "", what).help("write `ack = \"manual\"` in its attribute"));
-    } else if by_hand
-        && binding.first(&client.places("enable.auto.commit")).is_some_and(|said| said.text == "true")
-    {
+    } else if by_hand && binding.noted("enable.auto.commit") == Some("true") {
         let what = format!("= true and listener `{id}`, which is acknowledged by hand, exclude each other");
         let at = binding.origin_of("enable.auto.commit");
         binding.problems.error(Problem::new(at, "enable-auto-commit", what));

@@ -2,19 +2,44 @@
 
 use std::time::Duration;
 
+use kafka_client::config::Subscription;
+
 use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::schema::Scope;
 use super::super::settings::{ClientIds, ListenerSettings, OnExhausted, Retry};
 use super::super::value::Value as _;
-use super::{Binding, Client, Place, client, commit, consumer, of_listener, rules, subscription};
-use crate::listener::ListenerDescriptor;
+use super::subscription::Subscribed;
+use super::{Binding, Client, Declared, Place, client, commit, consumer, of_listener, rules, subscription};
+use crate::listener::{Attributes, SourceLocation};
 
 /// Everything that `listener` runs by.
-pub(crate) fn listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> ListenerSettings {
+pub(crate) fn listener(binding: &mut Binding<'_>, listener: &Declared) -> ListenerSettings {
     binding.section(format!("listener {}", listener.id));
-    let client = Client { scope: Scope::Consumer, listener: Some(listener) };
     let subscribed = subscription::subscription(binding, listener);
+    let settings = settings(binding, listener, subscribed);
+    commit::contradictions(binding, listener, settings.cadence, settings.ack);
+    rules::of_listener(binding, listener, &settings);
+    settings
+}
+
+/// What holds for a listener that says nothing of its own, where no listener is known.
+pub(crate) fn every_listener(binding: &mut Binding<'_>) {
+    let any = Declared {
+        // No name in a file is a mere star.
+        id: "*",
+        location: SourceLocation { file: "", line: 0, column: 0 },
+        attributes: Attributes::default(),
+        batch: false,
+        takes_ack: false,
+    };
+    binding.section("every listener");
+    let nothing = Subscribed { subscription: Subscription::Topics(Vec::new()), whole_topics: Vec::new() };
+    settings(binding, &any, nothing);
+}
+
+fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscribed) -> ListenerSettings {
+    let client = Client { scope: Scope::Consumer, listener: Some(listener) };
     let consumer = consumer::consumer(binding, client, subscribed.subscription);
     let committing = commit::committing(binding, client, listener);
     let max_poll_interval = match &consumer.group {
@@ -30,7 +55,7 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor)
     let attributes = &listener.attributes;
     let group = consumer.group.as_ref().map(|group| group.group_id.as_str());
     let client_ids = client_ids(binding, client, listener, group);
-    let settings = ListenerSettings {
+    ListenerSettings {
         id: listener.id.to_owned(),
         client: kafka_client::config::ClientConfig {
             client_id: client_ids.of_member(0),
@@ -64,20 +89,18 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &ListenerDescriptor)
         ),
         whole_topics: subscribed.whole_topics,
         consumer,
-    };
-    rules::of_listener(binding, listener, &settings);
-    settings
+    }
 }
 
 /// Where a setting of ours can be said: for the listener, in its attribute, for all.
-fn layered(listener: &ListenerDescriptor, key: &'static str, said: Option<&'static str>) -> Vec<Place> {
+fn layered(listener: &Declared, key: &'static str, said: Option<&'static str>) -> Vec<Place> {
     let mut places = vec![Place::ours(format!("{}.{key}", of_listener(listener)))];
     places.extend(Place::attribute(listener, key, said));
     places.push(Place::ours(format!("listener.{key}")));
     places
 }
 
-fn concurrency(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Option<usize> {
+fn concurrency(binding: &mut Binding<'_>, listener: &Declared) -> Option<usize> {
     let mut places = vec![Place::ours(format!("{}.concurrency", of_listener(listener)))];
     places.extend(Place::attribute(listener, "concurrency", listener.attributes.concurrency));
     places.push(Place::spring("listener.concurrency"));
@@ -91,14 +114,14 @@ fn concurrency(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Opti
     binding.parse("concurrency", &places, None, read, show)
 }
 
-fn auto_startup(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> bool {
+fn auto_startup(binding: &mut Binding<'_>, listener: &Declared) -> bool {
     let mut places = vec![Place::ours(format!("{}.auto-startup", of_listener(listener)))];
     places.extend(Place::attribute(listener, "auto_startup", listener.attributes.auto_startup));
     places.push(Place::spring("listener.auto-startup"));
     binding.read("auto-startup", &places, true)
 }
 
-fn retry(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Retry {
+fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
     let defaults = Retry::default();
     let attempts =
         binding.at_least_one("retry.attempts", &layered(listener, "retry.attempts", None), defaults.attempts);
@@ -136,7 +159,7 @@ fn retry(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Retry {
     }
 }
 
-fn on_exhausted(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> OnExhausted {
+fn on_exhausted(binding: &mut Binding<'_>, listener: &Declared) -> OnExhausted {
     let name = "on-exhausted";
     let words = [("stop", Some(OnExhausted::Stop)), ("skip", Some(OnExhausted::Skip)), ("dead-letter", None)];
     let said = binding.word(name, &layered(listener, name, None), Some(OnExhausted::default()), &words);
@@ -158,7 +181,7 @@ fn on_exhausted(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> OnE
 /// into `max.poll.interval.ms`, or the group goes on without this member: what is not said is shortened to fit.
 fn deadlines(
     binding: &mut Binding<'_>,
-    listener: &ListenerDescriptor,
+    listener: &Declared,
     max_poll_interval: Duration,
     api_timeout: Duration,
 ) -> (Duration, Duration) {
@@ -202,7 +225,7 @@ fn deadlines(
 fn client_ids(
     binding: &mut Binding<'_>,
     client: Client<'_>,
-    listener: &ListenerDescriptor,
+    listener: &Declared,
     group: Option<&str>,
 ) -> ClientIds {
     let mut places = vec![Place::ours(format!("{}.client-id", of_listener(listener)))];

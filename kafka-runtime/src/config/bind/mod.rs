@@ -22,7 +22,8 @@ mod subscription;
 use std::time::Duration;
 
 pub(crate) use client::client;
-pub(crate) use listener::listener;
+pub(crate) use listener::{every_listener, listener};
+pub(crate) use place::Declared;
 use place::{Client, Place, of_listener};
 pub(crate) use producer::{admin, template};
 pub(crate) use rules::across;
@@ -90,10 +91,18 @@ impl<'s> Binding<'s> {
         }
     }
 
+    fn row(&self, name: &str) -> Option<&Row> {
+        self.sections.last()?.rows.iter().rev().find(|row| row.name == name)
+    }
+
     /// Where the value of `name` in this section came from.
     fn origin_of(&self, name: &str) -> Origin {
-        let rows = self.sections.last().map(|section| section.rows.as_slice()).unwrap_or_default();
-        rows.iter().rev().find(|row| row.name == name).map_or(Origin::Default, |row| row.origin.clone())
+        self.row(name).map_or(Origin::Default, |row| row.origin.clone())
+    }
+
+    /// The value of `name` in this section, as it is shown.
+    fn noted(&self, name: &str) -> Option<&str> {
+        self.row(name).map(|row| row.value.as_str())
     }
 
     /// Whether one of these settings of this section is wrong, so that nothing follows from it.
@@ -276,7 +285,7 @@ impl<'s> Binding<'s> {
         };
         let show = |value: &T| {
             let word = words.iter().find(|(_, known)| known == value).map(|(word, _)| *word);
-            word.unwrap_or("other").to_owned()
+            word.unwrap_or("none").to_owned()
         };
         self.parse(name, places, default, read, show)
     }

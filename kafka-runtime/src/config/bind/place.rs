@@ -5,7 +5,24 @@ use std::borrow::Cow;
 use super::super::names;
 use super::super::schema::{self, Scope};
 use super::super::value::Notation;
-use crate::listener::{ListenerDescriptor, SourceLocation};
+use crate::listener::{Attributes, ListenerDescriptor, SourceLocation};
+
+/// A listener as it is declared, without its handler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declared {
+    pub id: &'static str,
+    pub location: SourceLocation,
+    pub attributes: Attributes,
+    pub batch: bool,
+    pub takes_ack: bool,
+}
+
+impl From<&ListenerDescriptor> for Declared {
+    fn from(listener: &ListenerDescriptor) -> Self {
+        let ListenerDescriptor { id, location, attributes, batch, takes_ack, .. } = *listener;
+        Self { id, location, attributes, batch, takes_ack }
+    }
+}
 
 /// A place where a setting can be said.
 #[derive(Debug, Clone)]
@@ -34,7 +51,7 @@ impl Place {
 
     /// A text of the attribute.
     pub(super) fn attribute(
-        listener: &ListenerDescriptor,
+        listener: &Declared,
         argument: &'static str,
         text: Option<&'static str>,
     ) -> Option<Self> {
@@ -52,7 +69,7 @@ impl Place {
 #[derive(Clone, Copy)]
 pub(super) struct Client<'d> {
     pub scope: Scope,
-    pub listener: Option<&'d ListenerDescriptor>,
+    pub listener: Option<&'d Declared>,
 }
 
 impl Client<'_> {
@@ -90,7 +107,7 @@ impl Client<'_> {
 }
 
 /// The path of a listener's own keys, below the prefix.
-pub(super) fn of_listener(listener: &ListenerDescriptor) -> String {
+pub(super) fn of_listener(listener: &Declared) -> String {
     match listener.id.contains('.') {
         true => format!("listeners[{}]", listener.id),
         false => format!("listeners.{}", listener.id),

@@ -8,13 +8,12 @@ use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::settings::ListenerSettings;
 use super::super::value::Value as _;
-use super::Binding;
 use super::subscription::at_attribute;
-use crate::listener::ListenerDescriptor;
+use super::{Binding, Declared};
 
 impl Binding<'_> {
     /// Where the setting was said; the attribute where it was not.
-    pub(super) fn origin_or(&self, listener: &ListenerDescriptor, name: &str) -> Origin {
+    pub(super) fn origin_or(&self, listener: &Declared, name: &str) -> Origin {
         match self.origin_of(name) {
             Origin::Default | Origin::Derived(_) => {
                 Origin::Attribute { location: listener.location, argument: name.into() }
@@ -33,18 +32,14 @@ impl Binding<'_> {
 }
 
 /// What must hold in one listener.
-pub(super) fn of_listener(
-    binding: &mut Binding<'_>,
-    listener: &ListenerDescriptor,
-    settings: &ListenerSettings,
-) {
+pub(super) fn of_listener(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     group(binding, listener, settings);
     heartbeat(binding, settings);
     fetch_wait(binding, settings);
     members(binding, listener, settings);
 }
 
-fn group(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+fn group(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     if settings.consumer.group.is_some() || binding.is_broken(&["group.id"]) {
         return;
     }
@@ -101,7 +96,7 @@ fn fetch_wait(binding: &mut Binding<'_>, settings: &ListenerSettings) {
     binding.problems.error(Problem::new(at, names[0], what));
 }
 
-fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &ListenerSettings) {
+fn members(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     let fixed = matches!(settings.consumer.subscription, Subscription::Partitions(_));
     if fixed && settings.members > 1 {
         let what = format!(
@@ -115,11 +110,7 @@ fn members(binding: &mut Binding<'_>, listener: &ListenerDescriptor, settings: &
 
 /// What must hold among the listeners: two static members of one group cannot have one name, and a client id is one
 /// client's.
-pub(crate) fn across(
-    binding: &mut Binding<'_>,
-    listeners: &[&ListenerDescriptor],
-    settings: &mut [ListenerSettings],
-) {
+pub(crate) fn across(binding: &mut Binding<'_>, listeners: &[Declared], settings: &mut [ListenerSettings]) {
     let mut instances: HashMap<(String, String), &str> = HashMap::new();
     let mut next: HashMap<String, usize> = HashMap::new();
     for (listener, settings) in listeners.iter().zip(settings) {

@@ -7,8 +7,8 @@ use super::super::instant;
 use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::value::split_list;
-use super::{Binding, Place, of_listener};
-use crate::listener::{ListenerDescriptor, PartitionsAttribute};
+use super::{Binding, Declared, Place, of_listener};
+use crate::listener::PartitionsAttribute;
 
 /// What is consumed, and where partitions start that are only known at start-up.
 pub(super) struct Subscribed {
@@ -17,7 +17,7 @@ pub(super) struct Subscribed {
 }
 
 /// What the file says of topics replaces what the attribute says.
-pub(super) fn subscription(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Subscribed {
+pub(super) fn subscription(binding: &mut Binding<'_>, listener: &Declared) -> Subscribed {
     let own = of_listener(listener);
     let attributes = &listener.attributes;
     let place = |key: &str| [Place::ours(format!("{own}.{key}"))];
@@ -69,7 +69,7 @@ fn of_topics(topics: Vec<String>) -> Subscribed {
     Subscribed { subscription: Subscription::Topics(topics), whole_topics: Vec::new() }
 }
 
-fn of_attribute(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Subscribed {
+fn of_attribute(binding: &mut Binding<'_>, listener: &Declared) -> Subscribed {
     let mut topics = Vec::new();
     let mut broken = false;
     let origin = origin(listener, "topic");
@@ -121,7 +121,7 @@ fn valid(binding: &mut Binding<'_>, topics: Vec<String>, origin: &Origin) -> Vec
     unique
 }
 
-fn of_partitions(binding: &mut Binding<'_>, listener: &ListenerDescriptor) -> Subscribed {
+fn of_partitions(binding: &mut Binding<'_>, listener: &Declared) -> Subscribed {
     let (mut fixed, mut whole_topics) = (Vec::<(TopicPartition, StartAt)>::new(), Vec::new());
     for attribute in listener.attributes.partitions {
         let Some((topic, partitions, start)) = one(binding, listener, attribute) else { continue };
@@ -152,7 +152,7 @@ type OnePartitions = (String, Option<Vec<i32>>, StartAt);
 /// One `partitions(..)`; no numbers mean all.
 fn one(
     binding: &mut Binding<'_>,
-    listener: &ListenerDescriptor,
+    listener: &Declared,
     attribute: &PartitionsAttribute,
 ) -> Option<OnePartitions> {
     let mut say = |text| {
@@ -225,16 +225,12 @@ fn start_at(text: &str) -> Option<StartAt> {
     }
 }
 
-fn origin(listener: &ListenerDescriptor, argument: &str) -> Origin {
+fn origin(listener: &Declared, argument: &str) -> Origin {
     Origin::Attribute { location: listener.location, argument: argument.into() }
 }
 
 /// A problem at the listener's attribute.
-pub(super) fn at_attribute(
-    listener: &ListenerDescriptor,
-    argument: &str,
-    what: impl Into<String>,
-) -> Problem {
+pub(super) fn at_attribute(listener: &Declared, argument: &str, what: impl Into<String>) -> Problem {
     Problem::new(origin(listener, argument), "", what)
 }
 

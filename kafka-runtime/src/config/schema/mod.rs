@@ -235,7 +235,7 @@ pub(crate) fn find(path: &str, spring_prefix: bool) -> Known {
             Fit::Exact => return Known::Key(key, String::new()),
             Fit::Below(rest) => match key.shape {
                 Shape::List if matches!(rest, [Element::Index(_)]) => return Known::Key(key, String::new()),
-                Shape::Names(_) | Shape::Map => return Known::Key(key, spell(rest)),
+                Shape::Names(_) | Shape::Map => return Known::Key(key, names::dotted(rest)),
                 _ if matches!(rest, [Element::Index(_)]) => known = Known::Element,
                 _ => {}
             },
@@ -272,18 +272,6 @@ fn fits<'e, 'p>(wanted: &'e [Element<'p>], pattern: &[String]) -> Fit<'e, 'p> {
         wanted = rest;
     }
     if wanted.is_empty() { Fit::Exact } else { Fit::Below(wanted) }
-}
-
-/// The name that a key of a map has: its parts as written.
-fn spell(elements: &[Element<'_>]) -> String {
-    let words: Vec<String> = elements
-        .iter()
-        .map(|element| match element {
-            Element::Word(text) | Element::Bracket(text) => (*text).to_owned(),
-            Element::Index(index) => index.to_string(),
-        })
-        .collect();
-    words.join(".")
 }
 
 /// Every path that can be written under a prefix, for suggestions; `id` stands for the names in between.

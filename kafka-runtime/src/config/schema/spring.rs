@@ -135,10 +135,10 @@ const PRODUCER: &[Key] = &[
 const ADMIN: &[Key] = &[
     key("client-id", Text, "`<application>-admin-0`", "client.id", Honoured),
     key("auto-create", Flag, "true", "", Ignored(TOPICS)),
-    key("fail-fast", Flag, "false", "", Honoured),
+    key("fail-fast", Flag, "false", "", Ignored(TOPICS)),
     key("modify-topic-configs", Flag, "false", "", Ignored(TOPICS)),
-    key("close-timeout", Time, "10s", "", Honoured),
-    key("operation-timeout", Time, "30s", "", Honoured),
+    key("close-timeout", Time, "10s", "", Ignored(TOPICS)),
+    key("operation-timeout", Time, "30s", "", Ignored(TOPICS)),
     key("properties", Names(Scope::Admin), "", "", Honoured),
 ];
 

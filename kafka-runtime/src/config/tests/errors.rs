@@ -260,7 +260,19 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
 
     #[test]
-    fn no_file_panics(
+    fn no_text_panics(
+        keys in proptest::collection::vec("(  ){0,3}(spring|kafka|kafka-runtime|listeners|bill|consumer|properties|commit|every|topics|[a-z.]{0,6})", 0..12),
+        values in proptest::collection::vec("(|x|5|[-\\[\\]{}$&*<:, a-z]{0,12})", 12),
+    ) {
+        let lines: Vec<_> = keys.iter().zip(&values).map(|(key, value)| format!("{key}: {value}")).collect();
+        if let Ok(config) = Config::from_yaml(&lines.join("\n")) {
+            let _ = config.check(&[&bill()]);
+            let _ = config.explain(&[]).to_string();
+        }
+    }
+
+    #[test]
+    fn no_value_panics(
         key in "(spring\\.kafka|kafka-runtime)\\.[a-z.\\[\\]0-9*-]{0,30}",
         value in "[ -~]{0,20}",
         known in 0usize..200,

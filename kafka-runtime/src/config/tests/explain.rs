@@ -84,3 +84,15 @@ fn mistakes_and_remarks_are_part_of_it_and_unknown_listeners_are_not_known() {
     assert!(shown.contains("\nproblems\n") && shown.contains("is not a whole number"), "{shown}");
     assert!(shown.contains("\nnotices\n") && !shown.contains("is no listener"), "{shown}");
 }
+
+#[test]
+fn without_the_listeners_it_shows_what_holds_for_all_and_what_is_said_by_name() {
+    let text = "spring.kafka: {consumer: {group-id: g}, listener: {ack-mode: MANUAL}}\nkafka-runtime.listeners.pay: {topic: t, commit: {every: {records: 5}}}\n";
+    let explained = config(text).explain(&[]);
+    assert!(explained.problems.is_empty(), "{explained}");
+    let value = |section: &str, name: &str| explained.value(section, name).map(|(value, _)| value);
+    assert_eq!(value("every listener", "group.id").as_deref(), Some("g"));
+    assert_eq!(value("every listener", "ack").as_deref(), Some("manual"));
+    assert_eq!(value("listener pay", "topic").as_deref(), Some("t"));
+    assert_eq!(value("listener pay", "commit.every.records").as_deref(), Some("5"));
+}

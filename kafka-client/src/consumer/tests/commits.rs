@@ -1,0 +1,120 @@
+//! Commits and who they are stamped by.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::*;
+use crate::cluster::Cluster;
+use crate::consumer::commit::{self, CommitJob, Committer, Holding, Persistence};
+use crate::group::{Coordinator, Identity};
+use crate::net::Pool;
+
+/// A committer whose identity the test holds.
+struct Stamped {
+    world: World,
+    identity: watch::Sender<Identity>,
+    holding: Arc<Holding>,
+    jobs: mpsc::UnboundedSender<CommitJob>,
+    told: mpsc::UnboundedReceiver<Command>,
+    _commands: mpsc::UnboundedSender<Command>,
+}
+
+fn member(generation: i32) -> Identity {
+    Identity { member_id: "me".into(), generation }
+}
+
+impl Stamped {
+    fn new() -> Self {
+        let world = World::new();
+        let config = client_config(&["host-1:9092"]);
+        let cluster = Cluster::new(config, world.fake.seams());
+        let pool = Arc::new(Pool::new(Arc::clone(&cluster)));
+        let (identity, stamp) = watch::channel(member(1));
+        let (commands, told) = mpsc::unbounded_channel();
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let holding = Arc::new(Holding::default());
+        holding.take(orders(0), 1);
+        let committer = Committer {
+            group: "billing".into(),
+            instance_id: None,
+            coordinator: Arc::new(Coordinator::new(pool, "billing")),
+            identity: Some(stamp),
+            holding: Arc::clone(&holding),
+            task: commands.downgrade(),
+            cluster,
+        };
+        tokio::spawn(commit::run(Some(committer), inbox));
+        Self { world, identity, holding, jobs, told, _commands: commands }
+    }
+
+    fn commit(&self, offset: i64, persistence: Persistence) -> oneshot::Receiver<CommitOutcome> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(CommitJob { offsets: to_commit(0, offset), persistence, reply }).unwrap();
+        answer
+    }
+}
+
+fn code(outcome: &CommitOutcome) -> Option<ResponseError> {
+    outcome.partitions[0].1.as_ref().err().map(|error| error.code().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_with_an_old_stamp_is_stamped_anew() {
+    let mut one = Stamped::new();
+    for old in [ResponseError::RebalanceInProgress, ResponseError::IllegalGeneration] {
+        one.world.brokers().commit_codes = vec![old];
+        let outcome = one.commit(5, Persistence::Once);
+        // The rebalance ends some time later; the membership was told to look.
+        assert!(matches!(one.told.recv().await, Some(Command::CommitRefused(told)) if told == old));
+        let generation = one.identity.borrow().generation + 1;
+        one.identity.send_replace(member(generation));
+        assert_eq!(code(&outcome.await.unwrap()), None);
+        assert_eq!(one.world.brokers().commits.last(), Some(&(0, 5, generation)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_not_stamped_anew_for_what_was_taken_away() {
+    let mut one = Stamped::new();
+    one.world.brokers().commit_codes = vec![ResponseError::RebalanceInProgress];
+    let outcome = one.commit(5, Persistence::Once);
+    one.told.recv().await.unwrap();
+    one.holding.let_go(orders(0), 1);
+    one.identity.send_replace(member(2));
+    let outcome = outcome.await.unwrap();
+    assert!(matches!(outcome.partitions[0].1, Err(Error::NotHeld { .. })), "{outcome:?}");
+    assert_eq!(one.world.brokers().commits, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_are_repeated_only_when_asked_to_and_never_overtake() {
+    let one = Stamped::new();
+    let loading = ResponseError::CoordinatorLoadInProgress;
+    one.world.brokers().commit_codes = vec![loading];
+    assert_eq!(code(&one.commit(1, Persistence::Once).await.unwrap()), Some(loading));
+
+    one.world.brokers().commit_codes = vec![loading; 5];
+    let first = one.commit(2, Persistence::Until(Instant::now() + 60 * SECOND));
+    let second = one.commit(3, Persistence::Once);
+    assert_eq!(code(&second.await.unwrap()), None);
+    assert_eq!(code(&first.await.unwrap()), None);
+    assert_eq!(one.world.brokers().commits, [(0, 2, 1), (0, 3, 1)]);
+
+    one.world.brokers().commit_codes = vec![loading; 500];
+    let begun = Instant::now();
+    let outcome = one.commit(4, Persistence::Until(begun + 10 * SECOND)).await.unwrap();
+    assert_eq!(code(&outcome), Some(loading));
+    assert!((9 * SECOND..=10 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_lost_its_place_commits_nothing() {
+    let mut one = Stamped::new();
+    one.world.brokers().commit_codes = vec![ResponseError::UnknownMemberId];
+    assert_eq!(code(&one.commit(1, Persistence::Once).await.unwrap()), Some(ResponseError::UnknownMemberId));
+    assert!(matches!(one.told.recv().await, Some(Command::CommitRefused(ResponseError::UnknownMemberId))));
+    // Without a generation the broker would take it for an outsider's, if the group is empty.
+    one.identity.send_replace(Identity::none());
+    assert!(code(&one.commit(1, Persistence::Once).await.unwrap()).is_some());
+    assert_eq!(one.world.brokers().commits, []);
+}
