@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::TopicPartition;
 use kafka_client::consumer::Revocation;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::commit::{Committer, Tries};
+use super::listed::Listed;
 use super::partition::PartitionRemote;
 use super::shared::Signal;
 use super::status::Board;
@@ -68,14 +68,14 @@ impl Exit {
         for one in &held {
             self.forget(one);
         }
+        let partitions = Listed::new(held.iter().map(|one| one.remote.shared.partition));
+        info!(listener = self.listener, %partitions, "given back");
         // The group goes on from here.
         drop(revocation);
     }
 
     /// Lost: nothing that was handled may be committed any more.
     pub(crate) fn lose(&self, held: &Held) {
-        let shared = &held.remote.shared;
-        warn!(listener = self.listener, partition = %shared.partition, position = shared.position(), "partition lost: what was not committed is handled again by its new owner");
         held.abandon();
         held.close();
         self.forget(held);
@@ -115,6 +115,7 @@ impl Exit {
         let behind = held.iter().map(|one| &one.remote.shared).filter(|shared| shared.is_behind());
         let asked: Vec<_> =
             behind.map(|shared| (shared.partition, committer.request(shared.partition, tries))).collect();
+        let mut open = Vec::new();
         for (partition, answer) in asked {
             let failure = match timeout_at(deadline, answer).await {
                 Ok(Ok(Ok(()))) => continue,
@@ -122,12 +123,12 @@ impl Exit {
                 Ok(Err(_)) => "the committer has ended".into(),
                 Err(_) => "no answer before the partition had to be given back".into(),
             };
-            self.not_committed(partition, &failure);
+            open.push((partition, failure));
         }
-    }
-
-    fn not_committed(&self, partition: TopicPartition, failure: &str) {
-        warn!(listener = self.listener, %partition, failure, "given back without the last commit: its records since then are handled again");
+        if let Some((_, failure)) = open.first() {
+            let partitions = Listed::new(open.iter().map(|(partition, _)| *partition));
+            warn!(listener = self.listener, %partitions, failure, "given back without the last commit: records since then are handled again");
+        }
     }
 
     fn forget(&self, held: &Held) {
@@ -136,8 +137,6 @@ impl Exit {
             committer.forget(shared.partition);
         }
         self.board.remove(shared);
-        let committed = shared.committed();
-        info!(listener = self.listener, partition = %shared.partition, committed, "partition released");
-        debug!(listener = self.listener, partition = %shared.partition, counts = ?shared.counts(), "handled");
+        debug!(listener = self.listener, ?shared, "released");
     }
 }

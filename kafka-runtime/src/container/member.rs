@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::commit::{CommitPolicy, Committer};
 use super::give_back::{Exit, Held};
+use super::listed::Listed;
 use super::partition::Partition;
 use super::shared::{PartitionPhase, Shared};
 use super::status::{Board, ListenerState};
@@ -97,13 +98,17 @@ impl Member {
         match event {
             ConsumerEvent::Assigned(streams) => {
                 self.board.set_problem(None);
+                let partitions = Listed::new(streams.iter().map(PartitionStream::partition));
+                info!(listener = self.work.id, %partitions, "assigned");
                 for stream in streams {
                     self.assigned(stream);
                 }
             }
             ConsumerEvent::Revoked(revocation) => self.revoked(revocation),
-            ConsumerEvent::Lost(partitions) => {
-                for partition in partitions {
+            ConsumerEvent::Lost(lost) => {
+                let partitions = Listed::new(lost.iter().copied());
+                warn!(listener = self.work.id, %partitions, "lost: what is not committed is handled again by the next owner");
+                for partition in lost {
                     self.lost(partition);
                 }
             }
@@ -120,7 +125,7 @@ impl Member {
         let by_hand = self.work.by_hand();
         let shared = Shared::new(partition, start.offset, start.epoch, committed.unwrap_or(-1), by_hand);
         let shared = Arc::new(shared);
-        info!(listener = self.work.id, %partition, offset = start.offset, "partition assigned");
+        debug!(listener = self.work.id, %partition, ?start, "begins");
         if let Some(committer) = &self.exit.committer {
             committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
         }

@@ -9,6 +9,7 @@
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
 //! outcome    what a failure leads to (pure), retry: when to try again (pure)
+//! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
@@ -27,6 +28,7 @@ mod fixture;
 mod give_back;
 mod lane;
 mod ledger;
+mod listed;
 #[cfg(test)]
 mod lives;
 mod member;
@@ -40,7 +42,7 @@ mod tests;
 mod work;
 
 pub use ack::{Ack, AckError, AckIssuer};
-pub use commit::CommitEvent;
+pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
 pub(crate) use member::Member;
 pub use shared::{Counts, PartitionPhase};

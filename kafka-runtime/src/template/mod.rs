@@ -20,7 +20,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use kafka_client::producer::{Delivery, Producer, RecordMetadata};
+use kafka_client::producer::{Delivery, Producer};
+pub use kafka_client::producer::{RecordMetadata, SendError};
 use kafka_client::{Client, TopicName};
 use serde::Serialize;
 

@@ -25,15 +25,28 @@ use kafka_client::seams::Rng;
 use kafka_client::{Error, TopicPartition};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::book::Book;
 pub(crate) use self::book::Tries;
+use super::listed::Listed;
 use super::shared::{Safe, Shared};
 use crate::config::{Cadence, CommitStrategy, ListenerSettings};
 
 /// How often partitions that stand still are looked at when no cadence of time is set.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+
+/// One partition of a commit request.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PartitionCommit {
+    /// Which.
+    pub partition: TopicPartition,
+    /// The offset that was sent.
+    pub offset: i64,
+    /// Why it was refused, if it was.
+    pub result: Result<(), Error>,
+}
 
 /// What became of one commit request, for [`App::on_commit`](crate::App::on_commit).
 #[derive(Debug, Clone)]
@@ -43,15 +56,15 @@ pub struct CommitEvent {
     pub listener: Arc<str>,
     /// Its group.
     pub group: Arc<str>,
-    /// Each partition with the offset that was sent and, if it was refused, why.
-    pub partitions: Vec<(TopicPartition, i64, Result<(), Error>)>,
+    /// Each partition of the request.
+    pub partitions: Vec<PartitionCommit>,
 }
 
 impl CommitEvent {
     /// Whether any partition was refused.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.partitions.iter().any(|(_, _, result)| result.is_err())
+        self.partitions.iter().any(|one| one.result.is_err())
     }
 }
 
@@ -133,7 +146,14 @@ impl Committer {
         let (commands, inbox) = mpsc::unbounded_channel();
         let look = Arc::new(Notify::new());
         let (strategy, timeout) = (policy.strategy, policy.timeout);
-        let task = Task { port, book: Book::new(policy.backoff), policy, inbox, look: Arc::clone(&look) };
+        let task = Task {
+            port,
+            book: Book::new(policy.backoff),
+            policy,
+            inbox,
+            look: Arc::clone(&look),
+            trouble: None,
+        };
         tokio::spawn(task.run());
         Self { commands, look, strategy, timeout }
     }
@@ -194,6 +214,8 @@ struct Task<P> {
     book: Book<Waiter>,
     inbox: mpsc::UnboundedReceiver<Command>,
     look: Arc<Notify>,
+    /// What the last round failed with: said once, not with each try.
+    trouble: Option<String>,
 }
 
 impl<P: CommitPort> Task<P> {
@@ -248,27 +270,37 @@ impl<P: CommitPort> Task<P> {
         let outcome = self.port.commit(round.iter().map(to_commit).collect()).await;
         let mut results: HashMap<_, _> = outcome.partitions.into_iter().collect();
         let mut partitions = Vec::with_capacity(round.len());
+        // One wait for all, so that what failed together is tried again together.
+        let unit = self.policy.rng.unit();
         for (partition, safe) in round {
             let result = results.remove(&partition).unwrap_or(Err(Error::Closed));
-            self.log(partition, safe.offset, &result);
-            let unit = self.policy.rng.unit();
             for (waiter, result) in self.book.answered((partition, safe), &result, Instant::now(), unit) {
                 let _ = waiter.send(result);
             }
-            partitions.push((partition, safe.offset, result));
+            partitions.push(PartitionCommit { partition, offset: safe.offset, result });
         }
+        self.log(&partitions);
         self.call_hook(partitions);
     }
 
-    fn log(&self, partition: TopicPartition, offset: i64, result: &Result<(), Error>) {
+    fn log(&mut self, round: &[PartitionCommit]) {
         let listener = &*self.policy.listener;
-        match result {
-            Ok(()) => debug!(listener, %partition, offset, "committed"),
-            Err(error) => warn!(listener, %partition, offset, %error, "commit failed"),
+        debug!(listener, ?round, "commit answered");
+        let failed = round.iter().find_map(|one| one.result.as_ref().err());
+        let Some(error) = failed else {
+            if self.trouble.take().is_some() {
+                info!(listener, "commits succeed again");
+            }
+            return;
+        };
+        if self.trouble.replace(error.to_string()).is_none_or(|said| said != error.to_string()) {
+            let failed = round.iter().filter(|one| one.result.is_err());
+            let partitions = Listed::new(failed.map(|one| one.partition));
+            warn!(listener, %partitions, %error, "commit failed");
         }
     }
 
-    fn call_hook(&self, partitions: Vec<(TopicPartition, i64, Result<(), Error>)>) {
+    fn call_hook(&self, partitions: Vec<PartitionCommit>) {
         let Some(hook) = &self.policy.hook else { return };
         let (listener, group) = (Arc::clone(&self.policy.listener), Arc::clone(&self.policy.group));
         let event = CommitEvent { listener, group, partitions };
