@@ -3,6 +3,8 @@
 //! It runs on a cluster; without one: `cargo run -p kafka-embedded -- --listen 127.0.0.1:9092`, and then
 //! `cargo run --bin service` and `curl localhost:9991/hello`.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
@@ -55,6 +57,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = app.config().get_as("server.port")?.unwrap_or(8080);
 
     let app = app.start().await?;
+    // The file says nothing of auto-offset-reset, so listeners begin at the end of their topics: what is sent before they
+    // have them would not be theirs.
+    if tokio::time::timeout(Duration::from_secs(10), app.ready()).await.is_err() {
+        println!("not all listeners have their partitions yet");
+    }
     let router = Router::new().route("/hello", get(hello)).with_state(app.template());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}/hello", listener.local_addr()?);

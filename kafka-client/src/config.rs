@@ -129,11 +129,22 @@ pub enum Assignor {
     CooperativeSticky,
 }
 
+/// `group.protocol`: how members and coordinator agree on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// `classic`: a leader among the members assigns; all brokers speak it. **(default)**
+    #[default]
+    Classic,
+}
+
 /// Membership of a consumer group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupConfig {
     /// `group.id`.
     pub group_id: String,
+    /// `group.protocol`. KIP-848's `consumer` has its place here.
+    pub protocol: GroupProtocol,
     /// `group.instance.id`: static membership (KIP-345); such a member does not leave when it closes.
     pub instance_id: Option<String>,
     /// `session.timeout.ms` **(45 s)**.
@@ -153,6 +164,7 @@ impl GroupConfig {
     pub fn new(group_id: impl Into<String>) -> Self {
         Self {
             group_id: group_id.into(),
+            protocol: GroupProtocol::default(),
             instance_id: None,
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),

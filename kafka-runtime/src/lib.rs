@@ -40,3 +40,8 @@ pub mod __private {
         ListenerDescriptor, PartitionsAttribute, Preparation, Prepared, Site, SourceLocation,
     };
 }
+
+/// The README's code is compiled with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -249,6 +249,36 @@ async fn two_members_share_and_hand_over_without_repeating() {
 }
 
 #[tokio::test]
+async fn a_handler_that_takes_too_long_is_called_stuck() {
+    let app = app("slow")
+        .state(Notes::default())
+        .property("kafka-runtime.listener.drain-timeout", "100ms")
+        .property("kafka-runtime.listener.commit-timeout", "100ms")
+        .property("spring.kafka.consumer.max-poll-interval", "1s");
+    let app = TestApp::start(app).await.unwrap();
+    app.template().send_text("slow", (), "one").await.unwrap();
+    let stuck =
+        || app.status()[0].partitions.iter().any(|partition| partition.stuck && partition.position == 0);
+    while !stuck() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!app.status()[0].is_healthy());
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn when_every_listener_has_failed_there_is_nothing_to_run() {
+    let broker = kafka_embedded::EmbeddedKafka::builder().start().await.unwrap();
+    let app = app("bill")
+        .property("kafka-runtime.bootstrap-servers", broker.bootstrap_servers())
+        // Less than the broker takes.
+        .property("spring.kafka.consumer.properties.session.timeout.ms", "10")
+        .property("spring.kafka.consumer.heartbeat-interval", "3ms");
+    let error = app.run_until(std::future::pending()).await.unwrap_err().to_string();
+    assert!(error.contains("bill") && error.contains("JoinGroup"), "{error}");
+}
+
+#[tokio::test]
 async fn brokers_may_come_later() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");

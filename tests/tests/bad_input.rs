@@ -165,6 +165,36 @@ async fn brokers_that_are_away_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_go_away_while_running() {
+    // Below the range that outgoing connections take theirs from, so that nobody gets it while the broker is away.
+    let port =
+        (21_000..30_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
+    let servers = format!("127.0.0.1:{port}");
+    let embedded = kafka_embedded::EmbeddedKafka::builder().listen(servers.clone()).start().await.unwrap();
+    let topic = tests::unique("gone");
+    let text = format!(
+        "spring: {{kafka: {{bootstrap-servers: '{servers}', consumer: {{auto-offset-reset: earliest}}}}}}\nsuite: {{topic: {topic}}}\n"
+    );
+    let (app, probe) = start(&text, "failing").await;
+    send(&app, &topic, 0, "before").await;
+    probe.at_least(1, LIMIT).await;
+    embedded.shutdown().await;
+    eventually("the status says that brokers are away", LIMIT, || async {
+        app.status().iter().any(|listener| listener.problem.is_some())
+    })
+    .await;
+    // The new broker knows nothing of the old one's records: what matters is that everybody finds it by themselves.
+    let _embedded = kafka_embedded::EmbeddedKafka::builder().listen(servers).start().await.unwrap();
+    send(&app, &topic, 0, "after").await;
+    probe.at_least(2, LIMIT).await;
+    eventually("the status is well again", LIMIT, || async {
+        app.status().iter().all(|listener| listener.is_healthy())
+    })
+    .await;
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn not_a_kafka_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -18,7 +18,7 @@ const RECORDS: u64 = 4000;
 type Handled = Vec<(i32, i64)>;
 
 async fn fill(cluster: &Cluster, topic: &str) {
-    let app = App::from_yaml(&cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
     let template = app.template();
     for n in 0..RECORDS {
         drop(template.enqueue(topic, &format!("k{}", n % 97), &serde_json::json!({ "n": n })).await.unwrap());

@@ -64,7 +64,7 @@ async fn a_hundred_thousand_with_duplicate_headers_null_keys_and_tombstones() {
             record = record.key(format!("k{n}"));
         }
         if n % 5 != 0 {
-            record = record.text(&format!("v{n}"));
+            record = record.text(format!("v{n}"));
         }
         let record = record.header("h", "1").header_null("other").header("h", "2").header("h", "");
         drop(template.enqueue_record(record).await.unwrap());

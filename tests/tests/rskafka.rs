@@ -39,7 +39,7 @@ async fn handed(
 
 fn record(n: u32) -> RskafkaRecord {
     RskafkaRecord {
-        key: (n % 2 == 0).then(|| format!("k{n}").into_bytes()),
+        key: n.is_multiple_of(2).then(|| format!("k{n}").into_bytes()),
         value: Some(format!("v{n}").into_bytes()),
         headers: BTreeMap::from([("h".to_owned(), b"123".to_vec())]),
         timestamp: rskafka::chrono::DateTime::from_timestamp_millis(1_700_000_000_000).unwrap(),
@@ -82,9 +82,9 @@ async fn we_read_what_rskafka_writes() {
 async fn rskafka_reads_what_we_write() {
     let cluster = Cluster::start().await;
     let topic = cluster.topic("rskafka", 1).await;
-    let app = App::from_yaml(&cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
     for n in 0..500 {
-        let record = Record::to(&topic).key(format!("k{n}")).text(&format!("v{n}")).header("h", "1");
+        let record = Record::to(&topic).key(format!("k{n}")).text(format!("v{n}")).header("h", "1");
         drop(app.template().enqueue_record(record).await.unwrap());
     }
     app.template().flush().await.unwrap();

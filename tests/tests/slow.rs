@@ -38,7 +38,7 @@ async fn run(listener: &'static str) {
     ));
     let app = App::from_yaml(&yaml).unwrap().only([listener]).state(probe.clone()).start().await.unwrap();
     for n in 0..20 {
-        let record = Record::to(&topic).partition(n % 2).text(&format!("v{n}"));
+        let record = Record::to(&topic).partition(n % 2).text(format!("v{n}"));
         app.template().send_record(record).await.unwrap();
     }
     probe.at_least(20, LIMIT).await;

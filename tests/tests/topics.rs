@@ -103,7 +103,7 @@ async fn a_thousand_partitions() {
     let (app, probe) = start(&cluster, "named", &topic).await;
     for round in 0..3 {
         for partition in 0..1000 {
-            let record = Record::to(&topic).partition(partition).text(&format!("{round}"));
+            let record = Record::to(&topic).partition(partition).text(format!("{round}"));
             drop(app.template().enqueue_record(record).await.unwrap());
         }
     }
@@ -157,7 +157,7 @@ async fn a_leader_that_moves() {
         let topic = topic.clone();
         async move {
             for n in 0..3000 {
-                template.send_record(Record::to(&topic).partition(0).text(&n.to_string())).await.unwrap();
+                template.send_record(Record::to(&topic).partition(0).text(n.to_string())).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }

@@ -52,7 +52,7 @@ pub(super) struct Outlets {
 
 /// The driver of one membership.
 #[derive(Debug)]
-pub(super) struct Driver {
+struct Driver {
     machine: Machine,
     interest: Interest,
     requests: Requests,
@@ -75,29 +75,6 @@ struct Tasks {
 }
 
 impl Driver {
-    /// A driver, and where its own tasks report.
-    pub(super) fn new(
-        machine: Machine,
-        interest: Interest,
-        requests: Requests,
-        outlets: Outlets,
-    ) -> Starting {
-        let cluster = Arc::clone(requests.coordinator.pool().cluster());
-        let (messages, reports) = mpsc::unbounded_channel();
-        let driver = Self {
-            machine,
-            interest,
-            requests,
-            cluster,
-            outlets,
-            complaints: Complaints::default(),
-            messages,
-            tasks: Tasks::default(),
-            leaving: None,
-        };
-        Starting { driver, reports }
-    }
-
     fn take(&mut self, input: Input) {
         let at = Moment { now: self.cluster.seams().clock.now(), chance: self.cluster.seams().rng.unit() };
         for effect in self.machine.handle(at, input) {
@@ -292,6 +269,23 @@ pub(super) struct Starting {
 }
 
 impl Starting {
+    pub(super) fn new(machine: Machine, interest: Interest, requests: Requests, outlets: Outlets) -> Self {
+        let cluster = Arc::clone(requests.pool.cluster());
+        let (messages, reports) = mpsc::unbounded_channel();
+        let driver = Driver {
+            machine,
+            interest,
+            requests,
+            cluster,
+            outlets,
+            complaints: Complaints::default(),
+            messages,
+            tasks: Tasks::default(),
+            leaving: None,
+        };
+        Self { driver, reports }
+    }
+
     /// Runs until the member has left, has failed, or nobody has its handle any more.
     pub(super) async fn run(self, mut commands: mpsc::UnboundedReceiver<Command>) {
         let Self { mut driver, mut reports } = self;

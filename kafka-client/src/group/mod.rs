@@ -12,6 +12,8 @@ mod protocol;
 mod requests;
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::config::{GroupConfig, Subscription};
+use crate::config::{GroupConfig, GroupProtocol, Subscription};
 use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
 use crate::net::Pool;
@@ -28,7 +30,7 @@ pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
 pub(crate) use offsets::{commit, fetch_committed};
 
-use driver::{Command, Driver, Outlets};
+use driver::{Command, Outlets, Starting};
 use membership::{Interest, Machine, Settings};
 use requests::Requests;
 
@@ -106,6 +108,9 @@ impl Membership {
         pool: Arc<Pool>,
         coordinator: Arc<Coordinator>,
     ) -> Self {
+        match config.protocol {
+            GroupProtocol::Classic => {}
+        }
         let cluster = Arc::clone(pool.cluster());
         let seams = cluster.seams();
         let (events, heard) = mpsc::unbounded_channel();
@@ -114,7 +119,7 @@ impl Membership {
         let lease = Lease::new(Arc::clone(&seams.clock));
         let is_static = config.instance_id.is_some();
         let this = Self { events: heard, identity: stamped, lease: Arc::clone(&lease), commands, is_static };
-        let interest = match Interest::of(&subscription) {
+        let interest = match Interest::of(subscription) {
             Ok(interest) => interest,
             Err(error) => {
                 let _ = events.send(GroupEvent::Fatal(error));
@@ -128,9 +133,9 @@ impl Membership {
             retry: cluster.config().retry_backoff,
         };
         let machine = Machine::new(settings, seams.clock.now());
-        let requests = Requests { coordinator, group: Arc::new(config) };
+        let requests = Requests { pool, coordinator, group: Arc::new(config) };
         let outlets = Outlets { events, identity, lease };
-        tokio::spawn(Driver::new(machine, interest, requests, outlets).run(obeyed));
+        tokio::spawn(Starting::new(machine, interest, requests, outlets).run(obeyed));
         this
     }
 

@@ -12,15 +12,18 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse};
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::timeout;
 
 use super::protocol::{by_topic, wire_name};
 use super::{CommittedOffset, Coordinator, Identity};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
-use crate::net::Purpose;
+use crate::net::{Purpose, Retry};
 
 /// How long a commit waits for its answer: the broker itself gives its replicas 5 s.
 pub(super) const COMMIT_DEADLINE: Duration = Duration::from_secs(7);
+/// How long some partitions wait for others.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// From here on many groups are asked for in one request (KIP-709).
 const MANY_GROUPS: i16 = 8;
 
@@ -31,11 +34,12 @@ type Committed = Result<Option<CommittedOffset>, ResponseError>;
 /// nothing else means that. Offsets of open transactions are waited for (`require_stable`).
 ///
 /// Everything that can pass by itself (no broker, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS,
-/// UNSTABLE_OFFSET_COMMIT...) is tried again with back-off until `deadline` from now. Every partition asked for is in
-/// the answer; one that is still unstable at the deadline, or refused, has its own error. The future may be dropped.
+/// UNSTABLE_OFFSET_COMMIT...) is tried again with back-off until `deadline` from now, but once something is known only
+/// for a moment more: one unstable partition must not keep the others from starting. Every partition asked for is in
+/// the answer, with its own error if it is still not known. The future may be dropped.
 ///
 /// # Errors
-/// The last failure at the deadline, if it concerned all partitions; at once one that does not pass
+/// The last failure, if it concerned all partitions: at the deadline, or at once if it does not pass
 /// (GROUP_AUTHORIZATION_FAILED).
 pub(crate) async fn fetch_committed(
     coordinator: &Coordinator,
@@ -43,50 +47,56 @@ pub(crate) async fn fetch_committed(
     deadline: Duration,
 ) -> Result<HashMap<TopicPartition, Committed>> {
     let cluster = coordinator.pool().cluster();
-    let until = cluster.seams().clock.now() + deadline;
-    let timeout =
-        Error::Timeout { api: "OffsetFetch", broker: coordinator.at().to_string(), after: deadline };
-    // The answers that count, and the last ones that may pass.
-    let mut known = HashMap::new();
-    let mut open = HashMap::new();
-    let mut last = timeout;
-    for attempt in 0.. {
+    let mut retry = Retry::within(cluster, deadline);
+    let mut known: HashMap<TopicPartition, Committed> = HashMap::new();
+    // Answers that may pass.
+    let mut open: HashMap<TopicPartition, ResponseError> = HashMap::new();
+    let mut known_since = None;
+    let last = loop {
         // In the caller's order, so that a run repeats exactly.
         let ask: Vec<_> = partitions.iter().copied().filter(|one| !known.contains_key(one)).collect();
         if ask.is_empty() {
-            break;
+            return Ok(known);
         }
-        match tokio::time::timeout_at(until, ask_once(coordinator, &ask)).await {
-            Err(_) => break,
-            Ok(Err(error)) if !error.is_retriable() => return Err(error),
+        let error = match timeout(retry.left(), ask_once(coordinator, &ask)).await {
+            Err(_) => {
+                Error::Timeout { api: "OffsetFetch", broker: coordinator.at().to_string(), after: deadline }
+            }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "committed offsets are not known yet");
                 coordinator.heed(&error);
-                last = error;
+                error
             }
             Ok(Ok(answers)) => {
                 for (partition, answer) in answers {
                     match answer {
-                        Err(code) if code.is_retriable() => open.insert(partition, Err(code)),
-                        answer => known.insert(partition, answer),
-                    };
+                        Err(code) if code.is_retriable() => _ = open.insert(partition, code),
+                        answer => _ = known.insert(partition, answer),
+                    }
                 }
+                let code = ask.iter().find_map(|one| open.get(one)).copied();
+                let code = code.unwrap_or(ResponseError::CoordinatorNotAvailable);
+                Error::Broker { api: "OffsetFetch", code, at: coordinator.at() }
             }
+        };
+        if partitions.iter().all(|partition| known.contains_key(partition)) {
+            return Ok(known);
         }
-        if ask.iter().all(|partition| known.contains_key(partition)) {
-            break;
+        let now = cluster.seams().clock.now();
+        let since = (!known.is_empty()).then(|| *known_since.get_or_insert(now));
+        if since.is_some_and(|since| now.duration_since(since) >= PATIENCE) {
+            break error;
         }
-        let wait = cluster.config().retry_backoff.wait(attempt, cluster.seams().rng.unit());
-        if tokio::time::timeout_at(until, tokio::time::sleep(wait)).await.is_err() {
-            break;
+        tracing::debug!(%error, "committed offsets are not known yet");
+        if let Err(error) = retry.after(error).await {
+            break error;
         }
-    }
-    if known.is_empty() && open.is_empty() && !partitions.is_empty() {
+    };
+    if known.is_empty() && open.is_empty() {
         return Err(last);
     }
     let code = last.code().unwrap_or(ResponseError::CoordinatorNotAvailable);
     for partition in partitions {
-        known.entry(*partition).or_insert_with(|| open.remove(partition).unwrap_or(Err(code)));
+        known.entry(*partition).or_insert_with(|| Err(open.remove(partition).unwrap_or(code)));
     }
     Ok(known)
 }

@@ -18,7 +18,7 @@ use super::membership::{JoinAnswer, Joined, JoinedMember, Role};
 use super::{Coordinator, Identity};
 use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
-use crate::net::Purpose;
+use crate::net::{Pool, Purpose, Retry};
 
 /// The only kind of group whose members read topics.
 const PROTOCOL_TYPE: &str = "consumer";
@@ -32,6 +32,7 @@ const MANY_LEAVE: i16 = 3;
 /// One member's requests to its coordinator. What fails is told to the coordinator's cache.
 #[derive(Debug, Clone)]
 pub(super) struct Requests {
+    pub(super) pool: Arc<Pool>,
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) group: Arc<GroupConfig>,
 }
@@ -137,9 +138,8 @@ impl Requests {
 
     /// Leaves; tries again for as long as a request may take.
     pub(super) async fn goodbye(&self, member_id: &str) -> Result<()> {
-        let cluster = self.coordinator.pool().cluster();
-        let until = self.now() + cluster.config().request_timeout;
-        let mut attempt = 0;
+        let cluster = self.pool.cluster();
+        let mut retry = Retry::within(cluster, cluster.config().request_timeout);
         loop {
             let error = match self.goodbye_once(member_id).await {
                 // Whom the coordinator does not know is not there any more.
@@ -148,12 +148,7 @@ impl Requests {
                 Err(error) => error,
             };
             self.coordinator.heed(&error);
-            let wait = cluster.config().retry_backoff.wait(attempt, cluster.seams().rng.unit());
-            if !error.is_retriable() || self.now() + wait >= until {
-                return Err(error);
-            }
-            tokio::time::sleep(wait).await;
-            attempt += 1;
+            retry.after(error).await?;
         }
     }
 
@@ -189,7 +184,7 @@ impl Requests {
     }
 
     fn now(&self) -> Instant {
-        self.coordinator.pool().cluster().seams().clock.now()
+        self.pool.cluster().seams().clock.now()
     }
 }
 

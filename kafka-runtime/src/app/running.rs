@@ -67,6 +67,19 @@ impl RunningApp {
         self.boards.values().map(|board| board.status()).collect()
     }
 
+    /// Waits until each listener that was started holds a partition: what is sent from then on is seen by all of them,
+    /// also with `auto-offset-reset: latest`. A listener in reserve (more members than partitions) never holds one, and
+    /// none does while brokers are away: put a deadline around it.
+    pub async fn ready(&self) {
+        let waits = |board: &Board| {
+            let status = board.status();
+            status.state == ListenerState::Running && status.partitions.is_empty()
+        };
+        while self.boards.values().any(|board| waits(board)) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Waits until the listener `id` has handled `count` records since the start (batches count their records).
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! What the container's tests stand on: a coordinator that answers as told, a handler that does as told, batches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::ack::Ack;
-use super::commit::{CommitPolicy, CommitPort, Committer};
+use super::commit::{CommitPolicy, CommitPort, Committer, Tries};
 use super::feed::Source;
 use super::partition::Partition;
 use super::shared::{PartitionPhase, Shared, Signal};
@@ -38,6 +38,10 @@ pub(super) struct Coordinator {
     sent: Arc<Mutex<Vec<Round>>>,
     failures: Arc<Mutex<Vec<ResponseError>>>,
     in_flight: Arc<AtomicUsize>,
+    /// What was committed with success, last.
+    committed: Arc<Mutex<HashMap<TopicPartition, i64>>>,
+    /// Whose records must be settled before they are committed.
+    guard: Arc<Mutex<Option<Arc<Script>>>>,
 }
 
 impl Coordinator {
@@ -51,6 +55,15 @@ impl Coordinator {
         self.sent.lock().unwrap().clone()
     }
 
+    pub(super) fn committed(&self, partition: TopicPartition) -> Option<i64> {
+        self.committed.lock().unwrap().get(&partition).copied()
+    }
+
+    /// From now on nothing may be committed that this handler has not settled.
+    pub(super) fn guard(&self, script: &Arc<Script>) {
+        *self.guard.lock().unwrap() = Some(Arc::clone(script));
+    }
+
     pub(super) fn offsets(&self) -> Vec<i64> {
         self.sent().into_iter().flatten().map(|(_, offset)| offset).collect()
     }
@@ -60,10 +73,17 @@ impl CommitPort for Coordinator {
     async fn commit(&self, offsets: Offsets) -> CommitOutcome {
         assert_eq!(self.in_flight.fetch_add(1, Ordering::SeqCst), 0, "two commits in flight");
         let round = offsets.iter().map(|(partition, committed)| (*partition, committed.offset)).collect();
+        if let Some(script) = &*self.guard.lock().unwrap() {
+            offsets.iter().for_each(|(_, committed)| script.assert_settled_below(committed.offset));
+        }
         self.sent.lock().unwrap().push(round);
         tokio::time::sleep(Duration::from_millis(10)).await;
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         let failure = self.failures.lock().unwrap().pop();
+        if failure.is_none() {
+            let committed = offsets.iter().map(|(partition, committed)| (*partition, committed.offset));
+            self.committed.lock().unwrap().extend(committed);
+        }
         let result = |partition: TopicPartition| match failure {
             None => Ok(()),
             Some(code) => Err(Error::Broker { api: "OffsetCommit", code, at: At::Partition(partition) }),
@@ -82,6 +102,8 @@ pub(super) enum Act {
     Wait(Duration),
     /// Keeps its `Ack` for the test; returns.
     KeepAck,
+    /// Returns, and acknowledges so much later.
+    AckAfter(Duration),
     /// Drops its `Ack`; returns.
     DropAck,
 }
@@ -96,6 +118,8 @@ pub(super) struct Script {
     /// Offsets of each call to a batch handler.
     batches: Mutex<Vec<Vec<i64>>>,
     acks: Mutex<HashMap<i64, Ack>>,
+    /// Handled, or acknowledged.
+    settled: Arc<Mutex<BTreeSet<i64>>>,
     running: AtomicUsize,
     most_running: AtomicUsize,
 }
@@ -107,6 +131,7 @@ impl Script {
             seen: Mutex::default(),
             batches: Mutex::default(),
             acks: Mutex::default(),
+            settled: Arc::default(),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
         }
@@ -114,6 +139,21 @@ impl Script {
 
     pub(super) fn seen(&self) -> Vec<(i64, u32)> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// What earlier lives of the listener settled.
+    pub(super) fn settle(&self, offsets: &BTreeSet<i64>) {
+        self.settled.lock().unwrap().extend(offsets);
+    }
+
+    pub(super) fn settled(&self) -> BTreeSet<i64> {
+        self.settled.lock().unwrap().clone()
+    }
+
+    fn assert_settled_below(&self, offset: i64) {
+        let settled = self.settled.lock().unwrap();
+        let open = (0..offset).find(|below| !settled.contains(below));
+        assert_eq!(open, None, "committed {offset}, which is ahead of what is settled");
     }
 
     pub(super) fn offsets(&self) -> Vec<i64> {
@@ -135,9 +175,30 @@ impl Script {
 
     async fn play(&self, offset: i64, attempt: u32, ack: Option<Ack>) -> Result<(), Failure> {
         self.seen.lock().unwrap().push((offset, attempt));
-        match (self.plan)(offset, attempt) {
-            Act::Return => {
-                ack.map_or(Ok(()), |ack| ack.ack().map_err(|gone| Failure::Handler(Box::new(gone))))
+        let act = (self.plan)(offset, attempt);
+        let by_hand = ack.is_some();
+        let played = self.act(act, offset, ack).await;
+        if played.is_ok() && !by_hand {
+            self.settled.lock().unwrap().insert(offset);
+        }
+        played
+    }
+
+    async fn act(&self, act: Act, offset: i64, ack: Option<Ack>) -> Result<(), Failure> {
+        match act {
+            Act::Return => ack.map_or(Ok(()), |ack| {
+                self.settled.lock().unwrap().insert(offset);
+                ack.ack().map_err(|gone| Failure::Handler(Box::new(gone)))
+            }),
+            Act::AckAfter(time) => {
+                let settled = Arc::clone(&self.settled);
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    settled.lock().unwrap().insert(offset);
+                    // The partition may have gone meanwhile.
+                    let _ = ack.map(Ack::ack);
+                });
+                Ok(())
             }
             Act::Fail(cause) => Err(Failure::Handler(cause.into())),
             Act::Undecodable => Err(Failure::Decode(format!("offset {offset}: not JSON"))),
@@ -335,6 +396,19 @@ impl Rig {
         let partition =
             Partition::new(Channel(inbox), &start, Arc::clone(&shared), work, committer, Lease::forever());
         RigPartition { shared, task: tokio::spawn(partition.run()), items }
+    }
+}
+
+impl Rig {
+    /// Gives the partition back as a member does: drained, committed, forgotten.
+    pub(super) async fn give_back(&self, partition: RigPartition) {
+        let name = partition.shared.partition;
+        let shared = partition.drain().await;
+        if shared.is_behind() {
+            let until = tokio::time::Instant::now() + Duration::from_secs(5);
+            let _ = self.committer.request(name, Tries::Until(until)).await;
+        }
+        self.committer.forget(name);
     }
 }
 

@@ -27,6 +27,8 @@ mod fixture;
 mod give_back;
 mod lane;
 mod ledger;
+#[cfg(test)]
+mod lives;
 mod member;
 mod outcome;
 mod partition;

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kafka_client::TopicPartition;
+use tokio::time::Instant;
 
 use super::commit::Committer;
 use super::shared::{Counts, PartitionPhase, Shared};
+
+/// The client repeats a problem every 10 seconds while it lasts.
+const LASTS: Duration = Duration::from_secs(30);
 
 /// A listener's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,8 @@ pub struct ListenerStatus {
     pub id: &'static str,
     /// Its state.
     pub state: ListenerState,
-    /// What stands in its way now (no broker answers, a topic is missing, a permission); gone when partitions come.
+    /// What stands in its way now (no broker answers, a topic is missing, a permission); gone when partitions come, or
+    /// half a minute after it was met last.
     pub problem: Option<String>,
     /// All records since the start, those of partitions that were given away included.
     pub counts: Counts,
@@ -90,7 +96,7 @@ pub(crate) struct Board {
 #[derive(Debug)]
 struct Inner {
     state: ListenerState,
-    problem: Option<String>,
+    problem: Option<(String, Instant)>,
     partitions: BTreeMap<TopicPartition, Entry>,
     /// Of partitions that were given away.
     gone: Counts,
@@ -102,6 +108,14 @@ struct Inner {
 struct Entry {
     shared: Arc<Shared>,
     committer: Option<Committer>,
+}
+
+impl Inner {
+    /// What was said a while ago and not again has passed.
+    fn problem(&self) -> Option<String> {
+        let lasting = self.problem.as_ref().filter(|(_, since)| since.elapsed() < LASTS);
+        lasting.map(|(problem, _)| problem.clone())
+    }
 }
 
 impl Board {
@@ -128,11 +142,11 @@ impl Board {
         }
     }
 
-    /// `true` if this is not what it said last.
+    /// `true` if this is not what it says already.
     pub(crate) fn set_problem(&self, problem: Option<String>) -> bool {
         let mut inner = self.inner();
-        let is_new = inner.problem != problem;
-        inner.problem = problem;
+        let is_new = inner.problem() != problem;
+        inner.problem = problem.map(|problem| (problem, Instant::now()));
         is_new
     }
 
@@ -182,7 +196,7 @@ impl Board {
         ListenerStatus {
             id: self.id,
             state: inner.state.clone(),
-            problem: inner.problem.clone(),
+            problem: inner.problem(),
             counts,
             partitions: inner.partitions.values().map(|entry| partition_status(&entry.shared)).collect(),
         }

@@ -25,7 +25,7 @@ pub(super) type Counts = BTreeMap<TopicName, usize>;
 impl Interest {
     /// # Errors
     /// What is no regular expression; fixed partitions, which need no membership.
-    pub(in crate::group) fn of(subscription: &Subscription) -> Result<Self> {
+    pub(in crate::group) fn of(subscription: Subscription) -> Result<Self> {
         match subscription {
             Subscription::Topics(names) => {
                 let mut topics: Vec<_> = names.iter().map(|name| TopicName::new(name)).collect();

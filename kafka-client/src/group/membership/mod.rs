@@ -369,11 +369,12 @@ impl Machine {
         self.beat.lease = None;
         self.led = None;
         self.effects.push(Effect::LeaseEnds);
-        self.effects.push(Effect::Identity(self.stamp.clone()));
         let gone = std::mem::take(&mut self.held);
         if !gone.is_empty() {
             self.effects.push(Effect::Lost(gone.into_iter().collect()));
         }
+        // A commit that waits for another stamp should find that it has nothing to commit any more.
+        self.effects.push(Effect::Identity(self.stamp.clone()));
     }
 
     /// The membership cannot go on.
@@ -392,7 +393,7 @@ impl Machine {
     }
 
     /// An error of this group without a request of its own.
-    fn malformed(&self, api: &'static str, who: &str, reason: impl ToString) -> Error {
+    fn malformed(&self, api: &'static str, who: &str, reason: &dyn std::fmt::Display) -> Error {
         let broker = format!("{who} of {}", At::Group(self.settings.group.group_id.clone()));
         Error::Malformed { api, broker, reason: reason.to_string() }
     }

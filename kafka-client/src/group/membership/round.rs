@@ -127,7 +127,7 @@ impl Machine {
         self.beat.restart(at.now, self.settings.group.heartbeat_interval);
         let Some(assignor) = Assignor::by_name(&joined.assignor) else {
             let error =
-                self.malformed("JoinGroup", "the coordinator", format!("no assignor '{}'", joined.assignor));
+                self.malformed("JoinGroup", "the coordinator", &format!("no assignor '{}'", joined.assignor));
             return self.round_failed(at, error);
         };
         match joined.role {
@@ -149,7 +149,7 @@ impl Machine {
     /// A subscription that cannot be read must not stop the others: its member gets nothing, and is told of.
     fn read(&mut self, member: JoinedMember) -> GroupMember {
         let subscription = MemberSubscription::decode(member.subscription).unwrap_or_else(|error| {
-            let error = self.malformed("JoinGroup", &format!("member {}", member.id), error);
+            let error = self.malformed("JoinGroup", &format!("member {}", member.id), &error);
             self.effects.push(Effect::Problem(error));
             MemberSubscription::default()
         });
@@ -192,13 +192,13 @@ impl Machine {
         let partitions = match assignment {
             Ok(assignment) => assignment.partitions,
             Err(error) => {
-                let error = self.malformed("SyncGroup", "the leader", error);
+                let error = self.malformed("SyncGroup", "the leader", &error);
                 return self.retry(at, error);
             }
         };
         let foreign = partitions.iter().find(|partition| !self.settings.interest.admits(partition.topic));
         if let Some(foreign) = foreign {
-            let error = self.malformed("SyncGroup", "the leader", format!("{foreign} is not subscribed to"));
+            let error = self.malformed("SyncGroup", "the leader", &format!("{foreign} is not subscribed to"));
             return self.retry(at, error);
         }
         self.failures = 0;
@@ -207,18 +207,18 @@ impl Machine {
         self.effects.push(Effect::Identity(self.stamp.clone()));
         self.memory
             .insert(assignor, Memory { partitions: partitions.clone(), generation: self.stamp.generation });
-        self.take(at, partitions.into_iter().collect());
+        self.take(at, &partitions.into_iter().collect());
     }
 
     /// The assignment of a complete round.
-    fn take(&mut self, at: Moment, assigned: BTreeSet<TopicPartition>) {
+    fn take(&mut self, at: Moment, assigned: &BTreeSet<TopicPartition>) {
         if matches!(self.settings.interest, Interest::Pattern(_)) {
             self.subscribed.extend(assigned.iter().map(|partition| partition.topic));
             self.subscribed.sort_unstable();
             self.subscribed.dedup();
         }
         let added: Vec<_> = assigned.difference(&self.held).copied().collect();
-        let taken_away: Vec<_> = self.held.difference(&assigned).copied().collect();
+        let taken_away: Vec<_> = self.held.difference(assigned).copied().collect();
         self.held.extend(&added);
         self.effects.push(Effect::Assigned(added));
         match taken_away.is_empty() {

@@ -104,6 +104,7 @@ fn group(binding: &mut Binding<'_>, client: Client<'_>) -> Option<GroupConfig> {
         ),
         instance_id,
         group_id: defaults.group_id,
+        protocol: defaults.protocol,
     };
     group_id.map(|_| group)
 }

@@ -172,7 +172,7 @@ impl Balancing<'_> {
         if let Some(earlier) = earlier.filter(|earlier| takers.contains(earlier)) {
             return Some(earlier);
         }
-        takers.iter().any(|taker| has_two_less(taker)).then(|| self.least_loaded(cell.0))?
+        takers.iter().any(has_two_less).then(|| self.least_loaded(cell.0))?
     }
 
     /// Moves a partition to a member, or another one of the topic that does as well.

@@ -80,6 +80,8 @@ struct Outside {
     identity: Identity,
     /// Generations whose identity must not come again.
     passed: i32,
+    /// All was lost, and commits are not stopped yet.
+    must_be_nobody: bool,
     fatal: bool,
 }
 
@@ -100,6 +102,7 @@ impl Outside {
             lease: None,
             identity: Identity::none(),
             passed: -1,
+            must_be_nobody: false,
             fatal: false,
         }
     }
@@ -109,17 +112,16 @@ impl Outside {
         if leaves {
             self.held.clear();
         }
-        if let Input::GivenBack { round } = &input {
-            if let Some((_, partitions)) = self.revoked.take_if(|(revoked, _)| revoked == round) {
-                partitions.iter().for_each(|partition| {
-                    self.held.remove(partition);
-                });
-            }
+        if let Input::GivenBack { round } = &input
+            && let Some((_, partitions)) = self.revoked.take_if(|(revoked, _)| revoked == round)
+        {
+            self.held.retain(|partition| !partitions.contains(partition));
         }
         let effects = self.machine.handle(Moment { now: self.now, chance: 0.5 }, input);
         for effect in effects {
             self.watch(effect);
         }
+        assert!(!self.must_be_nobody, "a commit after a loss");
         self.check();
     }
 
@@ -147,6 +149,7 @@ impl Outside {
             Effect::Goodbye { .. } => self.goodbye = true,
             Effect::Identity(identity) => {
                 assert!(identity.generation == -1 || identity.generation > self.passed, "an old identity");
+                self.must_be_nobody = false;
                 self.identity = identity;
             }
             Effect::Lease(until) => {
@@ -178,7 +181,7 @@ impl Outside {
                     assert!(self.held.remove(partition), "{partition} was not held");
                 }
                 let too_late = self.revoked.take().is_some_and(|(_, revoked)| revoked == partitions);
-                assert!(too_late || self.identity.generation == -1, "a commit after a loss");
+                self.must_be_nobody = !too_late;
             }
             Effect::Problem(_) => {}
             Effect::Fatal(_) => {

@@ -254,14 +254,11 @@ impl Group {
             }
             (Travel::Answer(number, input), None) => self.put(number, input),
             (Travel::Done(number, round), None) => {
-                if let Some(actor) = self.actors.get_mut(&number) {
-                    if let Phase::GivingBack { round: current, partitions, .. } = &actor.machine.phase {
-                        if *current == round {
-                            partitions.iter().for_each(|partition| {
-                                actor.held.remove(partition);
-                            });
-                        }
-                    }
+                if let Some(Actor { machine, held, .. }) = self.actors.get_mut(&number)
+                    && let Phase::GivingBack { round: current, partitions, .. } = &machine.phase
+                    && *current == round
+                {
+                    held.retain(|partition| !partitions.contains(partition));
                 }
                 self.put(number, Input::GivenBack { round });
             }

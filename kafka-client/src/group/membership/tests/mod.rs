@@ -25,7 +25,7 @@ fn settings(assignors: &[Assignor], subscription: &Subscription) -> Settings {
     group.rebalance_timeout = 60 * SECOND;
     group.assignors = assignors.to_vec();
     let retry = Backoff { initial: SECOND / 10, max: SECOND };
-    Settings { group, interest: Interest::of(subscription).unwrap(), rack: None, retry }
+    Settings { group, interest: Interest::of(subscription.clone()).unwrap(), rack: None, retry }
 }
 
 fn topics(names: &[&str]) -> Subscription {

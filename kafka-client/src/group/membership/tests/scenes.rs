@@ -332,8 +332,8 @@ fn an_unknown_member_has_lost_and_joins_as_a_new_one() {
     let mut scene = Scene::stable(&[Assignor::CooperativeSticky], &held);
     scene.beat(Err(refused(E::UnknownMemberId)));
     assert!(matches!(scene.effects[0], Effect::LeaseEnds));
-    assert_eq!(scene.identity(), Identity::none());
     assert_eq!(scene.lost(), held);
+    assert_eq!(scene.identity(), Identity::none());
     let (_, id, subscription) = scene.joins();
     assert_eq!((id.as_str(), subscription.owned.len(), subscription.generation), ("", 0, None));
 }
@@ -343,8 +343,8 @@ fn a_passed_generation_is_lost_but_not_the_id() {
     let held = partitions("t", [0]);
     let mut scene = Scene::stable(&[Assignor::CooperativeSticky], &held);
     scene.beat(Err(refused(E::IllegalGeneration)));
-    assert_eq!(scene.identity(), Identity { member_id: "m".into(), generation: -1 });
     assert_eq!(scene.lost(), held);
+    assert_eq!(scene.identity(), Identity { member_id: "m".into(), generation: -1 });
     assert_eq!(scene.joins().1, "m");
 }
 
@@ -377,8 +377,8 @@ fn a_session_without_an_acknowledged_heartbeat_expires() {
     }
     assert_eq!(scene.now, acknowledged + 10 * SECOND, "to the moment");
     assert!(matches!(scene.problem(), Error::Disconnected { .. }));
-    assert_eq!(scene.identity().generation, -1);
     assert_eq!(scene.lost(), held);
+    assert_eq!(scene.identity().generation, -1);
     assert_eq!(scene.joins().1, "m");
 }
 

@@ -1,0 +1,202 @@
+//! A listener through several lives: partitions are given back or lost at any moment, handlers fail for a while, commits
+//! fail, acknowledgements come late and out of order. Whatever happens: nothing is committed that is not settled (the
+//! coordinator asserts it at each request), each life begins where the one before was committed, records come in order,
+//! and in the end every record was handled.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use kafka_client::{ResponseError, TopicPartition};
+use proptest::prelude::*;
+
+use super::fixture::{Act, Coordinator, Rig, RigPartition, after, records, settings};
+use super::shared::Signal;
+use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Retry};
+
+/// How a life of the partition ends, and when.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    millis: u64,
+    lost: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Case {
+    /// Records of each batch on the wire.
+    batches: Vec<i64>,
+    lives: Vec<Life>,
+    strategy: CommitStrategy,
+    cadence: Cadence,
+    ack: AckMode,
+    batch: bool,
+    /// Chance of each handler call to fail, to wait, to answer late: by offset and attempt.
+    chance: u64,
+    refused: Vec<bool>,
+}
+
+fn cadences() -> impl Strategy<Value = Cadence> {
+    let time = Some(Duration::from_millis(50));
+    prop_oneof![
+        Just(Cadence::Record),
+        Just(Cadence::Batch),
+        Just(Cadence::Every { records: None, time }),
+        (1..30u32).prop_map(|records| Cadence::Every { records: Some(records), time: None }),
+        (1..30u32).prop_map(move |records| Cadence::Every { records: Some(records), time }),
+    ]
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let strategies =
+        prop_oneof![Just(CommitStrategy::Sync), Just(CommitStrategy::Async), Just(CommitStrategy::Combined)];
+    let lives = prop::collection::vec(
+        (1..600u64, any::<bool>()).prop_map(|(millis, lost)| Life { millis, lost }),
+        0..4,
+    );
+    let acks = prop_oneof![Just(AckMode::Auto), Just(AckMode::Manual), Just(AckMode::ManualImmediate)];
+    (
+        prop::collection::vec(1..40i64, 1..6),
+        lives,
+        strategies,
+        cadences(),
+        acks,
+        any::<bool>(),
+        any::<u64>(),
+        prop::collection::vec(any::<bool>(), 0..6),
+    )
+        .prop_map(|(batches, lives, strategy, cadence, ack, batch, chance, refused)| {
+            // Batches are acknowledged by hand in tests of their own, and never committed record by record.
+            let ack = if batch { AckMode::Auto } else { ack };
+            let cadence = if batch && cadence == Cadence::Record { Cadence::Batch } else { cadence };
+            Case { batches, lives, strategy, cadence, ack, batch, chance, refused }
+        })
+}
+
+/// A number that follows from what it is for.
+fn throw(chance: u64, offset: i64, attempt: u32) -> u64 {
+    let mut z =
+        chance ^ (offset as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(attempt).rotate_left(40);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn act(chance: u64, by_hand: bool, offset: i64, attempt: u32) -> Act {
+    let thrown = throw(chance, offset, attempt);
+    let millis = Duration::from_millis(thrown >> 58);
+    match thrown % 16 {
+        0 if attempt < 4 => Act::Fail("for now"),
+        1 if attempt < 4 => Act::Panic,
+        2 if attempt < 4 && by_hand => Act::DropAck,
+        3..=6 if by_hand => Act::AckAfter(millis),
+        3..=6 => Act::Wait(millis),
+        _ => Act::Return,
+    }
+}
+
+impl Case {
+    fn total(&self) -> i64 {
+        self.batches.iter().sum()
+    }
+
+    fn settings(&self) -> ListenerSettings {
+        let retry = Retry {
+            attempts: 50,
+            initial: Duration::from_millis(5),
+            max: Duration::from_millis(20),
+            multiplier: 2.0,
+        };
+        ListenerSettings {
+            commit: self.strategy,
+            cadence: self.cadence,
+            ack: self.ack,
+            retry,
+            max_poll_records: 25,
+            ..settings()
+        }
+    }
+
+    /// One life: from what is committed, until it ends; what it settled is added.
+    async fn live(&self, coordinator: &Coordinator, settled: &mut BTreeSet<i64>, life: Option<Life>) {
+        let (chance, by_hand) = (self.chance, self.ack != AckMode::Auto);
+        let rig = Rig::with(coordinator.clone(), self.settings(), self.batch, move |offset, attempt| {
+            act(chance, by_hand, offset, attempt)
+        });
+        rig.script.settle(settled);
+        coordinator.guard(&rig.script);
+        let committed = coordinator.committed(TopicPartition::new("orders", 0));
+        let start = committed.unwrap_or(0);
+        let partition = rig.partition_from(0, start, committed);
+        self.feed(&partition, start);
+        match life {
+            None => {
+                let total = self.total();
+                let all = || rig.script.settled().len() >= usize::try_from(total).unwrap();
+                let mut patience = 4_000;
+                while !all() && patience > 0 {
+                    after(50).await;
+                    patience -= 1;
+                }
+                assert!(all(), "not all is handled: {:?}", partition.shared);
+                after(2_000).await;
+                rig.give_back(partition).await;
+            }
+            Some(Life { millis, lost: false }) => {
+                after(millis).await;
+                rig.give_back(partition).await;
+            }
+            Some(Life { millis, lost: true }) => {
+                after(millis).await;
+                partition.shared.raise(Signal::Abort);
+                partition.task.await.unwrap();
+            }
+        }
+        let seen = rig.script.seen();
+        if let Some((first, _)) = seen.first() {
+            assert_eq!(*first, start, "a life begins where the last one was committed");
+        }
+        let firsts: Vec<i64> =
+            seen.iter().filter(|(_, attempt)| *attempt == 1).map(|(offset, _)| *offset).collect();
+        if !self.batch {
+            assert!(firsts.windows(2).all(|pair| pair[0] + 1 == pair[1]), "out of order: {firsts:?}");
+        }
+        // What is answered late is answered to nobody.
+        after(1_000).await;
+        settled.extend(rig.script.settled());
+    }
+
+    fn feed(&self, partition: &RigPartition, start: i64) {
+        let mut base = 0;
+        for count in &self.batches {
+            if base + count > start {
+                partition.bytes(start, records(base, *count));
+            }
+            base += count;
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn through_all_lives_nothing_is_lost(case in cases()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let refused: Vec<_> = case
+                .refused
+                .iter()
+                .map(|good| if *good { ResponseError::NotCoordinator } else { ResponseError::GroupAuthorizationFailed })
+                .collect();
+            let coordinator = Coordinator::failing(&refused);
+            let mut settled = BTreeSet::new();
+            for life in &case.lives {
+                case.live(&coordinator, &mut settled, Some(*life)).await;
+            }
+            case.live(&coordinator, &mut settled, None).await;
+            assert_eq!(settled, (0..case.total()).collect::<BTreeSet<_>>());
+            let committed = coordinator.committed(TopicPartition::new("orders", 0));
+            // A refusal for good is not repeated, and may have met the last one.
+            if case.refused.is_empty() {
+                assert_eq!(committed, Some(case.total()));
+            }
+        });
+    }
+}

@@ -1,0 +1,54 @@
+//! What dispatch costs is counted, not timed: between the socket's buffer and the handler nothing is allocated per record.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kafka_runtime::prelude::*;
+use tests::Cluster;
+
+#[derive(Default)]
+struct Sum(AtomicU64);
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-borrowed")]
+async fn borrowed(value: &[u8], key: Key<Option<&str>>, meta: Metadata, sum: &State<Sum>) {
+    let key = key.map_or(0, str::len);
+    sum.0.fetch_add((value.len() + key) as u64 + u64::from(meta.attempt()), Ordering::Relaxed);
+}
+
+/// Allocations on the handlers' thread while a listener starts, handles `records` records and stops.
+fn allocations(runtime: &tokio::runtime::Runtime, records: u64) -> u64 {
+    let (cluster, topic) = runtime.block_on(async {
+        let cluster = Cluster::start().await;
+        let topic = cluster.topic("hot", 1).await;
+        let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+        for n in 0..records {
+            let record = Record::to(&topic).key("key").text(format!("value {n} of a record of some length"));
+            drop(app.template().enqueue_record(record).await.unwrap());
+        }
+        app.template().flush().await.unwrap();
+        app.stop().await.unwrap();
+        (cluster, topic)
+    });
+    let counted = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let yaml = cluster.yaml(&format!("suite: {{topic: {topic}}}\n"));
+            let app =
+                App::from_yaml(yaml).unwrap().only(["borrowed"]).state(Sum::default()).start().await.unwrap();
+            app.handled("borrowed", records).await;
+            assert!(app.get_state::<Sum>().unwrap().0.load(Ordering::Relaxed) > records);
+            app.stop().await.unwrap();
+        });
+    });
+    counted.count_total
+}
+
+#[test]
+fn nothing_is_allocated_per_record() {
+    // One thread for all handlers, so that the counter sees them; the client has its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (few, many) = (1_000, 61_000);
+    let base = allocations(&runtime, few);
+    let more = allocations(&runtime, many).saturating_sub(base);
+    let per_record = more as f64 / (many - few) as f64;
+    // A batch costs a handful: its future, its chunk.
+    assert!(per_record < 0.1, "{per_record:.3} allocations a record ({more} for {})", many - few);
+}
