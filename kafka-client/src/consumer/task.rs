@@ -147,14 +147,8 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
     });
     tokio::spawn(commit::run(committer, commit_inbox));
 
-    let settings = Settings {
-        fetch: config.fetch.clone(),
-        isolation: config.isolation,
-        rack: cluster.config().rack.clone(),
-        backoff: cluster.config().retry_backoff,
-        rng: Arc::clone(&cluster.seams().rng),
-    };
-    let loops = Loops::new(Arc::clone(&pool), settings, cluster.config().request_timeout, reports);
+    let patience = cluster.config().request_timeout;
+    let loops = Loops::new(Arc::clone(&pool), settings(&cluster, &config), patience, reports);
     let inbox = Inbox {
         commands: command_inbox,
         reports: report_inbox,
@@ -183,6 +177,17 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
     };
     tokio::spawn(task.run(inbox));
     Running { events: event_outbox, handle: ConsumerHandle { commands, commits, lease }, alive }
+}
+
+/// What the fetch loops need to know.
+fn settings(cluster: &Cluster, config: &ConsumerConfig) -> Settings {
+    Settings {
+        fetch: config.fetch.clone(),
+        isolation: config.isolation,
+        rack: cluster.config().rack.clone(),
+        backoff: cluster.config().retry_backoff,
+        rng: Arc::clone(&cluster.seams().rng),
+    }
 }
 
 /// Makes the subscription's topics part of the cluster's picture.

@@ -291,3 +291,104 @@ fn tell(keeper: Option<Arc<Signal>>, partition: TopicPartition) {
         keeper.tell(partition);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::consumer::chunk::Part;
+
+    fn at(offset: i64) -> Position {
+        Position { offset, leader_epoch: 0 }
+    }
+
+    fn slot() -> Arc<Slot> {
+        Slot::new(TopicPartition::new("orders", 0), at(10))
+    }
+
+    fn delivery(epoch: u64, asked: i64, next: i64) -> Delivery {
+        let chunk = Chunk::new(Part {
+            partition: TopicPartition::new("orders", 0),
+            epoch,
+            position: asked,
+            end_offset: 100,
+            bytes: Bytes::new(),
+            check_crcs: true,
+            aborted: None,
+        });
+        Delivery { epoch, asked, next: at(next), chunk }
+    }
+
+    fn taken(slot: &Slot) -> Option<(u64, i64)> {
+        match slot.try_next()? {
+            StreamItem::Chunk(chunk) => Some((chunk.epoch(), chunk.position())),
+            StreamItem::Moved(start) => Some((start.epoch, start.offset)),
+            StreamItem::Failed(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn only_what_comes_next_is_taken() {
+        let slot = slot();
+        assert!(slot.deliver(delivery(0, 10, 15)));
+        assert!(!slot.deliver(delivery(0, 10, 15)), "another loop brought the same");
+        assert!(!slot.deliver(delivery(0, 20, 25)));
+        assert_eq!(slot.position(), at(15));
+        slot.move_to(at(15), Queued::Kept);
+        assert!(!slot.deliver(delivery(0, 15, 20)), "asked for in an earlier epoch");
+        assert!(slot.deliver(delivery(1, 15, 20)));
+        slot.end();
+        assert!(!slot.deliver(delivery(1, 20, 25)));
+        assert_eq!(taken(&slot), None);
+    }
+
+    #[test]
+    fn a_jump_keeps_or_drops_what_is_queued() {
+        let slot = slot();
+        slot.deliver(delivery(0, 10, 15));
+        slot.move_to(at(50), Queued::Kept);
+        assert_eq!((taken(&slot), taken(&slot), taken(&slot)), (Some((0, 10)), Some((1, 50)), None));
+        slot.deliver(delivery(1, 50, 60));
+        slot.fail(Error::Closed);
+        slot.move_to(at(5), Queued::Dropped);
+        assert_eq!((taken(&slot), taken(&slot)), (Some((2, 5)), None));
+    }
+
+    #[test]
+    fn what_is_unread_begins_with_the_queue() {
+        let slot = slot();
+        assert_eq!(slot.first_unread(), 10);
+        slot.deliver(delivery(0, 10, 15));
+        slot.deliver(delivery(0, 15, 20));
+        assert_eq!(slot.first_unread(), 10);
+        taken(&slot);
+        assert_eq!(slot.first_unread(), 15);
+        slot.move_to(at(40), Queued::Dropped);
+        slot.deliver(delivery(1, 40, 50));
+        assert_eq!(slot.first_unread(), 40);
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_and_a_keeper_hears_of_room_and_of_the_end() {
+        let (slot, signal) = (slot(), Arc::new(Signal::default()));
+        assert!(matches!(slot.look(&signal), Look::Room { epoch: 0, .. }));
+        let reading = tokio::spawn({
+            let slot = Arc::clone(&slot);
+            async move { std::future::poll_fn(|context| slot.poll_next(context)).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        slot.deliver(delivery(0, 10, 15));
+        assert!(reading.await.unwrap());
+        assert_eq!(signal.take(), [], "it was not full");
+        slot.deliver(delivery(0, 15, 20));
+        slot.deliver(delivery(0, 20, 25));
+        assert_eq!(slot.look(&signal), Look::Full);
+        taken(&slot);
+        signal.told().await;
+        assert_eq!(signal.take().len(), 1);
+        slot.end();
+        assert_eq!(signal.take().len(), 1);
+        assert_eq!(slot.look(&signal), Look::Over);
+    }
+}

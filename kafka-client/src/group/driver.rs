@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::complaints::Complaints;
 use super::membership::{Effect, Input, Interest, Machine, Moment};
@@ -21,7 +22,7 @@ use super::{GroupEvent, Identity, Lease};
 use crate::client::AbortOnDrop;
 use crate::cluster::{Cluster, ClusterMetadata, TrackAll};
 use crate::error::{Error, Result};
-use crate::ids::TopicName;
+use crate::ids::{TopicName, TopicPartition};
 
 /// How long the leader looks for topics that are not in the picture yet. Those it does not find come with another round.
 const LOOK_UP: Duration = Duration::from_secs(10);
@@ -150,22 +151,15 @@ impl Driver {
             Effect::Lease(until) => self.outlets.lease.extend(until),
             Effect::LeaseEnds => self.outlets.lease.end(),
             Effect::Assigned(partitions) => {
-                let identity = self.outlets.identity.borrow().clone();
-                tracing::info!(group = %self.group(), ?identity, ?partitions, "assigned");
+                let generation = self.outlets.identity.borrow().generation;
+                tracing::info!(group = %self.group(), generation, added = partitions.len(), "assigned");
+                tracing::debug!(group = %self.group(), ?partitions, "assigned");
                 self.emit(GroupEvent::Assigned(partitions));
             }
-            Effect::Revoked { round, partitions, deadline } => {
-                tracing::info!(group = %self.group(), ?partitions, "revoked");
-                let (done, given_back) = oneshot::channel();
-                self.tasks.giving_back = Some(self.report(async move {
-                    // Dropping it says the same as sending.
-                    let _ = given_back.await;
-                    Input::GivenBack { round }
-                }));
-                self.emit(GroupEvent::Revoked { partitions, deadline, done });
-            }
+            Effect::Revoked { round, partitions, deadline } => self.revoke(round, partitions, deadline),
             Effect::Lost(partitions) => {
-                tracing::warn!(group = %self.group(), ?partitions, "lost");
+                tracing::warn!(group = %self.group(), count = partitions.len(), "lost");
+                tracing::debug!(group = %self.group(), ?partitions, "lost");
                 self.emit(GroupEvent::Lost(partitions));
             }
             Effect::Problem(error) => self.complain(error),
@@ -174,6 +168,18 @@ impl Driver {
                 self.emit(GroupEvent::Fatal(error));
             }
         }
+    }
+
+    fn revoke(&mut self, round: u64, partitions: Vec<TopicPartition>, deadline: Instant) {
+        tracing::info!(group = %self.group(), count = partitions.len(), "revoked");
+        tracing::debug!(group = %self.group(), ?partitions, "revoked");
+        let (done, given_back) = oneshot::channel();
+        self.tasks.giving_back = Some(self.report(async move {
+            // Dropping it says the same as sending.
+            let _ = given_back.await;
+            Input::GivenBack { round }
+        }));
+        self.emit(GroupEvent::Revoked { partitions, deadline, done });
     }
 
     /// Sees to it that the picture shows these topics, as far as it can.
@@ -325,7 +331,7 @@ impl Starting {
     }
 }
 
-async fn until(wake: Option<tokio::time::Instant>) {
+async fn until(wake: Option<Instant>) {
     match wake {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -1,5 +1,12 @@
 //! Consumer groups, classic protocol: what members say to each other, how partitions are shared out, and the
 //! membership as a pure state machine with a thin driver.
+//!
+//! ```text
+//!   consumer ◀── events, identity, lease ── driver ◀── effects ── membership (pure) ──▶ assignor (pure), protocol
+//!      │  leave, refused commits ─────────▶   │    ─── inputs ──▶
+//!      │                                      └─▶ requests ─┐
+//!      └── offsets: fetch_committed, commit ────────────────┴─▶ coordinator ──▶ pool
+//! ```
 
 mod assignor;
 mod complaints;
@@ -65,11 +72,13 @@ impl Default for Identity {
 /// waits for that until `deadline` before it goes on.
 #[derive(Debug)]
 pub(crate) enum GroupEvent {
-    /// These are new for this member. (After an eager revocation: all of them.)
+    /// These are new for this member. (After an eager revocation: all of them.) Comes at the end of every round, with
+    /// none if nothing is new.
     Assigned(Vec<TopicPartition>),
     /// These are to be given back: drain, commit, let go.
     Revoked { partitions: Vec<TopicPartition>, deadline: Instant, done: oneshot::Sender<()> },
-    /// These are gone already: stop at once, never commit.
+    /// These are gone already: stop at once, never commit. Comes for those of a `Revoked`, too, that were not given
+    /// back at its deadline, or lost meanwhile.
     Lost(Vec<TopicPartition>),
     /// Something to tell the user; the driver goes on by itself.
     Problem(Error),

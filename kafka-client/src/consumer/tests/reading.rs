@@ -83,6 +83,26 @@ async fn a_leader_that_moves_is_followed_and_its_log_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_log_that_was_cut_off_behind_the_reader_costs_what_is_unread_nothing() {
+    let world = World::new();
+    let mut consumer = world.consumer(by_hand(0, StartAt::Beginning, OffsetReset::Earliest));
+    let mut stream = assigned(&mut consumer).await;
+    sleep(SECOND).await;
+    // Both batches are queued, none is read; the new leader has one record less.
+    {
+        let log = &mut world.brokers().logs[0];
+        (log.leader, log.epoch, log.epoch_end) = (2, 1, (0, 9));
+        log.batches[1] = Recipe::new(5, 4).build();
+    }
+    world.append(0);
+    sleep(30 * SECOND).await;
+    assert_eq!(moved(&mut stream).await, (0, 1));
+    assert_eq!(next(&mut stream).await, [0, 1, 2, 3, 4]);
+    assert_eq!(next(&mut stream).await, [5, 6, 7, 8]);
+    assert_eq!(next(&mut stream).await, [9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_nearest_replica_is_read_and_left_when_it_cannot_be() {
     let world = World::new();
     world.brokers().logs[0].preferred = Some(2);

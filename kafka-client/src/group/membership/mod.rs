@@ -19,6 +19,7 @@
 
 mod beat;
 mod interest;
+mod io;
 mod round;
 
 #[cfg(test)]
@@ -27,7 +28,6 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
@@ -35,11 +35,12 @@ use super::Identity;
 use super::assignor::{GroupMember, Memory, RebalanceProtocol};
 use crate::cluster::ClusterMetadata;
 use crate::config::{Assignor, Backoff, GroupConfig};
-use crate::error::{At, Error, Result};
+use crate::error::{At, Error};
 use crate::ids::{TopicName, TopicPartition};
 use beat::Beat;
 use interest::Counts;
 pub(super) use interest::Interest;
+pub(super) use io::{Effect, Input, JoinAnswer, Joined, JoinedMember, Moment, Role};
 
 /// What does not change.
 #[derive(Debug, Clone)]
@@ -49,132 +50,6 @@ pub(super) struct Settings {
     /// `client.rack`
     pub(super) rack: Option<String>,
     pub(super) retry: Backoff,
-}
-
-/// When an input comes, and a random number in `0.0..1.0`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    pub(super) chance: f64,
-}
-
-/// What happens to the member.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Something is due: see [`Machine::wakes_at`].
-    Wake,
-    /// A picture of the cluster. For a pattern only pictures that show all topics.
-    Picture(Arc<ClusterMetadata>),
-    Joined {
-        attempt: u64,
-        answer: Result<JoinAnswer>,
-    },
-    /// The topics that the leader needs are in the last picture, as far as they can be.
-    LookedUp {
-        attempt: u64,
-    },
-    /// `sent`: when the request went out.
-    Synced {
-        attempt: u64,
-        sent: Instant,
-        answer: Result<Bytes>,
-    },
-    Beaten {
-        stamp: Identity,
-        sent: Instant,
-        answer: Result<()>,
-    },
-    /// The consumer is done with a revocation.
-    GivenBack {
-        round: u64,
-    },
-    /// A commit was refused: is all well?
-    Doubt,
-    /// Goes; whether the coordinator is told.
-    Leave {
-        goodbye: bool,
-    },
-    /// The goodbye was answered, or will not be.
-    Left,
-}
-
-/// The coordinator's answer to JoinGroup.
-#[derive(Debug)]
-pub(super) enum JoinAnswer {
-    /// Once more with this member id (KIP-394).
-    IdRequired(String),
-    Accepted(Joined),
-}
-
-/// A place in a generation.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Joined {
-    pub(super) identity: Identity,
-    /// The chosen assignor's name.
-    pub(super) assignor: String,
-    pub(super) role: Role,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(super) enum Role {
-    #[default]
-    Follower,
-    Leader {
-        members: Vec<JoinedMember>,
-        /// The group goes on with the assignment that it has: a static leader came back (KIP-814).
-        skip_assignment: bool,
-    },
-}
-
-/// A member as the coordinator tells the leader of it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct JoinedMember {
-    pub(super) id: String,
-    pub(super) instance_id: Option<String>,
-    pub(super) subscription: Bytes,
-}
-
-/// What is to be done. In this order.
-#[derive(Debug)]
-pub(super) enum Effect {
-    Join {
-        attempt: u64,
-        member_id: String,
-        protocols: Vec<(Assignor, Bytes)>,
-        reason: &'static str,
-    },
-    /// These topics are to be in the next picture; then `LookedUp`.
-    LookUp {
-        attempt: u64,
-        topics: Vec<TopicName>,
-    },
-    Sync {
-        attempt: u64,
-        stamp: Identity,
-        assignor: Assignor,
-        assignments: Vec<(String, Bytes)>,
-    },
-    Beat {
-        stamp: Identity,
-    },
-    Goodbye {
-        member_id: String,
-    },
-    /// What commits are stamped with from now on.
-    Identity(Identity),
-    /// The lease holds until then.
-    Lease(Instant),
-    /// The lease is over.
-    LeaseEnds,
-    Assigned(Vec<TopicPartition>),
-    Revoked {
-        round: u64,
-        partitions: Vec<TopicPartition>,
-        deadline: Instant,
-    },
-    Lost(Vec<TopicPartition>),
-    Problem(Error),
-    Fatal(Error),
 }
 
 /// Where the member is.

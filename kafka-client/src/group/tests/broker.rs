@@ -46,6 +46,9 @@ pub(super) struct World {
     /// Joins and goodbyes as they came.
     pub(super) joins: Vec<(i16, JoinGroupRequest)>,
     pub(super) goodbyes: Vec<(i16, LeaveGroupRequest)>,
+    /// The connections that heartbeats and joins came through.
+    pub(super) beat_connections: Vec<usize>,
+    pub(super) join_connections: Vec<usize>,
     /// Connections end at their next request.
     is_down: bool,
     assignment: Bytes,
@@ -69,6 +72,8 @@ impl Brokers {
             highest: HashMap::new(),
             joins: Vec::new(),
             goodbyes: Vec::new(),
+            beat_connections: Vec::new(),
+            join_connections: Vec::new(),
             is_down: false,
             assignment: Bytes::new(),
         }));
@@ -152,6 +157,7 @@ impl World {
                 asked.answer(&SyncGroupResponse::default().with_assignment(self.assignment.clone()))
             }
             HeartbeatRequest::KEY => {
+                self.beat_connections.push(asked.connection);
                 let code = (!self.beats.is_empty()).then(|| self.beats.remove(0));
                 let code = code.map_or(0, |code| code.code());
                 asked.answer(&HeartbeatResponse::default().with_error_code(code))
@@ -168,6 +174,7 @@ impl World {
     /// The only member, and so the leader.
     fn join(&mut self, asked: &Asked) -> Reply {
         let request: JoinGroupRequest = asked.read();
+        self.join_connections.push(asked.connection);
         self.joins.push((asked.version, request.clone()));
         let id = StrBytes::from_static_str("m-1");
         if request.member_id.is_empty() && asked.version >= 4 && request.group_instance_id.is_none() {

@@ -116,6 +116,9 @@ async fn a_join_that_is_held_keeps_no_heartbeat_waiting() {
     // The brokers of the test, too, answer one request of a connection at a time.
     let beats = brokers.fake.count(ApiKey::Heartbeat);
     assert!(beats > 33, "{beats}");
+    brokers.see(|world| {
+        assert!(world.beat_connections.iter().all(|connection| !world.join_connections.contains(connection)));
+    });
     assert_eq!(assigned(&mut member).await, [], "it has kept what it had");
     assert_eq!(member.identity.borrow().generation, 2);
 }

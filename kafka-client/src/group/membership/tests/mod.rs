@@ -10,11 +10,13 @@ use tokio::time::Instant;
 use super::*;
 use crate::cluster::{ClusterMetadata, PartitionMetadata, TopicMetadata};
 use crate::config::Subscription;
+use crate::error::Result;
 use crate::group::protocol::{MemberAssignment, MemberSubscription, VERSION};
 
 mod chaos;
 mod coordinator;
 mod groups;
+mod scene;
 mod scenes;
 
 const SECOND: Duration = Duration::from_secs(1);
