@@ -4,22 +4,21 @@
 //! flag, counts one number down and stores the position; whatever else there is to look at (lease, cadence, permit,
 //! fairness) is looked at in [`Lane::pause`], when the number is used up or a handler has waited.
 
+mod commits;
+mod failures;
+
 use std::sync::Arc;
 
 use kafka_client::TopicPartition;
 use kafka_client::group::Lease;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
-use tracing::{error, warn};
 
 use super::ack::AckIssuer;
-use super::cadence::{Due, Meter};
+use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
-use super::outcome::{Outcome, Where, decide, told};
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use super::work::ListenerWork;
-use crate::config::CommitStrategy;
-use crate::listener::Failure;
 
 /// Records between two looks at the lease, while handlers return at once.
 const LOOK_EVERY: u64 = 64;
@@ -234,13 +233,6 @@ impl Lane {
         self.fuel = 0;
     }
 
-    /// What [`Signal::Commit`] asks for.
-    pub(crate) async fn commit_as_asked(&mut self) {
-        self.shared.commit_taken();
-        self.commit_and_wait().await;
-        self.shared.set_phase(self.rest);
-    }
-
     /// A new epoch of the position begins.
     pub(crate) fn restart(&mut self, offset: i64, epoch: u64) {
         self.settle(self.shared.position());
@@ -320,49 +312,6 @@ impl Lane {
         (desk.has_failures() || due(self.again_at)).then_some(End::Redeliver)
     }
 
-    /// Whether dispatch may go on.
-    async fn commit_if_due(&mut self, drained: bool) -> bool {
-        let Some(committer) = &self.committer else { return true };
-        self.meter.confirmed(self.shared.committed());
-        match self.meter.due(drained) {
-            Due::Nothing => true,
-            Due::Commit => {
-                self.meter.asked();
-                match committer.strategy() {
-                    CommitStrategy::Sync => self.commit_and_wait().await,
-                    CommitStrategy::Async | CommitStrategy::Combined => committer.ask(&self.shared),
-                }
-                true
-            }
-            Due::Confirm => {
-                self.commit_and_wait().await;
-                self.meter.confirmed(self.shared.committed());
-                if self.meter.due(drained) == Due::Confirm && self.shared.signal() < Signal::Drain {
-                    // Refused: dispatch waits for it all the same, that is what the bound is for.
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                false
-            }
-        }
-    }
-
-    async fn commit_and_wait(&mut self) {
-        let Some(committer) = self.committer.clone() else { return };
-        self.waiting();
-        self.meter.asked();
-        let partition = self.partition();
-        tokio::select! {
-            result = committer.commit_sync(partition) => {
-                if let Err(cause) = result {
-                    let listener = self.work.id;
-                    warn!(listener, %partition, %cause, "a synchronous commit failed for good: these records come again after a restart");
-                }
-            }
-            // Whoever takes the partition commits it.
-            _ = self.shared.raised(Signal::Drain) => {}
-        }
-    }
-
     async fn have_permit(&mut self) -> bool {
         let Some(permits) = self.work.permits.clone() else { return true };
         if self.permit.is_some() && !self.turn_is_over(&permits) {
@@ -391,126 +340,5 @@ impl Lane {
     fn waiting(&mut self) {
         self.permit = None;
         self.shared.set_phase(PartitionPhase::Waiting);
-    }
-
-    // Per failure.
-
-    /// What becomes of a record that failed; waits before it is tried again. Other partitions go on meanwhile.
-    /// `in_hand` records were taken with it and are not finished either.
-    pub(crate) async fn failed(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) -> Verdict {
-        self.handler_waits(in_hand);
-        let verdict = match self.judge(at, failure) {
-            Outcome::Retry(wait) => self.wait_to_retry(wait).await,
-            Outcome::Skip => Verdict::Skip,
-            Outcome::Stop => Verdict::End(End::Stop),
-        };
-        if let Verdict::End(_) = verdict {
-            self.give_back(in_hand);
-        }
-        verdict
-    }
-
-    /// Whether the policy gives no more tries.
-    pub(crate) fn is_spent(&self, failure: &Failure, attempt: u32) -> bool {
-        !matches!(decide(&self.work.settings, failure, attempt, 0.0), Outcome::Retry(_))
-    }
-
-    /// A batch failed as a whole for the last time: its records go one by one.
-    pub(crate) fn failed_together(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) {
-        self.handler_waits(in_hand);
-        self.shared.add(Counts { failed: 1, ..Counts::default() });
-        let (listener, cause) = (self.work.id, told(failure));
-        warn!(listener, record = %at, records = in_hand, cause, "batch failed; its records are handed over one by one to find which");
-        self.shared.set_cause(Some(format!("{at}: {cause}")));
-    }
-
-    /// Of the records in hand the first `records` are finished: everything below `offset`.
-    pub(crate) fn part_done(&mut self, records: u64, offset: i64) {
-        self.granted -= records;
-        self.shared.set_position(offset);
-        self.count(records);
-    }
-
-    /// These records were taken and are not finished: they are not counted.
-    pub(crate) fn give_back(&mut self, records: u64) {
-        self.fuel = self.granted.min(self.fuel + records);
-    }
-
-    /// The handler failed: its delivery is the loop's business again. `false` if it was acknowledged before.
-    pub(crate) fn take_back(&self, last: i64) -> bool {
-        self.issuer.as_ref().is_none_or(|issuer| issuer.desk().take_back(last))
-    }
-
-    /// The delivery that ends with `last` is done without an acknowledgement.
-    pub(crate) fn settle_by_policy(&self, last: i64) {
-        if let Some(issuer) = &self.issuer {
-            issuer.desk().settle_by_policy(last);
-        }
-    }
-
-    /// Of the delivery around `last`, what ends there waits for an acknowledgement of its own.
-    pub(crate) fn split(&self, last: i64) {
-        if let Some(issuer) = &self.issuer {
-            issuer.desk().split(last);
-        }
-    }
-
-    /// What the policy makes of a failure, counted and told.
-    pub(crate) fn judge(&mut self, at: Where<'_>, failure: &Failure) -> Outcome {
-        self.shared.add(Counts { failed: 1, ..Counts::default() });
-        let (listener, cause) = (self.work.id, told(failure));
-        let outcome = decide(&self.work.settings, failure, at.attempt, self.work.rng.unit());
-        match outcome {
-            Outcome::Retry(wait) => {
-                warn!(listener, record = %at, ?wait, cause, "handler failed; it is tried again");
-                self.shared.set_cause(Some(format!("{at}: {cause}")));
-            }
-            Outcome::Skip => {
-                self.skipped += 1;
-                error!(listener, record = %at, cause, "record skipped (on-exhausted: skip)");
-            }
-            Outcome::Stop => self.stop(at, &cause),
-        }
-        outcome
-    }
-
-    async fn wait_to_retry(&mut self, wait: Duration) -> Verdict {
-        self.shared.set_phase(PartitionPhase::Retrying);
-        self.permit = None;
-        // It ends early when the partition is given away.
-        let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Drain)).await;
-        loop {
-            if let Some(end) = self.clear().await {
-                return Verdict::End(end);
-            }
-            if self.have_permit().await {
-                break;
-            }
-        }
-        self.shared.set_phase(PartitionPhase::Running);
-        Verdict::Retry
-    }
-
-    fn stop(&mut self, at: Where<'_>, cause: &str) {
-        let listener = self.work.id;
-        error!(
-            listener, record = %at, cause,
-            "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
-        );
-        self.rest_stopped(format!("{at}: {cause}"));
-        self.permit = None;
-    }
-
-    /// The batch cannot be read from `offset` on.
-    #[cold]
-    pub(crate) fn unreadable(&mut self, offset: i64, cause: &str) -> End {
-        self.settle(offset);
-        self.stop(Where { partition: self.partition(), offset, key: None, attempt: 1 }, cause);
-        End::Stop
-    }
-
-    /// The record in hand was tried again and succeeded.
-    pub(crate) fn recovered(&self) {
-        self.shared.set_cause(None);
     }
 }
