@@ -6,9 +6,11 @@
 //!   not acknowledged, due again ─┘◀─────────────────────────────────────┘
 //! ```
 
+use std::panic::AssertUnwindSafe;
 use std::slice;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use kafka_client::config::OffsetReset;
 use kafka_client::consumer::{ChunkBatch, Start};
 use kafka_client::group::Lease;
@@ -68,8 +70,18 @@ impl<S: Source> Partition<S> {
         PartitionRemote { shared: Arc::clone(&self.shared), desk }
     }
 
-    /// Runs until the partition is given away.
-    pub(crate) async fn run(mut self) {
+    /// Runs until the partition is given away. A bug of this library stops the partition as visibly as a record does.
+    pub(crate) async fn run(self) {
+        let (listener, shared) = (self.work.id, Arc::clone(&self.shared));
+        if AssertUnwindSafe(self.work_off()).catch_unwind().await.is_err() {
+            let partition = shared.partition;
+            error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
+            shared.set_cause(Some("its loop panicked, which is a bug".into()));
+            shared.set_phase(PartitionPhase::Stopped);
+        }
+    }
+
+    async fn work_off(mut self) {
         loop {
             let fed = match self.feed.ready() {
                 Some(fed) => fed,
