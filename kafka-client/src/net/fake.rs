@@ -22,6 +22,8 @@ use crate::wire;
 pub(crate) struct Asked {
     /// `host:port` that was connected to.
     pub(crate) peer: String,
+    /// The how-manieth connection this is, over all.
+    pub(crate) connection: usize,
     pub(crate) api_key: i16,
     pub(crate) version: i16,
     pub(crate) body: Bytes,
@@ -109,6 +111,7 @@ impl Fake {
     async fn serve(
         mut stream: DuplexStream,
         peer: String,
+        connection: usize,
         script: Arc<Script>,
         log: Arc<Mutex<Vec<(String, i16)>>>,
     ) {
@@ -121,7 +124,7 @@ impl Fake {
             let header_version = ApiKey::try_from(key).unwrap().request_header_version(version);
             let header: RequestHeader = wire::decode_part(&mut frame, header_version).unwrap();
             log.lock().unwrap().push((peer.clone(), key));
-            let asked = Asked { peer: peer.clone(), api_key: key, version, body: frame };
+            let asked = Asked { peer: peer.clone(), connection, api_key: key, version, body: frame };
             let mut reply = script(&asked);
             while let Reply::After(wait, then) = reply {
                 tokio::time::sleep(wait).await;
@@ -155,12 +158,18 @@ impl Transport for Fake {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
             let peer = format!("{host}:{port}");
-            self.connections.fetch_add(1, Ordering::SeqCst);
+            let connection = self.connections.fetch_add(1, Ordering::SeqCst);
             if self.down.lock().unwrap().contains(&peer) {
                 return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
             }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
-            tokio::spawn(Self::serve(theirs, peer, Arc::clone(&self.script), Arc::clone(&self.log)));
+            tokio::spawn(Self::serve(
+                theirs,
+                peer,
+                connection,
+                Arc::clone(&self.script),
+                Arc::clone(&self.log),
+            ));
             Ok(Box::new(ours) as Box<dyn Stream>)
         })
     }
