@@ -120,7 +120,8 @@ pub struct ListenerSettings {
     pub whole_topics: Vec<(TopicName, StartAt)>,
     /// Members of the group in this process **(1)**.
     pub members: usize,
-    /// Handlers at once, over all partitions of a member; `None`: one per assigned partition. **(None)**
+    /// Handlers at once, over all partitions and members of the listener; `None`: one per assigned partition.
+    /// **(None)**
     pub concurrency: Option<usize>,
     /// Strategy.
     pub commit: CommitStrategy,
