@@ -1,5 +1,5 @@
 //! `cargo run --bin explain-config -- FILE [--profile P]... [--json]` prints every value in force and where it came
-//! from: file and line, environment variable, or default. Secrets are masked.
+//! from: file and line, environment variable, or default. Secrets are masked. It fails if something is wrong.
 
 use std::process::ExitCode;
 
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             } else {
                 println!("{explanation}");
             }
-            ExitCode::SUCCESS
+            if explanation.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(problems) => {
             eprintln!("{problems}");

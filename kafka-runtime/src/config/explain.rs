@@ -86,6 +86,12 @@ impl Explanation {
         format!("{all:#}")
     }
 
+    /// Whether something is wrong, so that an application with this configuration would not start.
+    #[must_use]
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
     /// The value of `name` in the section `title` (`template`, `admin`, `listener <id>`, `application`), and its source.
     #[must_use]
     pub fn value(&self, title: &str, name: &str) -> Option<(String, String)> {

@@ -36,6 +36,15 @@ impl Deref for Page {
     }
 }
 
+impl<'a> IntoIterator for &'a Page {
+    type Item = &'a Received;
+    type IntoIter = std::slice::Iter<'a, Received>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl IntoIterator for Page {
     type Item = Received;
     type IntoIter = std::vec::IntoIter<Received>;
