@@ -39,7 +39,7 @@ impl Outbox {
         if self.told.contains_key(&text) {
             return;
         }
-        tracing::warn!("{text}");
+        tracing::debug!("{text}");
         self.told.insert(text, now);
         self.send(ConsumerEvent::Problem(error));
     }

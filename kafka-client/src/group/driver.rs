@@ -229,7 +229,7 @@ impl Driver {
 
     fn complain(&mut self, error: Error) {
         if self.complaints.admit(&error, self.cluster.seams().clock.now()) {
-            tracing::warn!(group = %self.group(), %error, "the membership goes on");
+            tracing::debug!(group = %self.group(), %error, "the membership goes on");
             self.emit(GroupEvent::Problem(error));
         }
     }
