@@ -149,13 +149,7 @@ fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
             read,
             f64::show,
         ),
-        jitter: binding.parse(
-            jitter,
-            &layered(listener, jitter, None),
-            defaults.jitter,
-            part,
-            f64::show,
-        ),
+        jitter: binding.parse(jitter, &layered(listener, jitter, None), defaults.jitter, part, f64::show),
         max_elapsed: binding.optional(max_elapsed, &layered(listener, max_elapsed, None)),
     };
     if retry.max >= retry.initial {
