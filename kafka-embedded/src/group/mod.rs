@@ -17,12 +17,14 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
 pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
+
+use crate::alarm::Alarm;
 
 /// One group.
 #[derive(Debug)]
@@ -58,9 +60,7 @@ type Cell = Arc<Mutex<Group>>;
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     cells: Mutex<BTreeMap<StrBytes, Cell>>,
-    /// What the timer task sleeps until.
-    armed: Mutex<Option<Instant>>,
-    earlier: Notify,
+    alarm: Alarm,
 }
 
 impl Groups {
@@ -108,10 +108,7 @@ impl Groups {
             group.deliver();
             (result, group.classic.next_deadline())
         };
-        let armed = *self.armed.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_some_and(|next| armed.is_none_or(|armed| next < armed)) {
-            self.earlier.notify_one();
-        }
+        self.alarm.arm(next);
         result
     }
 
@@ -146,21 +143,7 @@ impl Groups {
 
     /// Lets the groups' time pass, for ever.
     pub(crate) async fn run_timers(&self) {
-        loop {
-            // While it looks, whatever is armed counts as earlier.
-            *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            let next = self.expire();
-            *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = next;
-            match next {
-                Some(next) => {
-                    tokio::select! {
-                        () = sleep_until(next) => {}
-                        () = self.earlier.notified() => {}
-                    }
-                }
-                None => self.earlier.notified().await,
-            }
-        }
+        self.alarm.run(|| self.expire()).await;
     }
 
     /// Expires what is due; the next deadline of all.

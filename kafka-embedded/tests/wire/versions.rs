@@ -40,7 +40,7 @@ use kafka_protocol::protocol::Request;
 use crate::peer::{Peer, plain, produce_request, text, topic};
 
 /// One broker, a topic with a record, and what is offered.
-struct Bench {
+pub(crate) struct Bench {
     _kafka: EmbeddedKafka,
     peer: Peer,
     offered: ApiVersionsResponse,
@@ -56,7 +56,7 @@ impl Bench {
     }
 
     /// Calls each offered version of `R` with what `request` makes for it; `check` looks at the answers.
-    async fn each<R: Request>(
+    pub(crate) async fn each<R: Request>(
         &mut self,
         request: impl Fn(i16) -> R,
         check: impl Fn(i16, R::Response) -> Result<(), String>,
@@ -72,7 +72,7 @@ impl Bench {
     }
 }
 
-fn is(code: i16, expected: i16) -> Result<(), String> {
+pub(crate) fn is(code: i16, expected: i16) -> Result<(), String> {
     if code == expected { Ok(()) } else { Err(format!("error {code} instead of {expected}")) }
 }
 
@@ -91,6 +91,7 @@ async fn every_offered_version_is_answered() {
     groups(&mut bench).await;
     topics(&mut bench).await;
     cluster(&mut bench).await;
+    crate::transactions::every_version(&mut bench).await;
     let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
     bench.covered.sort_unstable();
     assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");
