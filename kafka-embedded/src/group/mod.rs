@@ -133,6 +133,40 @@ impl Group {
         }
     }
 
+    /// Takes out a member as if its session had ended: that of this id, instance id or client id, the first of several.
+    /// Whether there was one.
+    pub(crate) fn expire_member(&mut self, now: Instant, name: &str) -> bool {
+        let named = |id: &MemberId, instance: &Option<StrBytes>, client: &StrBytes| {
+            &**id == name || instance.as_deref() == Some(name) || &**client == name
+        };
+        match &mut self.members {
+            Members::Classic(classic) => {
+                let mut members = classic.members().iter();
+                let found = members.find(|(id, known)| named(id, &known.instance_id, &known.client_id));
+                let id = found.map(|(id, _)| id.clone());
+                let left = id.is_some_and(|id| classic.leave(&id, None).is_ok());
+                if left {
+                    classic.member_gone(now);
+                }
+                left
+            }
+            Members::Consumer(group) => {
+                let mut members = group.members().iter();
+                let found = members.find(|(id, known)| named(id, &known.instance_id, &known.client_id));
+                let id = found.map(|(id, _)| id.clone());
+                id.inspect(|id| group.fence(id)).is_some()
+            }
+        }
+    }
+
+    /// As if a member had gone, but nobody has.
+    pub(crate) fn force_rebalance(&mut self, now: Instant) {
+        match &mut self.members {
+            Members::Classic(classic) => classic.member_gone(now),
+            Members::Consumer(group) => group.assign_anew(),
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         match &self.members {
             Members::Classic(classic) => classic.next_deadline(),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod consumer_groups;
+mod faults;
 mod fetch;
 mod garbage;
 mod groups;

@@ -195,8 +195,13 @@ impl ConsumerGroup {
         }
     }
 
+    /// The next heartbeat of anyone assigns anew.
+    pub(crate) fn assign_anew(&mut self) {
+        self.epoch += 1;
+    }
+
     /// Takes a member out; the next heartbeat of any other assigns anew.
-    fn fence(&mut self, id: &MemberId) {
+    pub(crate) fn fence(&mut self, id: &MemberId) {
         let Some(member) = self.members.shift_remove(id) else { return };
         if let Some(instance) = &member.instance_id {
             self.static_ids.remove(instance);
