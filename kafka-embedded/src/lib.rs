@@ -20,11 +20,12 @@
 //! transport   connections over pipes in memory instead of TCP
 //! server      frames, header, version table, answers
 //! api         one handler per request, one file per family
+//! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
 //! topics      topics and partitions; configs: what is set on them
 //! partition   what is written to a partition and read from it
 //! log         its batches as received; producers: their sequences and open transactions
-//! group       the classic group protocol as a pure machine, its timers, committed offsets
+//! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
 //! transaction the transaction coordinator: a pure machine for each transactional id, its timers, the markers
 //! alarm       one task for many deadlines
 //! ```
@@ -37,6 +38,7 @@ mod api;
 mod builder;
 mod cluster;
 mod configs;
+mod faults;
 mod group;
 mod log;
 mod partition;
@@ -48,6 +50,11 @@ mod transaction;
 mod transport;
 
 pub use builder::{Builder, Error, InMemory};
+pub use faults::{Fault, Faults, On};
+/// A Kafka error code, by name.
+pub use kafka_protocol::ResponseError as ErrorCode;
+/// A Kafka API, by name.
+pub use kafka_protocol::messages::ApiKey as Api;
 pub use running::EmbeddedKafka;
 pub use server::connection::RequestSeen;
 pub use transport::InMemoryTransport;

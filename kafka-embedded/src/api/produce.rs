@@ -139,7 +139,7 @@ fn append(
     data: PartitionProduceData,
     terms: Terms<'_>,
 ) -> Result<Place, Refused> {
-    let partition = find_partition(topic, data.index)?;
+    let partition = find_partition(context, topic, data.index)?;
     let mut batch = checked(context, &topic.configs, data.records)?;
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };
     if append_time >= 0 {

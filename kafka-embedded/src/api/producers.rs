@@ -154,7 +154,7 @@ pub(crate) async fn describe_producers(
 
 fn active(context: &Context, topic: &TopicName, index: i32) -> Result<Vec<ProducerState>, ResponseError> {
     let topic = find_topic(context, topic, Uuid::nil(), false)?;
-    let state = find_partition(&topic, index)?.lock();
+    let state = find_partition(context, &topic, index)?.lock();
     check_leader(context, &state, -1)?;
     let producers = state.producers.all().map(|producer| {
         ProducerState::default()
@@ -196,7 +196,7 @@ fn write_marker(
     asked: &WritableTxnMarker,
 ) -> Result<(), ResponseError> {
     let topic = find_topic(context, topic, Uuid::nil(), false)?;
-    let mut state = find_partition(&topic, index)?.lock();
+    let mut state = find_partition(context, &topic, index)?.lock();
     check_leader(context, &state, -1)?;
     let marker = EndMarker {
         ending: if asked.transaction_result { Ending::Commit } else { Ending::Abort },

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommi
 use super::group_offsets::MAX_METADATA;
 use super::transactions::{offsets_of, run};
 use super::{NONE, check_members_group};
-use crate::group::{Committed, Group};
+use crate::group::{Committed, Committing, Group};
 use crate::server::connection::Context;
 use crate::topics::owned;
 use crate::transaction::Identity;
@@ -80,16 +80,19 @@ fn in_group(
     commit: impl FnOnce(&mut Group),
 ) -> Result<(), ResponseError> {
     let change = |group: &mut Group, _| {
-        let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
-        group.classic.validate_txn_commit(id, instance, request.generation_id)?;
+        group.validate_txn_commit(&Committing {
+            member_id: &request.member_id,
+            instance_id: request.group_instance_id.as_ref(),
+            generation: request.generation_id,
+            knows_epochs: true,
+        })?;
         commit(group);
         Ok(())
     };
     let groups = &context.cluster.groups;
     // Offsets without membership make a group of their own.
     if request.generation_id < 0 {
-        let delay = context.cluster.settings.initial_rebalance_delay;
-        return groups.run_or_create(&request.group_id, delay, change);
+        return groups.run_or_create(&request.group_id, &context.cluster.settings, change);
     }
     groups.run(&request.group_id, change).unwrap_or(Err(ResponseError::IllegalGeneration))
 }

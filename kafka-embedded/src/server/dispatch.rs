@@ -6,14 +6,14 @@ use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, ApiVersionsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
-    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
+    ResponseHeader, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -37,6 +37,8 @@ pub(crate) enum Closed {
     Malformed(#[from] DecodeError),
     #[error("the answer cannot be encoded: {0}")]
     Unencodable(#[from] EncodeError),
+    #[error("a fault was asked for")]
+    Fault,
 }
 
 /// What a handler gives back.
@@ -72,7 +74,19 @@ macro_rules! apis {
             match key {
                 $($request::KEY => {
                     let (correlation, request) = open::<$request>(context, frame)?;
-                    close::<$request>(context, correlation, &$handler(context, request).await)
+                    let struck = context.cluster.faults.judge(context, &request);
+                    let refused = match &struck {
+                        None => None,
+                        Some(treatment) => treatment.before(context, correlation, &request).await?,
+                    };
+                    let response = match refused {
+                        Some(refusal) => Some(refusal),
+                        None => close::<$request>(context, correlation, &$handler(context, request).await)?,
+                    };
+                    match struck {
+                        None => Ok(response),
+                        Some(treatment) => treatment.after::<$request>(context, response).await,
+                    }
                 })*
                 _ => Err(Closed::Unsupported(key, context.version)),
             }
@@ -115,6 +129,8 @@ apis! {
     DescribeProducersRequest 0 - 0 => api::producers::describe_producers,
     DescribeTransactionsRequest 0 - 0 => api::producers::describe_transactions,
     ListTransactionsRequest 0 - 2 => api::producers::list_transactions,
+    ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
+    ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
 }
 
 /// Answers one request; `None` where it wants no answer.
@@ -165,7 +181,7 @@ fn open<R: Request>(context: &mut Context, mut frame: Bytes) -> Result<(i32, R),
 }
 
 /// Writes header and body.
-fn close<R: Request>(
+pub(crate) fn close<R: Request>(
     context: &Context,
     correlation: i32,
     reply: &impl Reply,
