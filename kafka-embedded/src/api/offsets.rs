@@ -135,6 +135,9 @@ pub(crate) async fn delete_records(
             let topic = topic.as_ref().map_err(|error| *error)?;
             let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
+            if !topic.configs.deletes {
+                return Err(ResponseError::PolicyViolation);
+            }
             let offset = if offset == TO_THE_END { state.log.end() } else { offset };
             state.log.delete_before(offset).map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;
             Ok::<i64, ResponseError>(state.log.start())

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_client::records::encode::{RecordToWrite, compressed_batch};
-use kafka_client::records::{BatchHeader, Batches, Header, Record, RecordError, TimestampType};
+use kafka_client::records::{BatchHeader, Record, RecordError, TimestampType};
 
+use super::rewrite::{open, rewrite};
 use super::{Aborted, Batch, Log};
 
 /// What a compaction goes by.
@@ -33,7 +33,9 @@ impl Log {
     /// readers can come to it. A batch that cannot be read stays as it is.
     pub(crate) fn compact(&mut self, terms: &Terms) {
         let stable = self.batches.partition_point(|batch| batch.last_offset < terms.until);
-        let young = |batch: &Arc<Batch>| batch.max_timestamp > terms.now.saturating_sub(terms.min_lag);
+        let young = |batch: &Arc<Batch>| {
+            terms.min_lag > 0 && batch.max_timestamp > terms.now.saturating_sub(terms.min_lag)
+        };
         let cleanable = self.batches.iter().take(stable).position(young).unwrap_or(stable);
         let mut cleaner = Cleaner::new(terms, &self.aborted);
         for batch in self.batches.range(..cleanable) {
@@ -92,7 +94,8 @@ impl<'l> Cleaner<'l> {
 
     /// Takes note of the keys in a batch.
     fn learn(&mut self, batch: &Batch) {
-        let Ok((header, opened)) = open(batch) else { return };
+        let Ok(opened) = open(batch.whole()) else { return };
+        let header = *opened.header();
         if header.is_control || self.is_aborted(&header) {
             return;
         }
@@ -104,7 +107,7 @@ impl<'l> Cleaner<'l> {
     }
 
     fn clean(&mut self, batch: &Batch) -> Cleaned {
-        match open(batch).and_then(|(header, opened)| self.clean_opened(header, &opened)) {
+        match open(batch.whole()).and_then(|opened| self.clean_opened(&opened)) {
             Ok(Some(Outcome::Kept)) | Err(_) => Cleaned::AsItIs,
             Ok(Some(Outcome::Rewritten(bytes))) => Batch::stored(&bytes).map_or(Cleaned::AsItIs, Cleaned::To),
             Ok(None) => Cleaned::Gone,
@@ -113,9 +116,9 @@ impl<'l> Cleaner<'l> {
 
     fn clean_opened(
         &mut self,
-        header: BatchHeader,
         opened: &kafka_client::records::Batch,
     ) -> Result<Option<Outcome>, RecordError> {
+        let header = *opened.header();
         let is_over = header.has_delete_horizon && header.base_timestamp <= self.terms.now;
         let (nothing_stays, ends_nothing) = if header.is_control {
             let ends_nothing = !self.met.remove(&header.producer_id);
@@ -146,11 +149,13 @@ impl<'l> Cleaner<'l> {
             return Ok(Some(Outcome::Kept));
         }
         let horizon = needs_horizon.then(|| self.terms.now.saturating_add(self.terms.delete_retention));
-        rewrite(header, &records, horizon).map(|bytes| Some(Outcome::Rewritten(bytes)))
+        rewrite(&with_records(&header, &records, horizon), &records)
+            .map(|bytes| Some(Outcome::Rewritten(bytes)))
     }
 
     fn stays(&self, record: &Record<'_>, is_over: bool) -> bool {
-        let is_last = record.key.is_some_and(|key| self.last.get(key).is_none_or(|last| *last <= record.offset));
+        let is_last =
+            record.key.is_some_and(|key| self.last.get(key).is_none_or(|last| *last <= record.offset));
         is_last && (record.value.is_some() || !is_over)
     }
 
@@ -168,7 +173,7 @@ impl<'l> Cleaner<'l> {
             return Ok(Some(Outcome::Kept));
         }
         let empty = BatchHeader { base_timestamp: -1, has_delete_horizon: false, ..*header };
-        compressed_batch(&empty, []).map(|bytes| Some(Outcome::Rewritten(bytes)))
+        rewrite(&empty, &[]).map(|bytes| Some(Outcome::Rewritten(bytes)))
     }
 }
 
@@ -177,40 +182,21 @@ enum Outcome {
     Rewritten(Bytes),
 }
 
-fn open(batch: &Batch) -> Result<(BatchHeader, kafka_client::records::Batch), RecordError> {
-    let missing = || RecordError::Malformed("a stored batch that is none".to_owned());
-    let opened = Batches::new(batch.whole(), false).next_batch()?.ok_or_else(missing)?;
-    Ok((*opened.header(), opened))
-}
-
-/// The batch with these records only, all else as it was.
-fn rewrite(
-    header: BatchHeader,
-    records: &[Record<'_>],
-    horizon: Option<i64>,
-) -> Result<Bytes, RecordError> {
-    let create_time = header.timestamp_type != TimestampType::LogAppendTime;
+/// The header of a batch that keeps only `records`; from `horizon` on its tombstones, or the marker in it, may go.
+fn with_records(header: &BatchHeader, records: &[Record<'_>], horizon: Option<i64>) -> BatchHeader {
     let first = records.first().map_or(-1, |record| record.timestamp);
     let latest = records.iter().map(|record| record.timestamp).max().unwrap_or(-1);
-    let header = BatchHeader {
+    BatchHeader {
         base_timestamp: match horizon {
             Some(horizon) => horizon,
             None if header.has_delete_horizon => header.base_timestamp,
             None => first,
         },
         has_delete_horizon: header.has_delete_horizon || horizon.is_some(),
-        max_timestamp: if create_time { latest } else { header.max_timestamp },
-        ..header
-    };
-    let mut headers: Vec<Vec<Header<'_>>> = Vec::with_capacity(records.len());
-    for record in records {
-        headers.push(record.headers.iter().collect::<Result<_, _>>()?);
+        max_timestamp: match header.timestamp_type {
+            TimestampType::LogAppendTime => header.max_timestamp,
+            _ => latest,
+        },
+        ..*header
     }
-    let named: Vec<Vec<(&str, Option<&[u8]>)>> =
-        headers.iter().map(|all| all.iter().map(|header| (header.name, header.value)).collect()).collect();
-    let written = records.iter().zip(&named).map(|(record, headers)| {
-        let Record { offset, timestamp, key, value, .. } = *record;
-        (offset, RecordToWrite { timestamp, key, value, headers })
-    });
-    compressed_batch(&header, written)
 }

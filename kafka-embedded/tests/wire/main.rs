@@ -12,6 +12,7 @@ mod groups;
 mod lifecycle;
 mod peer;
 mod produce;
+mod retention;
 mod rskafka;
 mod transactions;
 mod versions;
