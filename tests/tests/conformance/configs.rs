@@ -99,7 +99,7 @@ row!(
     "DescribeConfigs",
     1..=4,
     "where a config that is set comes from",
-    "retention.ms=5000 from 1; log.retention.hours from 5",
+    "retention.ms=5000 from 1",
     async |kafka| {
         let topic = kafka.topic_with(1, &[("retention.ms", "5000")]).await;
         let resource = DescribeConfigsResource::default()
@@ -114,6 +114,27 @@ row!(
             format!("{}{value} from {}", synonym.name.as_str(), synonym.source)
         });
         synonyms.collect::<Vec<_>>().join("; ")
+    }
+);
+
+row!(
+    describe_default_synonyms,
+    "DescribeConfigs",
+    1..=4,
+    "where a config that is not set comes from",
+    "",
+    async |kafka| {
+        let topic = kafka.topic(1).await;
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(&topic.name))
+            .with_configuration_keys(Some(vec![text("flush.ms")]));
+        let request =
+            DescribeConfigsRequest::default().with_include_synonyms(true).with_resources(vec![resource]);
+        let found = kafka.any().await.ask(kafka.version, &request).await.results.remove(0);
+        said::list(
+            found.configs[0].synonyms.iter().map(|one| format!("{} from {}", one.name.as_str(), one.source)),
+        )
     }
 );
 
