@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
+use super::events::Events;
 use super::lane::{End, Lane};
 use crate::config::{AckMode, ListenerSettings};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
@@ -25,12 +26,19 @@ pub(crate) struct ListenerWork {
     /// `concurrency`: handlers of this listener that run at once.
     pub(crate) permits: Option<Arc<Semaphore>>,
     pub(crate) rng: Arc<Rng>,
+    /// Where it tells what happens.
+    pub(crate) events: Events,
 }
 
 impl ListenerWork {
     pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
-        Self { id, settings, bound, permits, rng }
+        Self { id, settings, bound, permits, rng, events: Events::default() }
+    }
+
+    /// The same, telling these subscribers.
+    pub(crate) fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Whether records are acknowledged by hand.

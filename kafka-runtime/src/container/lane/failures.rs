@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
+use crate::container::events::EventKind;
 use crate::container::outcome::{Outcome, Where, decide, told};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
 use crate::listener::Failure;
@@ -74,6 +75,12 @@ impl Lane {
     pub(crate) fn judge(&mut self, at: Where<'_>, failure: &Failure) -> Outcome {
         self.shared.add(Counts { failed: 1, ..Counts::default() });
         let (listener, cause) = (self.work.id, told(failure));
+        self.work.events.emit(listener, || EventKind::RecordFailed {
+            partition: at.partition,
+            offset: at.offset,
+            attempt: at.attempt,
+            cause: cause.clone(),
+        });
         let outcome = decide(&self.work.settings, failure, at.attempt, self.work.rng.unit());
         match outcome {
             Outcome::Retry(wait) => {
@@ -92,8 +99,9 @@ impl Lane {
     async fn wait_to_retry(&mut self, wait: Duration) -> Verdict {
         self.shared.set_phase(PartitionPhase::Retrying);
         self.permit = None;
-        // It ends early when the partition is given away.
-        let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Drain)).await;
+        // It ends early when the partition is given away, or the position has jumped.
+        let ends = || self.shared.signal() >= Signal::Drain || self.shared.is_outdated();
+        let _ = tokio::time::timeout(wait, self.shared.woken(|| ends().then_some(()))).await;
         loop {
             if let Some(end) = self.clear().await {
                 return Verdict::End(end);
@@ -110,7 +118,7 @@ impl Lane {
         let listener = self.work.id;
         error!(
             listener, record = %at, cause,
-            "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
+            "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; `resume` or a seek starts it again, as does a new assignment"
         );
         self.rest_stopped(format!("{at}: {cause}"));
         self.permit = None;
