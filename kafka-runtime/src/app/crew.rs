@@ -56,6 +56,7 @@ pub(super) struct Crew {
     pub(super) binding: Option<Binding>,
     /// From the first life on.
     pub(super) work: Option<Arc<ListenerWork>>,
+    pub(super) rng: Arc<Rng>,
 }
 
 /// What a crew does next.
@@ -224,7 +225,7 @@ impl Crew {
     fn begin(&mut self, life: &mut Life, ready: Prepared) -> kafka_client::Result<()> {
         let work = self.work(&ready);
         for (index, client) in self.clients.iter().enumerate() {
-            let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&work.rng));
+            let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
             let consumer = client.consumer(ready.settings.for_member(index).1)?;
             let (orders, ordered) = mpsc::unbounded_channel();
             life.orders.push(orders);
@@ -249,8 +250,7 @@ impl Crew {
     fn work(&mut self, ready: &Prepared) -> Arc<ListenerWork> {
         if let (None, Some(binding)) = (&self.work, self.binding.take()) {
             let bound = binding.bind(self.descriptor, ready);
-            let rng = Arc::new(Rng::from_entropy());
-            let work = ListenerWork::new(self.id(), ready.settings.clone(), bound, rng);
+            let work = ListenerWork::new(self.id(), ready.settings.clone(), bound, Arc::clone(&self.rng));
             self.work = Some(Arc::new(work.telling(self.events.clone())));
         }
         match &self.work {

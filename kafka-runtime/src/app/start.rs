@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_client::config::{ClientConfig, Subscription};
+use kafka_client::seams::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
@@ -88,6 +89,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
             clients,
             binding: Some(bound),
             work: None,
+            rng: Arc::new(Rng::from_entropy()),
         };
         crews.spawn(crew.run());
     }

@@ -13,6 +13,7 @@ use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::events::Events;
 use super::lane::{End, Lane};
+use super::recovery::Recovery;
 use crate::config::{AckMode, ListenerSettings};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
@@ -25,7 +26,8 @@ pub(crate) struct ListenerWork {
     pub(crate) bound: Bound,
     /// `concurrency`: handlers of this listener that run at once.
     pub(crate) permits: Option<Arc<Semaphore>>,
-    pub(crate) rng: Arc<Rng>,
+    /// What becomes of records that fail.
+    pub(crate) recovery: Recovery,
     /// Where it tells what happens.
     pub(crate) events: Events,
 }
@@ -33,7 +35,8 @@ pub(crate) struct ListenerWork {
 impl ListenerWork {
     pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
-        Self { id, settings, bound, permits, rng, events: Events::default() }
+        let recovery = Recovery::new(id, &settings, rng);
+        Self { id, settings, bound, permits, recovery, events: Events::default() }
     }
 
     /// The same, telling these subscribers.
