@@ -200,7 +200,7 @@ impl Crew {
                     Some(demand) => self.steer(demand, &life.orders),
                 },
                 Some(prepared) = life.preparing.join_next() => {
-                    let begun = prepared.map_err(|_| Error::Closed).and_then(|ready| self.begin(life, ready));
+                    let begun = prepared.map_err(|_| Error::Closed).and_then(|ready| self.begin(life, &ready));
                     if let Some(starter) = life.starter.take() {
                         let id = self.id();
                         let told = begun.clone().map_err(|cause| ListenerError::Client { id, cause });
@@ -222,8 +222,8 @@ impl Crew {
     }
 
     /// Starts the members.
-    fn begin(&mut self, life: &mut Life, ready: Prepared) -> kafka_client::Result<()> {
-        let work = self.work(&ready);
+    fn begin(&mut self, life: &mut Life, ready: &Prepared) -> kafka_client::Result<()> {
+        let work = self.work(ready);
         for (index, client) in self.clients.iter().enumerate() {
             let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
             let consumer = client.consumer(ready.settings.for_member(index).1)?;

@@ -19,7 +19,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) enum Binding {
     Now(Bound),
     #[cfg(feature = "rskafka")]
-    Late(Late),
+    Late(Box<Late>),
 }
 
 /// A state that comes when a broker is there.
@@ -35,7 +35,7 @@ impl Binding {
         match self {
             Self::Now(_) => None,
             #[cfg(feature = "rskafka")]
-            Self::Late(late) => Some(late.clone()),
+            Self::Late(late) => Some(Late::clone(late)),
         }
     }
 

@@ -127,7 +127,7 @@ fn bind(
         #[cfg(feature = "rskafka")]
         let bound = if late.supplies(&preparation.missing) {
             preparation.missing.clear();
-            Binding::Late((late.clone(), states.clone()))
+            Binding::Late(Box::new((late.clone(), states.clone())))
         } else {
             bound
         };
