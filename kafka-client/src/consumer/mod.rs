@@ -16,6 +16,7 @@
 //!         └─ outbox       events, problems not too often
 //!   commit                one OffsetCommit after the other, for partitions that are held
 //!   log_end               how far each log goes, as fetch answers told it
+//!   metadata              who the member is, for commits in transactions
 //! ```
 //!
 //! # What a reader may rely on
@@ -34,6 +35,7 @@ mod event;
 mod handle;
 mod log_end;
 mod loops;
+mod metadata;
 mod outbox;
 mod partitions;
 mod start;
@@ -56,6 +58,7 @@ pub use chunk::{Chunk, ChunkBatch};
 pub use event::{ConsumerEvent, Revocation, Start, StreamItem};
 pub use handle::{CommitOutcome, ConsumerHandle};
 pub use log_end::LogEnd;
+pub use metadata::GroupMetadata;
 pub use stream::PartitionStream;
 
 use task::Command;
