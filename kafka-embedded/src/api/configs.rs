@@ -77,7 +77,8 @@ fn describe_topic(
             .with_name(StrBytes::from_static_str(name))
             .with_value(text(value))
             .with_source(source);
-        let listed = if synonyms { vec![own] } else { Vec::new() };
+        // As Kafka, which leaves its defaults out.
+        let listed = if synonyms && set.is_some() { vec![own] } else { Vec::new() };
         config(name, value, source, *kind, context.version).with_synonyms(listed)
     };
     Ok(asked.map(describe).collect())

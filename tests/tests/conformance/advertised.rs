@@ -17,7 +17,6 @@ enum Offer {
     Missing(&'static str),
 }
 
-const NEW_GROUPS: Offer = Missing("KIP-848 groups: not yet");
 const CLUSTER: Offer = Missing("cluster operations: not yet");
 const OPEN: Offer = Missing("everybody may do everything: no permissions, users, quotas, tokens");
 const SHARE: Offer = Missing("share groups (KIP-932)");
