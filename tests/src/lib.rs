@@ -5,9 +5,11 @@
 //! on a cluster of Apache Kafka.
 
 mod cluster;
+mod fleet;
 mod peer;
 mod probe;
 
 pub use cluster::{Cluster, eventually, unique};
+pub use fleet::{Fleet, PARTITIONS};
 pub use peer::{Line, Peer, PeerKind};
 pub use probe::{Probe, Seen};
