@@ -6,10 +6,12 @@
 
 mod cluster;
 mod fleet;
+mod nodes;
 mod peer;
 mod probe;
 
 pub use cluster::{Cluster, eventually, unique};
 pub use fleet::{Fleet, PARTITIONS};
-pub use peer::{Line, Peer, PeerKind};
+pub use nodes::Nodes;
+pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};
