@@ -133,7 +133,7 @@ impl Outside {
             None if outcome == 8 => Err(Error::Disconnected { broker: "b:1".into(), reason: "test".into() }),
             None => {
                 // The epoch grows now and then; a member is told everything if it asked.
-                self.epoch += i32::from(outcome % 3 == 0) + i32::from(report.epoch == 0);
+                self.epoch += i32::from(outcome.is_multiple_of(3)) + i32::from(report.epoch == 0);
                 let chosen =
                     |flags: &[bool]| ids((0..).zip(flags).filter(|(_, yes)| **yes).map(|(at, _)| at));
                 Ok(Answer {
