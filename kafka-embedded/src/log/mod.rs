@@ -215,8 +215,8 @@ impl Log {
             return Err(OutOfRange);
         }
         self.start = self.start.max(offset);
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.last_offset < self.start) {
-            self.bytes -= batch.size();
+        while self.batches.front().is_some_and(|batch| batch.last_offset < self.start) {
+            self.bytes -= self.batches.pop_front().map_or(0, |batch| batch.size());
         }
         while self.aborted.front().is_some_and(|aborted| aborted.last < self.start) {
             self.aborted.pop_front();
