@@ -1,0 +1,77 @@
+//! A worker: takes a record, hands it to the handler, says what became of it. Generic per handler, boxed once.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Site;
+use super::desk::Ticket;
+use super::pool::Worker;
+use crate::container::shared::Counts;
+use crate::container::work::ListenerWork;
+use crate::listener::{Delivery, Failure, Handler, Prepared};
+
+/// Records of one partition before the next partition has its turn.
+const TURN: u32 = 64;
+/// Records between two chances for other tasks of the thread, while handlers return at once.
+const YIELD_EVERY: u32 = 64;
+
+/// Runs until it is not needed any more.
+pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<ListenerWork>, worker: Worker) {
+    let mut since_yield = 0;
+    while let Some(site) = worker.next().await {
+        for _ in 0..TURN {
+            let Some(ticket) = site.desk.take(Instant::now()) else { break };
+            handle::<H>(prepared, work, &site, ticket).await;
+            since_yield += 1;
+            if since_yield >= YIELD_EVERY {
+                since_yield = 0;
+                tokio::task::yield_now().await;
+            }
+            if worker.is_too_many() {
+                break;
+            }
+        }
+        // What it leaves there is for others.
+        work.pool.offer(work, &site);
+    }
+}
+
+/// One record; dropped at its await point when the partition is gone.
+async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Site, ticket: Ticket) {
+    let offset = ticket.taken.offset;
+    let handled = async {
+        let batch = &*ticket.item.batch;
+        let record = match batch.batch().record_at(ticket.item.position) {
+            Ok(record) => record,
+            Err(error) => return Next::Stop(format!("{} at offset {offset}: {error}", site.shared.partition)),
+        };
+        let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
+        let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
+        match caught(|| H::call(prepared, delivery), Failure::Panic, || {}).await {
+            Ok(()) => Next::Handled,
+            Err(failure) => resolve(work, site, delivery, &failure, ticket.failed).await,
+        }
+    };
+    let next = tokio::select! {
+        biased;
+        next = handled => next,
+        () = site.desk.aborted() => return,
+    };
+    let told = match next {
+        Next::Handled | Next::Settled => {
+            let handled = u64::from(next == Next::Handled);
+            let told = site.desk.finish(offset);
+            site.shared.add(Counts { handled, ..Counts::default() });
+            told
+        }
+        Next::Retry(wait) => {
+            let now = Instant::now();
+            site.desk.park(offset, now + wait, now)
+        }
+        Next::Stop(cause) => site.desk.stop_at(offset, cause),
+    };
+    if told {
+        site.shared.wake();
+    }
+}
