@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::api::fetch::Sessions;
 use crate::configs::TopicConfigs;
+use crate::faults::Registry;
 use crate::group::Groups;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
@@ -48,6 +49,7 @@ pub(crate) struct Cluster {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) sessions: Sessions,
+    pub(crate) faults: Registry,
     next_producer_id: AtomicI64,
     next_leader: AtomicU32,
 }
@@ -64,6 +66,7 @@ impl Cluster {
             topics: Topics::default(),
             groups: Groups::default(),
             sessions: Sessions::default(),
+            faults: Registry::default(),
             next_producer_id: AtomicI64::new(0),
             next_leader: AtomicU32::new(0),
         }

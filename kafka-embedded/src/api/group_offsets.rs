@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator};
+use crate::faults::allowed;
 use crate::group::{Committed, Group};
 use crate::server::connection::Context;
 use crate::topics::owned;
@@ -51,6 +52,9 @@ fn commit_all(
     request: &OffsetCommitRequest,
 ) -> Vec<OffsetCommitResponseTopic> {
     respond(request, |name, partition| {
+        if let Err(error) = allowed(context, name, partition.partition_index) {
+            return error.code();
+        }
         let known = context.cluster.topics.by_name(name);
         let metadata = partition.committed_metadata.as_ref();
         if known.is_none_or(|topic| topic.partition(partition.partition_index).is_none()) {

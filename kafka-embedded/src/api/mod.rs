@@ -20,6 +20,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use crate::faults::allowed;
 use crate::server::connection::Context;
 use crate::topics::{Partition, PartitionState, Topic};
 
@@ -44,8 +45,13 @@ pub(crate) fn find_topic(
     context.cluster.topics.by_name(name).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-/// Partition `index` of `topic`.
-pub(crate) fn find_partition(topic: &Topic, index: i32) -> Result<&Arc<Partition>, ResponseError> {
+/// Partition `index` of `topic`, unless a fault refuses it.
+pub(crate) fn find_partition<'t>(
+    context: &Context,
+    topic: &'t Topic,
+    index: i32,
+) -> Result<&'t Arc<Partition>, ResponseError> {
+    allowed(context, &topic.name, index)?;
     topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Closed {
     Malformed(#[from] DecodeError),
     #[error("the answer cannot be encoded: {0}")]
     Unencodable(#[from] EncodeError),
+    #[error("a fault was asked for")]
+    Fault,
 }
 
 /// What a handler gives back.
@@ -70,7 +72,19 @@ macro_rules! apis {
             match key {
                 $($request::KEY => {
                     let (correlation, request) = open::<$request>(context, frame)?;
-                    close::<$request>(context, correlation, &$handler(context, request).await)
+                    let struck = context.cluster.faults.judge(context, &request);
+                    let refused = match &struck {
+                        None => None,
+                        Some(treatment) => treatment.before(context, correlation, &request).await?,
+                    };
+                    let response = match refused {
+                        Some(refusal) => Some(refusal),
+                        None => close::<$request>(context, correlation, &$handler(context, request).await)?,
+                    };
+                    match struck {
+                        None => Ok(response),
+                        Some(treatment) => treatment.after::<$request>(context, response).await,
+                    }
                 })*
                 _ => Err(Closed::Unsupported(key, context.version)),
             }
@@ -155,7 +169,7 @@ fn open<R: Request>(context: &mut Context, mut frame: Bytes) -> Result<(i32, R),
 }
 
 /// Writes header and body.
-fn close<R: Request>(
+pub(crate) fn close<R: Request>(
     context: &Context,
     correlation: i32,
     reply: &impl Reply,

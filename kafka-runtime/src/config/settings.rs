@@ -84,8 +84,12 @@ pub struct Retry {
     pub initial: Duration,
     /// The longest wait **(10 s)**.
     pub max: Duration,
-    /// What a wait is multiplied by for the next **(2)**.
+    /// What a wait is multiplied by for the next; 1 waits the same each time **(2)**.
     pub multiplier: f64,
+    /// How far chance moves a wait to either side, as a part of it from 0 to 1 **(0.2)**.
+    pub jitter: f64,
+    /// No try begins later than this after the first failure; `None`: as long as there are tries. **(None)**
+    pub max_elapsed: Option<Duration>,
 }
 
 impl Default for Retry {
@@ -95,6 +99,8 @@ impl Default for Retry {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(10),
             multiplier: 2.0,
+            jitter: 0.2,
+            max_elapsed: None,
         }
     }
 }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::ack::AckDesk;
 use super::lane::Lane;
-use super::outcome::{Outcome, Where};
+use super::outcome::Where;
+use super::recovery::{Failed, Resolution};
 use crate::listener::Failure;
 
 /// A delivery that is made again.
@@ -23,8 +24,8 @@ pub(crate) struct Delivery {
 #[derive(Debug, Default)]
 pub(crate) struct Again {
     held: VecDeque<ChunkBatch>,
-    /// Tries so far of deliveries that failed, by last offset.
-    attempts: HashMap<i64, u32>,
+    /// Tries so far of deliveries that failed, by last offset, and when the first of them failed.
+    tried: HashMap<i64, (u32, Instant)>,
     waiting: Vec<Delivery>,
 }
 
@@ -34,30 +35,59 @@ impl Again {
         while self.held.front().is_some_and(|batch| batch.next_offset() <= safe) {
             self.held.pop_front();
         }
-        self.attempts.retain(|last, _| *last >= safe);
+        self.tried.retain(|last, _| *last >= safe);
         self.waiting.retain(|delivery| delivery.last >= safe);
         self.held.extend(batches.iter().cloned());
     }
 
     /// Asks the policy about what was not acknowledged. `false`: the partition stops.
-    pub(crate) fn judge(&mut self, desk: &AckDesk, lane: &mut Lane) -> bool {
+    pub(crate) async fn judge(&mut self, desk: &AckDesk, lane: &mut Lane) -> bool {
         for failed in desk.take_failures() {
-            let attempt = self.attempts.get(&failed.last).copied().unwrap_or(1);
-            let key = self.key_of(failed.first);
-            let at =
-                Where { partition: lane.partition(), offset: failed.first, key: key.as_deref(), attempt };
-            match lane.judge(at, &Failure::Handler(failed.reason.into())) {
-                Outcome::Retry(wait) => {
+            let (attempt, since) = self.tried.get(&failed.last).copied().unwrap_or((1, Instant::now()));
+            let failure = Failure::Handler(failed.reason.into());
+            let (first, last) = (failed.first, failed.last);
+            if first < last && lane.work.recovery.is_spent(&failure, attempt, since) {
+                let partition = lane.partition();
+                let records = u64::try_from(last - first + 1).unwrap_or(1);
+                lane.failed_together(
+                    Where { partition, offset: first, key: None, attempt },
+                    &failure,
+                    records,
+                );
+                self.one_by_one(desk, Delivery { first, last, attempt, at: Instant::now() }, since);
+                continue;
+            }
+            let batch = self.batch_of(first);
+            let record = batch.as_ref().and_then(|batch| {
+                let record = batch.records().flatten().find(|record| record.offset == first)?;
+                Some((record, batch))
+            });
+            // What is open is held.
+            let Some((record, batch)) = record else { continue };
+            let failed = Failed { record, batch, partition: lane.partition(), attempt, since };
+            match lane.resolve(&failed, &failure).await {
+                Resolution::Retry(wait) => {
                     let attempt = attempt + 1;
-                    self.attempts.insert(failed.last, attempt);
-                    let (first, last) = (failed.first, failed.last);
+                    self.tried.insert(last, (attempt, since));
                     self.waiting.push(Delivery { first, last, attempt, at: Instant::now() + wait });
                 }
-                Outcome::Skip => desk.settle_by_policy(failed.last),
-                Outcome::Stop => return false,
+                Resolution::Settled => desk.settle_by_policy(last),
+                Resolution::Stop(_) => return false,
             }
         }
         true
+    }
+
+    /// A batch was refused as a whole for the last time: which of its records it is, nobody knows, and the others must
+    /// not go down with it.
+    fn one_by_one(&mut self, desk: &AckDesk, whole: Delivery, since: Instant) {
+        let batches = self.batches(&whole);
+        let offsets = batches.iter().flat_map(ChunkBatch::records).flatten().map(|record| record.offset);
+        for offset in offsets.filter(|offset| (whole.first..=whole.last).contains(offset)) {
+            desk.split(offset);
+            self.tried.insert(offset, (whole.attempt, since));
+            self.waiting.push(Delivery { first: offset, last: offset, ..whole });
+        }
     }
 
     /// A delivery whose time has come.
@@ -80,9 +110,7 @@ impl Again {
         self.held.iter().filter(overlaps).cloned().collect()
     }
 
-    fn key_of(&self, offset: i64) -> Option<Vec<u8>> {
-        let batch = self.held.iter().find(|batch| batch.next_offset() > offset)?;
-        let record = batch.records().flatten().find(|record| record.offset == offset)?;
-        record.key.map(<[u8]>::to_vec)
+    fn batch_of(&self, offset: i64) -> Option<ChunkBatch> {
+        self.held.iter().find(|batch| batch.next_offset() > offset).cloned()
     }
 }

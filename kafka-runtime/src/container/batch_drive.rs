@@ -5,10 +5,11 @@
 
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::{Record, RecordError};
+use tokio::time::Instant;
 
 use super::drive::guarded;
 use super::lane::{End, Lane, Verdict};
-use super::outcome::Where;
+use super::recovery::Failed;
 use super::work::Span;
 use crate::listener::{BatchDelivery, BatchFailure, BatchHandler, Failure, Prepared};
 
@@ -104,6 +105,7 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
     lane: &mut Lane,
 ) -> Settled<'a, 'r> {
     let mut one_by_one = false;
+    let mut since = Instant::now();
     loop {
         let now = rest.get(..1).filter(|_| one_by_one).unwrap_or(rest);
         let Some((last, _)) = now.last() else { return Settled::All };
@@ -127,18 +129,22 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
             rest = advance(rest, left, false, lane);
             continue;
         }
-        let Some((culprit, _)) = rest.first() else { return Settled::All };
-        let at = Where { partition: lane.partition(), offset: culprit.offset, key: culprit.key, attempt };
+        let Some(&(record, batch)) = rest.first() else { return Settled::All };
+        if attempt == 1 {
+            since = Instant::now();
+        }
+        let failed_one = Failed { record, batch, partition: lane.partition(), attempt, since };
         if left > 1
             && !matches!(failed.failure, Failure::Decode(_))
-            && lane.is_spent(&failed.failure, attempt)
+            && lane.work.recovery.is_spent(&failed.failure, attempt, since)
         {
             // Which of them it is, nobody knows; the others must not go down with it.
-            lane.failed_together(at, &failed.failure, length(rest));
+            lane.handler_waits(length(rest));
+            lane.failed_together(failed_one.at(), &failed.failure, length(rest));
             one_by_one = true;
             continue;
         }
-        match lane.failed(at, &failed.failure, length(rest)).await {
+        match lane.failed(&failed_one, &failed.failure, length(rest)).await {
             Verdict::Retry => attempt += 1,
             Verdict::Skip => return Settled::Skip(rest),
             Verdict::End(end) => return Settled::End(end),

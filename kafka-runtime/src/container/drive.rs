@@ -12,9 +12,10 @@ use std::task::Poll;
 use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::Record;
+use tokio::time::Instant;
 
 use super::lane::{End, Lane, Verdict};
-use super::outcome::Where;
+use super::recovery::Failed;
 use super::work::Span;
 use crate::listener::{Delivery, Failure, Handler, Prepared};
 
@@ -75,15 +76,15 @@ async fn again<H: Handler>(
     mut failure: Failure,
     lane: &mut Lane,
 ) -> Option<End> {
-    let offset = delivery.record.offset;
+    let (offset, since) = (delivery.record.offset, Instant::now());
     loop {
         if !lane.take_back(offset) {
             // It was acknowledged before the handler failed, and that is the word that counts.
             return None;
         }
-        let Delivery { partition, attempt, record, .. } = delivery;
-        let at = Where { partition, offset, key: record.key, attempt };
-        match lane.failed(at, &failure, 1).await {
+        let Delivery { record, batch, partition, attempt, .. } = delivery;
+        let failed = Failed { record, batch, partition, attempt, since };
+        match lane.failed(&failed, &failure, 1).await {
             Verdict::Retry => delivery.attempt += 1,
             Verdict::Skip => {
                 lane.settle_by_policy(offset);

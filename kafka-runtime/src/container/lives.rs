@@ -103,7 +103,7 @@ impl Case {
             attempts: 50,
             initial: Duration::from_millis(5),
             max: Duration::from_millis(20),
-            multiplier: 2.0,
+            ..Retry::default()
         };
         ListenerSettings {
             commit: self.strategy,

@@ -8,7 +8,8 @@
 //! work       what all partitions of a listener share; the handler, dynamic once per batch
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
-//! outcome    what a failure leads to (pure), retry: when to try again (pure)
+//! recovery   what becomes of a record that failed: policy (pure), back-off (pure)
+//! outcome    how a failed record is told
 //! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
@@ -34,7 +35,7 @@ mod lives;
 mod member;
 mod outcome;
 mod partition;
-mod retry;
+mod recovery;
 mod shared;
 mod status;
 #[cfg(test)]

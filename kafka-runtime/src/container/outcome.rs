@@ -1,41 +1,13 @@
-//! What a failed record leads to, and how it is told.
+//! How a failed record is told.
 
 use std::fmt;
 
 use kafka_client::TopicPartition;
 
-use super::retry;
-use crate::config::{ListenerSettings, OnExhausted};
 use crate::listener::Failure;
 
 /// How many bytes of a key are shown.
 const SHOWN: usize = 64;
-
-/// What the policy makes of a failure.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Outcome {
-    /// Again, after this wait.
-    Retry(std::time::Duration),
-    /// The record is passed over.
-    Skip,
-    /// The partition stops.
-    Stop,
-}
-
-/// The policy: what failed in a way that may pass is tried again; then `on-exhausted` decides.
-/// `unit` in `0.0..1.0` is the chance of the wait's jitter.
-pub(crate) fn decide(settings: &ListenerSettings, failure: &Failure, attempt: u32, unit: f64) -> Outcome {
-    let wait = match failure {
-        // The same bytes do not decode the next time either.
-        Failure::Decode(_) => None,
-        _ => retry::wait_after(&settings.retry, attempt, unit),
-    };
-    match (wait, settings.on_exhausted) {
-        (Some(wait), _) => Outcome::Retry(wait),
-        (None, OnExhausted::Skip) => Outcome::Skip,
-        (None, OnExhausted::Stop) => Outcome::Stop,
-    }
-}
 
 /// A record, for a message.
 #[derive(Debug, Clone, Copy)]

@@ -209,7 +209,7 @@ impl<S: Source> Partition<S> {
     /// Hands out again what was not acknowledged, as far as it is due.
     async fn deliver_again(&mut self) -> End {
         let Some(issuer) = self.issuer.clone() else { return End::Done };
-        if !self.again.judge(issuer.desk(), &mut self.lane) {
+        if !self.again.judge(issuer.desk(), &mut self.lane).await {
             return End::Stop;
         }
         let reached = self.shared.position();

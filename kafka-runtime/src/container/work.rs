@@ -12,6 +12,7 @@ use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::lane::{End, Lane};
+use super::recovery::Recovery;
 use crate::config::{AckMode, ListenerSettings};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
@@ -24,13 +25,15 @@ pub(crate) struct ListenerWork {
     pub(crate) bound: Bound,
     /// `concurrency`: handlers of this listener that run at once.
     pub(crate) permits: Option<Arc<Semaphore>>,
-    pub(crate) rng: Arc<Rng>,
+    /// What becomes of records that fail.
+    pub(crate) recovery: Recovery,
 }
 
 impl ListenerWork {
     pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
-        Self { id, settings, bound, permits, rng }
+        let recovery = Recovery::new(id, &settings, rng);
+        Self { id, settings, bound, permits, recovery }
     }
 
     /// Whether records are acknowledged by hand.

@@ -131,8 +131,14 @@ fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
     let initial = "retry.backoff.initial";
     let max = "retry.backoff.max";
     let multiplier = "retry.backoff.multiplier";
+    let jitter = "retry.backoff.jitter";
+    let max_elapsed = "retry.max-elapsed";
     let read = |text: &str, notation| match f64::read(text, notation) {
         Ok(number) if number < 1.0 => Err("must be at least 1".to_owned()),
+        other => other,
+    };
+    let part = |text: &str, notation| match f64::read(text, notation) {
+        Ok(number) if !(0.0..=1.0).contains(&number) => Err("must be from 0 to 1".to_owned()),
         other => other,
     };
     let retry = Retry {
@@ -146,6 +152,8 @@ fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
             read,
             f64::show,
         ),
+        jitter: binding.parse(jitter, &layered(listener, jitter, None), defaults.jitter, part, f64::show),
+        max_elapsed: binding.optional(max_elapsed, &layered(listener, max_elapsed, None)),
     };
     if retry.max >= retry.initial {
         return retry;

@@ -34,6 +34,8 @@ const EVERY_LISTENER: &[Key] = &[
     key("retry.backoff.initial", Time, "100ms", Honoured),
     key("retry.backoff.max", Time, "10s", Honoured),
     key("retry.backoff.multiplier", Real, "2", Honoured),
+    key("retry.backoff.jitter", Real, "0.2", Honoured),
+    key("retry.max-elapsed", Time, "", Honoured),
     key("on-exhausted", Word(EXHAUSTED), "stop", Honoured),
     key("drain-timeout", Time, "10s", Honoured),
     key("commit-timeout", Time, "60s", Honoured),

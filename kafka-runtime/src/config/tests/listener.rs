@@ -95,7 +95,7 @@ fn what_the_file_says_of_a_listener_beats_its_attribute() {
   properties: {session.timeout.ms: 7000}
   auto-offset-reset: earliest
   on-exhausted: skip
-  retry: {attempts: 5, backoff: {initial: 50ms, max: 1s, multiplier: 3}}
+  retry: {attempts: 5, backoff: {initial: 50ms, max: 1s, multiplier: 3, jitter: 0}, max-elapsed: 1m}
   drain-timeout: 2s
   commit-timeout: 5s
 ";
@@ -105,6 +105,7 @@ fn what_the_file_says_of_a_listener_beats_its_attribute() {
     assert_eq!((after.max_poll_records, after.client.client_id.as_str()), (20, "file-0"));
     assert_eq!(after.on_exhausted, OnExhausted::Skip);
     assert_eq!(after.retry.attempts, 5);
+    assert_eq!((after.retry.jitter, after.retry.max_elapsed), (0.0, Some(Duration::from_secs(60))));
     assert_eq!((after.retry.initial.as_millis(), after.retry.max.as_millis()), (50, 1000));
     assert_eq!((after.drain_timeout.as_secs(), after.commit_timeout.as_secs()), (2, 5));
     assert_eq!(after.consumer.auto_offset_reset, OffsetReset::Earliest);

@@ -1,23 +1,25 @@
 //! What a lane does when a record fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
-use crate::container::outcome::{Outcome, Where, decide, told};
+use crate::container::outcome::{Where, told};
+use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
 use crate::listener::Failure;
 
 impl Lane {
-    /// What becomes of a record that failed; waits before it is tried again. Other partitions go on meanwhile.
-    /// `in_hand` records were taken with it and are not finished either.
-    pub(crate) async fn failed(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) -> Verdict {
+    /// What becomes of a record that failed; waits before it is tried again, and for brokers. Other partitions go on
+    /// meanwhile. `in_hand` records were taken with it and are not finished either.
+    pub(crate) async fn failed(&mut self, failed: &Failed<'_>, failure: &Failure, in_hand: u64) -> Verdict {
         self.handler_waits(in_hand);
-        let verdict = match self.judge(at, failure) {
-            Outcome::Retry(wait) => self.wait_to_retry(wait).await,
-            Outcome::Skip => Verdict::Skip,
-            Outcome::Stop => Verdict::End(End::Stop),
+        let verdict = match self.resolve(failed, failure).await {
+            Resolution::Retry(wait) => self.wait_to_retry(wait).await,
+            Resolution::Settled => Verdict::Skip,
+            Resolution::Stop(_) => Verdict::End(End::Stop),
         };
         if let Verdict::End(_) = verdict {
             self.give_back(in_hand);
@@ -25,17 +27,24 @@ impl Lane {
         verdict
     }
 
-    /// Whether the policy gives no more tries.
-    pub(crate) fn is_spent(&self, failure: &Failure, attempt: u32) -> bool {
-        !matches!(decide(&self.work.settings, failure, attempt, 0.0), Outcome::Retry(_))
+    /// What the policy makes of a failure, carried out.
+    pub(crate) async fn resolve(&mut self, failed: &Failed<'_>, failure: &Failure) -> Resolution {
+        self.permit = None;
+        let (work, shared) = (Arc::clone(&self.work), Arc::clone(&self.shared));
+        let resolution = work.recovery.resolve(failed, failure, &shared).await;
+        match &resolution {
+            Resolution::Retry(_) => {}
+            Resolution::Settled => self.unhandled += 1,
+            Resolution::Stop(cause) => self.rest_stopped(cause.clone()),
+        }
+        resolution
     }
 
     /// A batch failed as a whole for the last time: its records go one by one.
-    pub(crate) fn failed_together(&mut self, at: Where<'_>, failure: &Failure, in_hand: u64) {
-        self.handler_waits(in_hand);
+    pub(crate) fn failed_together(&mut self, at: Where<'_>, failure: &Failure, records: u64) {
         self.shared.add(Counts { failed: 1, ..Counts::default() });
         let (listener, cause) = (self.work.id, told(failure));
-        warn!(listener, record = %at, records = in_hand, cause, "batch failed; its records are handed over one by one to find which");
+        warn!(listener, record = %at, records, cause, "batch failed; its records are handed over one by one to find which");
         self.shared.set_cause(Some(format!("{at}: {cause}")));
     }
 
@@ -70,28 +79,8 @@ impl Lane {
         }
     }
 
-    /// What the policy makes of a failure, counted and told.
-    pub(crate) fn judge(&mut self, at: Where<'_>, failure: &Failure) -> Outcome {
-        self.shared.add(Counts { failed: 1, ..Counts::default() });
-        let (listener, cause) = (self.work.id, told(failure));
-        let outcome = decide(&self.work.settings, failure, at.attempt, self.work.rng.unit());
-        match outcome {
-            Outcome::Retry(wait) => {
-                warn!(listener, record = %at, ?wait, cause, "handler failed; it is tried again");
-                self.shared.set_cause(Some(format!("{at}: {cause}")));
-            }
-            Outcome::Skip => {
-                self.skipped += 1;
-                error!(listener, record = %at, cause, "record skipped (on-exhausted: skip)");
-            }
-            Outcome::Stop => self.stop(at, &cause),
-        }
-        outcome
-    }
-
     async fn wait_to_retry(&mut self, wait: Duration) -> Verdict {
         self.shared.set_phase(PartitionPhase::Retrying);
-        self.permit = None;
         // It ends early when the partition is given away.
         let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Drain)).await;
         loop {
@@ -106,21 +95,17 @@ impl Lane {
         Verdict::Retry
     }
 
-    fn stop(&mut self, at: Where<'_>, cause: &str) {
-        let listener = self.work.id;
-        error!(
-            listener, record = %at, cause,
-            "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
-        );
-        self.rest_stopped(format!("{at}: {cause}"));
-        self.permit = None;
-    }
-
     /// The batch cannot be read from `offset` on.
     #[cold]
     pub(crate) fn unreadable(&mut self, offset: i64, cause: &str) -> End {
         self.settle(offset);
-        self.stop(Where { partition: self.partition(), offset, key: None, attempt: 1 }, cause);
+        let (listener, partition) = (self.work.id, self.partition());
+        error!(
+            listener, %partition, offset, cause,
+            "partition stopped: it cannot be read from here on; its offset stays, other partitions go on"
+        );
+        self.rest_stopped(format!("{partition} at offset {offset}: {cause}"));
+        self.permit = None;
         End::Stop
     }
 

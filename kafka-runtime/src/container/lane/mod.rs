@@ -68,8 +68,8 @@ pub(crate) struct Lane {
     /// Records that may go before the next look, and how many were granted at the last.
     fuel: u64,
     granted: u64,
-    /// Of those granted, passed over after the last try.
-    skipped: u64,
+    /// Of those granted, done without their handler.
+    unhandled: u64,
     since_yield: u64,
     looks: u32,
     /// What it shows while there is nothing to do.
@@ -100,7 +100,7 @@ impl Lane {
             permit: None,
             fuel: 0,
             granted: 0,
-            skipped: 0,
+            unhandled: 0,
             since_yield: 0,
             looks: 0,
             rest: PartitionPhase::Idle,
@@ -255,8 +255,9 @@ impl Lane {
     }
 
     fn count(&mut self, taken: u64) {
-        let skipped = std::mem::take(&mut self.skipped);
-        self.shared.add(Counts { handled: taken.saturating_sub(skipped), failed: 0, skipped });
+        let unhandled = self.unhandled.min(taken);
+        self.unhandled -= unhandled;
+        self.shared.add(Counts { handled: taken - unhandled, ..Counts::default() });
         let finished = match &self.issuer {
             Some(issuer) => issuer.desk().take_settled(),
             None => taken,

@@ -1,0 +1,205 @@
+//! The cluster that rows run on: one for all rows of a run.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kafka_embedded::EmbeddedKafka;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{
+    CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest,
+};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::asked::{group_id, text, topic_name};
+use crate::said;
+use crate::wire::Wire;
+
+/// How long what a cluster does in the background (leaders, coordinators) may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Cluster {
+    brokers: BTreeMap<i32, String>,
+    embedded: Option<EmbeddedKafka>,
+}
+
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+
+impl Cluster {
+    async fn start() -> Self {
+        let (bootstrap, embedded) = match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+            Ok(servers) => (servers, None),
+            Err(_) => {
+                let embedded = EmbeddedKafka::builder().brokers(3).start().await.expect("embedded broker");
+                (embedded.bootstrap_servers(), Some(embedded))
+            }
+        };
+        let first = bootstrap.split(',').next().expect("a bootstrap server");
+        let all = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let known = Wire::connect(first).await.ask(4, &all).await;
+        let address = |host: &str, port: i32| format!("{host}:{port}");
+        let brokers = known.brokers.iter().map(|node| (node.node_id.0, address(&node.host, node.port)));
+        Self { brokers: brokers.collect(), embedded }
+    }
+}
+
+/// The cluster, as one run of a row sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Kafka {
+    cluster: &'static Cluster,
+    /// The version in turn of the row's API.
+    pub(crate) version: i16,
+}
+
+/// A topic of the row's own.
+#[derive(Clone)]
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    pub(crate) id: Uuid,
+    /// By partition.
+    pub(crate) leaders: Vec<i32>,
+}
+
+impl Topic {
+    /// One that does not exist.
+    pub(crate) fn unknown(kafka: Kafka) -> Self {
+        Self { name: kafka.name("unknown"), id: Uuid::from_u128(0xbad), leaders: Vec::new() }
+    }
+}
+
+impl Kafka {
+    pub(crate) async fn connect(version: i16) -> Self {
+        Self { cluster: CLUSTER.get_or_init(Cluster::start).await, version }
+    }
+
+    pub(crate) fn is_apache(self) -> bool {
+        self.cluster.embedded.is_none()
+    }
+
+    /// A name that no other row and no other run uses.
+    pub(crate) fn name(self, prefix: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The brokers' ids, ascending.
+    pub(crate) fn brokers(self) -> Vec<i32> {
+        self.cluster.brokers.keys().copied().collect()
+    }
+
+    /// A connection to broker `id`.
+    pub(crate) async fn broker(self, id: i32) -> Wire {
+        let address = self.cluster.brokers.get(&id).unwrap_or_else(|| panic!("there is no broker {id}"));
+        Wire::connect(address).await
+    }
+
+    /// A connection to some broker.
+    pub(crate) async fn any(self) -> Wire {
+        self.broker(self.brokers()[0]).await
+    }
+
+    /// A connection to the leader of a partition.
+    pub(crate) async fn leader(self, topic: &Topic, partition: usize) -> Wire {
+        self.broker(topic.leaders[partition]).await
+    }
+
+    /// A connection to a broker that does not lead partition 0.
+    pub(crate) async fn follower(self, topic: &Topic) -> Wire {
+        let other = self.brokers().into_iter().find(|id| *id != topic.leaders[0]);
+        self.broker(other.expect("the suite wants three brokers")).await
+    }
+
+    /// A new topic with one replica of each partition, led and ready.
+    pub(crate) async fn topic(self, partitions: i32) -> Topic {
+        self.topic_with(partitions, &[]).await
+    }
+
+    /// The same with configs. Records are kept whatever their time.
+    pub(crate) async fn topic_with(self, partitions: i32, configs: &[(&str, &str)]) -> Topic {
+        let name = self.name("topic");
+        let config = |(name, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let configs = [("retention.ms", "-1")].iter().chain(configs).map(config).collect();
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs);
+        let request = CreateTopicsRequest::default().with_timeout_ms(30_000).with_topics(vec![topic]);
+        let created = self.any().await.ask(5, &request).await;
+        assert_eq!(said::error(created.topics[0].error_code), "NONE", "{name}");
+        self.ready(&name, usize::try_from(partitions).unwrap()).await
+    }
+
+    /// Waits until every broker knows the topic, and its leaders lead.
+    pub(crate) async fn ready(self, name: &str, partitions: usize) -> Topic {
+        let mut found = None;
+        for id in self.brokers() {
+            let mut wire = self.broker(id).await;
+            let known = until(name, async || {
+                let topic = describe(&mut wire, name).await;
+                let led = topic.partitions.iter().filter(|part| part.leader_id.0 >= 0).count();
+                (led == partitions).then_some(topic)
+            });
+            found = Some(known.await);
+        }
+        let mut found = found.expect("a cluster has brokers");
+        found.partitions.sort_by_key(|part| part.partition_index);
+        let leaders = found.partitions.iter().map(|part| part.leader_id.0).collect();
+        let topic = Topic { name: name.to_owned(), id: found.topic_id, leaders };
+        for (index, leader) in (0..).zip(&topic.leaders) {
+            let mut wire = self.broker(*leader).await;
+            until("a leader that leads", async || leads(&mut wire, &topic, index).await.then_some(())).await;
+        }
+        topic
+    }
+
+    /// A connection to the coordinator of a group, ready to serve it.
+    pub(crate) async fn coordinator(self, group: &str) -> Wire {
+        let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+        let describe = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
+        until("a coordinator", async || {
+            let found = self.any().await.ask(4, &find).await.coordinators.remove(0);
+            if found.error_code != 0 {
+                return None;
+            }
+            let mut wire = self.broker(found.node_id.0).await;
+            let served = wire.ask(5, &describe).await.groups[0].error_code == 0;
+            served.then_some(wire)
+        })
+        .await
+    }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match ask().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+}
+
+/// A topic as a broker knows it now.
+async fn describe(wire: &mut Wire, name: &str) -> MetadataResponseTopic {
+    let wanted = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+    let request = MetadataRequest::default().with_topics(Some(vec![wanted]));
+    let request = request.with_allow_auto_topic_creation(false);
+    wire.ask(12, &request).await.topics.remove(0)
+}
+
+async fn leads(wire: &mut Wire, topic: &Topic, index: i32) -> bool {
+    let part = ListOffsetsPartition::default().with_partition_index(index).with_timestamp(-1);
+    let asked = ListOffsetsTopic::default().with_name(topic_name(&topic.name)).with_partitions(vec![part]);
+    let answer = wire.ask(4, &ListOffsetsRequest::default().with_topics(vec![asked])).await;
+    answer.topics[0].partitions[0].error_code == 0
+}

@@ -1,0 +1,47 @@
+//! The conformance suite: what Apache Kafka 4.1 answers, the embedded broker answers.
+//!
+//! Each row asks over a raw connection, at an exact version, and says in a line what came back; the same code runs on
+//! both brokers, so a difference is a failing test. `docs/conformance.md` is made from the rows.
+//!
+//! ```text
+//! frame      a row, its run, the table
+//! kafka      the cluster that a row runs on: brokers, leaders, coordinators, topics of its own
+//! wire       a connection that does nothing by itself
+//! said       answers in words
+//! asked      requests in few words
+//! advertised the APIs and versions that each broker offers
+//! the rest   rows, by family
+//! ```
+//!
+//! A new API gets a file, or rows in its family's.
+
+mod advertised;
+mod asked;
+mod frame;
+mod kafka;
+mod said;
+mod wire;
+
+mod coordinator;
+mod fetch;
+mod metadata;
+mod produce;
+mod versions;
+
+use std::path::PathBuf;
+
+const BEGIN: &str =
+    "<!-- from the rows in the code: UPDATE_DOCS=1 cargo test -p tests --test conformance docs -->\n";
+
+#[test]
+fn docs_hold_the_table() {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conformance.md"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, written) = text.split_once(BEGIN).expect("the marker");
+    let table = format!("{}\n{}", frame::table(), advertised::table());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{table}")).unwrap();
+    } else {
+        assert_eq!(written, table, "UPDATE_DOCS=1 cargo test -p tests --test conformance docs");
+    }
+}
