@@ -115,7 +115,9 @@ impl Settings {
             "partitions" => self.partitions.extend(partitions(setting)?),
             "group" => self.group = Some(single(setting, Kind::Text, text::not_empty)?),
             "id" => self.id = Some(id(setting)?),
-            "ordering" => self.ordering = Some((single(setting, Kind::Text, text::ordering)?, setting.span())),
+            "ordering" => {
+                self.ordering = Some((single(setting, Kind::Text, text::ordering)?, setting.span()))
+            }
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
             "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),

@@ -163,8 +163,9 @@ fn begin(
 }
 
 fn log(descriptor: &ListenerDescriptor, settings: &ListenerSettings) {
-    let ListenerSettings { consumer, ordering, commit, cadence, ack, concurrency, members, auto_startup, .. } =
-        settings;
+    let ListenerSettings {
+        consumer, ordering, commit, cadence, ack, concurrency, members, auto_startup, ..
+    } = settings;
     info!(
         listener = descriptor.id,
         reads = %Reads(&consumer.subscription),

@@ -15,8 +15,8 @@ use tracing::{debug, error, info, warn};
 use super::commit::{CommitPolicy, Committer};
 use super::give_back::{Exit, Held};
 use super::listed::Listed;
-use super::partition::Partition;
-use super::shared::{PartitionPhase, Shared};
+use super::partition;
+use super::shared::PartitionPhase;
 use super::status::{Board, ListenerState};
 use super::work::ListenerWork;
 
@@ -122,18 +122,15 @@ impl Member {
         // An owner that did not get away in time would handle the same records beside the new one.
         self.lost(partition);
         let committed = start.committed.as_ref().map(|committed| committed.offset);
-        let by_hand = self.work.by_hand();
-        let shared = Shared::new(partition, start.offset, start.epoch, committed.unwrap_or(-1), by_hand);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(self.work.shared(partition, &start));
         debug!(listener = self.work.id, %partition, ?start, "begins");
         if let Some(committer) = &self.exit.committer {
             committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
         }
         self.board.add(Arc::clone(&shared), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
-        let loop_ = Partition::new(stream, &start, shared, work, committer, self.handle.lease());
-        let remote = loop_.remote();
-        self.held.insert(partition, Held { remote, task: tokio::spawn(loop_.run()) });
+        let (remote, task) = partition::begin(stream, &start, shared, work, committer, self.handle.lease());
+        self.held.insert(partition, Held { remote, task });
     }
 
     fn revoked(&mut self, revocation: Revocation) {

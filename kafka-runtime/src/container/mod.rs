@@ -6,6 +6,7 @@
 //! partition  one value owns a partition: stream, order, in flight, ledger
 //! feed       its stream, opened batch by batch
 //! work       what all partitions of a listener share; the handler, dynamic once per batch
+//! parallel   the same for records of a partition side by side (`ordering = "key"`, `"none"`)
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
 //! recovery   what becomes of a record that failed: policy (pure), back-off (pure)
@@ -34,7 +35,9 @@ mod listed;
 mod lives;
 mod member;
 mod outcome;
+mod parallel;
 mod partition;
+mod permits;
 mod recovery;
 mod shared;
 mod status;
@@ -46,6 +49,7 @@ pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
 pub(crate) use member::Member;
+pub use parallel::OpenPhase;
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};

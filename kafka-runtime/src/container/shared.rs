@@ -10,10 +10,12 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_client::TopicPartition;
 use tokio::sync::Notify;
+
+use super::parallel::Desk;
 
 /// What a partition's loop is asked to do; each is stronger than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +82,8 @@ pub(crate) struct Shared {
     position: AtomicI64,
     /// The ledger's word, where records are acknowledged by hand.
     acknowledged: Option<AtomicI64>,
+    /// What is open, where records run side by side: it has the word then.
+    desk: Option<Arc<Desk>>,
     leader_epoch: AtomicI32,
     epoch: AtomicU64,
     /// Where the epoch began.
@@ -101,6 +105,27 @@ pub(crate) struct Safe {
     pub(crate) epoch: u64,
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
+    /// Where records run side by side: how many finished records of this epoch it covers, with its metadata.
+    pub(crate) covered: u64,
+}
+
+impl Safe {
+    /// Whether committing this after `confirmed`, of the same epoch, says more than that did, and nothing less.
+    pub(crate) fn is_ahead_of(&self, confirmed: &Progress) -> bool {
+        let Progress { offset, covered } = *confirmed;
+        self.offset >= offset && self.covered >= covered && (self.offset, self.covered) != (offset, covered)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { offset: self.offset, covered: self.covered }
+    }
+}
+
+/// How far a commit of one epoch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) offset: i64,
+    pub(crate) covered: u64,
 }
 
 /// Records of a partition (or of a listener) by what became of them.
@@ -129,6 +154,7 @@ impl Shared {
             phase: AtomicU8::new(PartitionPhase::Idle as u8),
             position: AtomicI64::new(offset),
             acknowledged: by_hand.then(|| AtomicI64::new(offset)),
+            desk: None,
             leader_epoch: AtomicI32::new(-1),
             epoch: AtomicU64::new(epoch),
             start: AtomicI64::new(offset),
@@ -141,6 +167,15 @@ impl Shared {
             wake: Notify::new(),
             cause: Mutex::new(None),
         }
+    }
+
+    /// The same for records that run side by side.
+    pub(crate) fn side_by_side(self, desk: Desk) -> Self {
+        Self { desk: Some(Arc::new(desk)), ..self }
+    }
+
+    pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
     }
 
     // What it is asked to do.
@@ -195,7 +230,10 @@ impl Shared {
     }
 
     pub(crate) fn position(&self) -> i64 {
-        self.position.load(Ordering::Acquire)
+        match &self.desk {
+            None => self.position.load(Ordering::Acquire),
+            Some(desk) => desk.position(),
+        }
     }
 
     /// The ledger's word; the position where there is none.
@@ -211,10 +249,28 @@ impl Shared {
 
     /// What may be committed now.
     pub(crate) fn safe(&self) -> Safe {
+        if let Some(desk) = &self.desk {
+            return desk.safe();
+        }
         // The epoch first: a new one is stored after its offset, so that an old offset never goes with it.
         let epoch = self.epoch.load(Ordering::Acquire);
         let offset = self.acknowledged.as_ref().unwrap_or(&self.position).load(Ordering::Acquire);
-        Safe { epoch, offset, leader_epoch: self.leader_epoch.load(Ordering::Acquire) }
+        Safe { epoch, offset, leader_epoch: self.leader_epoch.load(Ordering::Acquire), covered: 0 }
+    }
+
+    /// What may be committed now, with its metadata.
+    pub(crate) fn to_commit(&self) -> (Safe, String) {
+        match &self.desk {
+            None => (self.safe(), String::new()),
+            Some(desk) => desk.to_commit(),
+        }
+    }
+
+    /// The broker refused metadata of this length.
+    pub(crate) fn metadata_refused(&self, length: usize) {
+        if let Some(desk) = &self.desk {
+            desk.metadata_refused(length);
+        }
     }
 
     /// A new epoch of the position.
@@ -223,6 +279,9 @@ impl Shared {
         self.start.store(offset, Ordering::Release);
         self.acknowledged_to(offset);
         self.set_position(offset);
+        if let Some(desk) = &self.desk {
+            desk.restart(offset, epoch);
+        }
         self.epoch.store(epoch, Ordering::Release);
     }
 
@@ -234,11 +293,15 @@ impl Shared {
     /// Whether something was handled that is not confirmed.
     pub(crate) fn is_behind(&self) -> bool {
         let (safe, committed) = (self.safe().offset, self.committed());
-        safe != committed && (committed >= 0 || safe != self.start())
+        let is_behind = safe != committed && (committed >= 0 || safe != self.start());
+        is_behind || self.desk.as_ref().is_some_and(|desk| desk.is_behind())
     }
 
-    pub(crate) fn set_committed(&self, offset: i64) {
-        self.committed.store(offset, Ordering::Release);
+    pub(crate) fn set_committed(&self, sent: &Safe) {
+        if let Some(desk) = &self.desk {
+            desk.confirm(sent);
+        }
+        self.committed.store(sent.offset, Ordering::Release);
         self.wake();
     }
 

@@ -10,7 +10,9 @@ use super::super::schema::Scope;
 use super::super::settings::{ClientIds, ListenerSettings, OnExhausted, Retry};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
-use super::{Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, rules, subscription};
+use super::{
+    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, rules, subscription,
+};
 use crate::listener::{Attributes, SourceLocation};
 
 /// Everything that `listener` runs by.

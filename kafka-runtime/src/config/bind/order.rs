@@ -45,7 +45,8 @@ pub(super) fn contradictions(binding: &mut Binding<'_>, listener: &Declared, set
         refuse(
             "and `ack = \"manual\"` exclude each other: records that are acknowledged by hand are handed over one \
              after the other already while earlier ones wait for their `Ack`",
-            "leave one of them out; with `ordering` the handler's return says that a record is done".to_owned(),
+            "leave one of them out; with `ordering` the handler's return says that a record is done"
+                .to_owned(),
         );
     }
     if unbounded {

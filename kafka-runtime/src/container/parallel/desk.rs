@@ -2,6 +2,7 @@
 //!
 //! The lock is held for a few hundred nanoseconds, for one record or a chunk of them, never across an await.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::group::Lease;
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::dispatch::{Dispatcher, State as Waits, Taken};
 use super::remembered::{self, Frame, Remembered};
@@ -22,7 +23,6 @@ const AHEAD_REMEMBERED: u64 = 1 << 20;
 const AHEAD_FORGOTTEN: u64 = 1 << 16;
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Desk {
     state: Mutex<State>,
     aborted: AtomicBool,
@@ -31,7 +31,6 @@ pub(crate) struct Desk {
     pub(super) listed: AtomicBool,
 }
 
-#[derive(Debug)]
 struct State {
     dispatcher: Dispatcher<Item>,
     epoch: u64,
@@ -43,7 +42,7 @@ struct State {
     /// Of the finished records, those that a confirmed commit covers.
     confirmed: u64,
     /// The loop is told when that many are finished, or the window is as small as this.
-    tell: (u64, usize),
+    tell: (u64, Option<usize>),
     /// Whether there is something for the loop to look at.
     news: bool,
     stopped: Option<String>,
@@ -119,6 +118,14 @@ pub(crate) struct OpenOne {
     pub(crate) item: Item,
 }
 
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not its records.
+        let (safe, totals) = (self.safe(), self.totals());
+        f.debug_struct("Desk").field("safe", &safe).field("totals", &totals).finish_non_exhaustive()
+    }
+}
+
 impl Desk {
     pub(crate) fn new(start: i64, epoch: u64, bound: Option<u64>, remember: bool) -> Self {
         let state = State {
@@ -128,14 +135,19 @@ impl Desk {
             gate: Gate::Open,
             bound,
             confirmed: 0,
-            tell: (u64::MAX, 0),
+            tell: (u64::MAX, None),
             news: false,
             stopped: None,
             metadata: if remember { METADATA } else { 0 },
             remembered: Remembered::default(),
             lease: None,
         };
-        Self { state: Mutex::new(state), aborted: AtomicBool::new(false), abort: Notify::new(), listed: AtomicBool::new(false) }
+        Self {
+            state: Mutex::new(state),
+            aborted: AtomicBool::new(false),
+            abort: Notify::new(),
+            listed: AtomicBool::new(false),
+        }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -165,7 +177,11 @@ impl Desk {
     }
 
     /// Takes in records of one batch, each with its lane; those that an earlier owner finished are passed.
-    pub(crate) fn admit(&self, leader_epoch: i32, records: impl Iterator<Item = (i64, Option<u64>, Item)>) -> u64 {
+    pub(crate) fn admit(
+        &self,
+        leader_epoch: i32,
+        records: impl Iterator<Item = (i64, Option<u64>, Item)>,
+    ) -> u64 {
         self.with(|state| {
             state.leader_epoch = state.leader_epoch.max(leader_epoch);
             let mut passed = 0;
@@ -198,16 +214,11 @@ impl Desk {
         })
     }
 
-    /// So many finished records are covered by confirmed commits.
-    pub(crate) fn confirm(&self, covered: u64) {
-        self.with(|state| state.confirmed = covered);
-    }
-
     /// Tells the loop when so many records are finished, or no more than `window` are open. `false`: it is so already.
-    pub(crate) fn tell_at(&self, finished: u64, window: usize) -> bool {
+    pub(crate) fn tell_at(&self, finished: u64, window: Option<usize>) -> bool {
         self.with(|state| {
             state.tell = (finished, window);
-            state.dispatcher.finished() < finished && state.dispatcher.window() > window
+            !state.is_told()
         })
     }
 
@@ -232,6 +243,15 @@ impl Desk {
         })
     }
 
+    pub(crate) fn totals(&self) -> Totals {
+        self.with(|state| state.totals())
+    }
+
+    /// Whether no record has failed that is still open.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.with(|state| state.dispatcher.parked() == 0 && state.stopped.is_none())
+    }
+
     /// Why it stopped, if it did.
     pub(crate) fn stopped(&self) -> Option<String> {
         self.with(|state| state.stopped.clone())
@@ -250,7 +270,7 @@ impl Desk {
         self.with(|state| {
             state.dispatcher = Dispatcher::new(start);
             (state.epoch, state.leader_epoch, state.gate) = (epoch, -1, Gate::Open);
-            (state.confirmed, state.tell, state.stopped) = (0, (u64::MAX, 0), None);
+            (state.confirmed, state.tell, state.stopped) = (0, (u64::MAX, None), None);
             state.remembered = Remembered::default();
         });
     }
@@ -316,9 +336,7 @@ impl Desk {
         }
         self.with(|state| {
             change(state);
-            let dispatcher = &state.dispatcher;
-            let (finished, window) = state.tell;
-            state.news |= dispatcher.finished() >= finished || dispatcher.window() <= window || dispatcher.running() == 0;
+            state.news |= state.is_told() || state.dispatcher.running() == 0;
             state.news
         })
     }
@@ -348,6 +366,20 @@ impl Desk {
         self.with(|state| state.to_commit())
     }
 
+    /// A commit of this was confirmed.
+    pub(crate) fn confirm(&self, sent: &Safe) {
+        self.with(|state| {
+            if state.epoch == sent.epoch {
+                (state.confirmed, state.news) = (sent.covered, true);
+            }
+        });
+    }
+
+    /// Whether something was finished that no confirmed commit covers.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.with(|state| state.safe().covered > state.confirmed)
+    }
+
     /// The broker refused metadata of this length.
     pub(crate) fn metadata_refused(&self, length: usize) {
         self.with(|state| state.metadata = state.metadata.min(length / 2));
@@ -371,7 +403,8 @@ impl Desk {
     /// Records in handlers' hands.
     pub(crate) fn running(&self) -> Vec<i64> {
         self.with(|state| {
-            let running = |(_, open): &(i64, &super::dispatch::Open<Item>)| matches!(open.state, Waits::Running(_));
+            let running =
+                |(_, open): &(i64, &super::dispatch::Open<Item>)| matches!(open.state, Waits::Running(_));
             state.dispatcher.open().filter(running).map(|(offset, _)| offset).collect()
         })
     }
@@ -386,7 +419,14 @@ impl Desk {
                     Waits::Stopped => (OpenPhase::Stopped, None),
                     Waits::Queued | Waits::Ready => (OpenPhase::Waiting, None),
                 };
-                OpenOne { offset, attempt: open.attempt, begun: open.begun, phase, next_try, item: open.item.clone() }
+                OpenOne {
+                    offset,
+                    attempt: open.attempt,
+                    begun: open.begun,
+                    phase,
+                    next_try,
+                    item: open.item.clone(),
+                }
             };
             state.dispatcher.open().map(of).filter(|one| one.begun.is_some()).take(most).collect()
         })
@@ -413,6 +453,12 @@ impl State {
             true => left.min(ready),
             false => left.saturating_sub(1).min(ready),
         }
+    }
+
+    fn is_told(&self) -> bool {
+        let (finished, window) = self.tell;
+        self.dispatcher.finished() >= finished
+            || window.is_some_and(|window| self.dispatcher.window() <= window)
     }
 
     fn totals(&self) -> Totals {

@@ -116,7 +116,10 @@ impl<T> Dispatcher<T> {
                 State::Ready
             }
         };
-        self.open.insert(offset, Open { lane, next: None, attempt: 1, state, begun: None, failed: None, after: 0, item });
+        self.open.insert(
+            offset,
+            Open { lane, next: None, attempt: 1, state, begun: None, failed: None, after: 0, item },
+        );
     }
 
     /// Everything below `next` that was not admitted is not for a handler.

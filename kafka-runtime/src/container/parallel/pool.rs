@@ -86,7 +86,7 @@ impl Pool {
         };
         called.iter().for_each(|idle| idle.notify_one());
         for _ in 0..started {
-            let worker = Worker { pool: Arc::clone(&work.pool), call: Arc::default() };
+            let worker = Worker { pool: Arc::clone(&work.pool), call: Arc::default(), gone: false };
             let work = Arc::clone(work);
             tokio::spawn(async move { work.bound.work_off(&work, worker).await });
         }
@@ -132,22 +132,24 @@ impl Drop for Joined {
 pub(crate) struct Worker {
     pool: Arc<Pool>,
     call: Arc<Notify>,
+    /// It is counted no more.
+    gone: bool,
 }
 
 impl Worker {
     /// The next partition with records, when there is one. `None`: it is not needed any more.
-    pub(crate) async fn next(&self) -> Option<Arc<Site>> {
+    pub(crate) async fn next(&mut self) -> Option<Arc<Site>> {
         loop {
             {
                 let mut state = self.pool.state();
-                if state.workers > self.pool.limit() {
+                if state.partitions == 0 || state.workers > self.pool.limit() {
+                    // Under the same lock: of two that are one too many, one stays.
+                    state.workers -= 1;
+                    self.gone = true;
                     return None;
                 }
                 if let Some(site) = state.next() {
                     return Some(site);
-                }
-                if state.partitions == 0 {
-                    return None;
                 }
                 state.idle.push(Arc::clone(&self.call));
             }
@@ -163,6 +165,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.pool.state().workers -= 1;
+        if !self.gone {
+            self.pool.state().workers -= 1;
+        }
     }
 }

@@ -166,102 +166,6 @@ impl Bits {
     }
 }
 
-fn decode(text: &str, base: i64) -> Self {
-        decode(text, base).unwrap_or_default()
-    }
-
-    /// Whether the record at `offset`, in a batch of this leader epoch, was finished. Asked in the order of offsets.
-    pub(crate) fn take(&mut self, offset: i64, leader_epoch: i32) -> bool {
-        while self.finished.front().is_some_and(|range| range.end <= offset) {
-            self.finished.pop_front();
-        }
-        let found = self.finished.front().is_some_and(|range| range.contains(&offset));
-        if found && leader_epoch > self.leader_epoch {
-            // Another record took its place, and so it is with all that follow.
-            self.finished.clear();
-            return false;
-        }
-        found
-    }
-
-    /// What was not come to yet.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<i64>> {
-        self.finished.iter().cloned()
-    }
-
-    /// Offsets that are left.
-    pub(crate) fn len(&self) -> u64 {
-        self.finished.iter().map(|range| range.end.abs_diff(range.start)).sum()
-    }
-}
-
-/// Writes the `finished` ranges, which are in order, do not touch and begin above the base. The text, empty if there is
-/// nothing to say, and the offset up to which it says all.
-pub(crate) fn encode(frame: Frame, finished: impl Iterator<Item = Range<i64>>) -> (String, i64) {
-    let room = frame.limit.saturating_sub(VERSION.len()) / 4 * 3;
-    let mut head = vec![RUNS];
-    put(&mut head, u64::from(frame.leader_epoch.max(-1).abs_diff(-1)));
-    put(&mut head, frame.base.unsigned_abs());
-    let Some(room) = room.checked_sub(head.len() + CHECK).filter(|_| frame.base >= 0) else {
-        return (String::new(), frame.base);
-    };
-    let (mut runs, mut bits) = (Runs::new(frame.base), Bits::new(frame.base));
-    for range in finished {
-        let (runs_fit, bits_fit) = (runs.put(&range, room), bits.put(&range, room));
-        if !runs_fit && !bits_fit {
-            break;
-        }
-    }
-    let bits_win = bits.end > runs.end || (bits.end == runs.end && bits.out.len() < runs.out.len());
-    let (form, body, end) = match bits_win {
-        true => (BITS, bits.out, bits.end),
-        false => (RUNS, runs.out, runs.end),
-    };
-    if end == frame.base {
-        return (String::new(), end);
-    }
-    if let Some(first) = head.first_mut() {
-        *first = form;
-    }
-    head.extend(body);
-    head.extend(crc32c::crc32c(&head).to_be_bytes());
-    (text(&head), end)
-}
-
-const CHECK: usize = 4;
-
-/// `false`, and nothing is written, if it does not fit or what is before it did not.
-fn put_run(runs: &mut Vec<u8>, end: &mut i64, range: &Range<i64>, room: usize) -> bool {
-    let before = runs.len();
-    if *end == i64::MAX {
-        return false;
-    }
-    put(runs, range.start.abs_diff(*end));
-    put(runs, range.end.abs_diff(range.start));
-    if runs.len() > room {
-        runs.truncate(before);
-        return false;
-    }
-    *end = range.end;
-    true
-}
-
-fn put_bits(bits: &mut Vec<u8>, end: &mut i64, range: &Range<i64>, base: i64, room: usize) -> bool {
-    let bytes = |offset: i64| usize::try_from(offset.abs_diff(base).div_ceil(8)).unwrap_or(usize::MAX);
-    if bytes(range.end) > room {
-        return false;
-    }
-    bits.resize(bytes(range.end), 0);
-    for offset in range.clone() {
-        let index = offset.abs_diff(base);
-        if let Some(byte) = usize::try_from(index / 8).ok().and_then(|index| bits.get_mut(index)) {
-            *byte |= 1 << (index % 8);
-        }
-    }
-    *end = range.end;
-    true
-}
-
 fn decode(text: &str, base: i64) -> Option<Remembered> {
     let bytes = bytes(text.strip_prefix(VERSION)?)?;
     let (said, check) = bytes.split_at_checked(bytes.len().checked_sub(CHECK)?)?;
@@ -293,7 +197,8 @@ fn of_runs(mut rest: &[u8], base: i64) -> Option<VecDeque<Range<i64>>> {
 
 fn of_bits(bits: &[u8], base: i64) -> Option<VecDeque<Range<i64>>> {
     let mut finished: VecDeque<Range<i64>> = VecDeque::new();
-    let set = (0..bits.len() * 8).filter(|index| bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1));
+    let set = (0..bits.len() * 8)
+        .filter(|index| bits.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1));
     for index in set {
         let offset = base.checked_add(i64::try_from(index).ok()?)?;
         match finished.back_mut().filter(|range| range.end == offset) {
@@ -335,7 +240,8 @@ fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(VERSION.len() + bytes.len().div_ceil(3) * 4);
     text.push_str(VERSION);
     for three in bytes.chunks(3) {
-        let group = three.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let group =
+            three.iter().fold(0u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for digit in 0..=three.len() {
             let index = group >> (18 - 6 * digit) & 63;
             text.push(DIGITS.get(index as usize).copied().map_or('A', char::from));

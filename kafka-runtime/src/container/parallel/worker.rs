@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::Site;
 use super::desk::Ticket;
 use super::pool::Worker;
+use crate::container::drive::caught;
+use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
 use crate::container::work::ListenerWork;
 use crate::listener::{Delivery, Failure, Handler, Prepared};
@@ -17,7 +19,7 @@ const TURN: u32 = 64;
 const YIELD_EVERY: u32 = 64;
 
 /// Runs until it is not needed any more.
-pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<ListenerWork>, worker: Worker) {
+pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<ListenerWork>, mut worker: Worker) {
     let mut since_yield = 0;
     while let Some(site) = worker.next().await {
         for _ in 0..TURN {
@@ -37,6 +39,16 @@ pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<Listene
     }
 }
 
+/// What a record comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Handled,
+    /// Done without its handler.
+    Settled,
+    Retry(Duration),
+    Stop(String),
+}
+
 /// One record; dropped at its await point when the partition is gone.
 async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Site, ticket: Ticket) {
     let offset = ticket.taken.offset;
@@ -44,7 +56,9 @@ async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Sit
         let batch = &*ticket.item.batch;
         let record = match batch.batch().record_at(ticket.item.position) {
             Ok(record) => record,
-            Err(error) => return Next::Stop(format!("{} at offset {offset}: {error}", site.shared.partition)),
+            Err(error) => {
+                return Next::Stop(format!("{} at offset {offset}: {error}", site.shared.partition));
+            }
         };
         let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
         let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
@@ -60,9 +74,12 @@ async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Sit
     };
     let told = match next {
         Next::Handled | Next::Settled => {
-            let handled = u64::from(next == Next::Handled);
             let told = site.desk.finish(offset);
+            let handled = u64::from(next == Next::Handled);
             site.shared.add(Counts { handled, ..Counts::default() });
+            if ticket.taken.attempt > 1 && site.desk.is_calm() {
+                site.shared.set_cause(None);
+            }
             told
         }
         Next::Retry(wait) => {
@@ -73,5 +90,22 @@ async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Sit
     };
     if told {
         site.shared.wake();
+    }
+}
+
+async fn resolve(
+    work: &ListenerWork,
+    site: &Site,
+    delivery: Delivery<'_>,
+    failure: &Failure,
+    failed: Option<Instant>,
+) -> Next {
+    let Delivery { record, batch, partition, attempt, .. } = delivery;
+    let since = failed.unwrap_or_else(Instant::now);
+    let failed = Failed { record, batch, partition, attempt, since };
+    match work.recovery.resolve(&failed, failure, &site.shared).await {
+        Resolution::Retry(wait) => Next::Retry(wait),
+        Resolution::Settled => Next::Settled,
+        Resolution::Stop(cause) => Next::Stop(cause),
     }
 }
