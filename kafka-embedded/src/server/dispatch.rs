@@ -5,13 +5,13 @@ use std::io;
 use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader,
-    SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -119,6 +119,8 @@ apis! {
     IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
     OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
     DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
+    ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
+    ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
 }
 
 /// Answers one request; `None` where it wants no answer.

@@ -30,13 +30,14 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, ResponseHeader, SyncGroupRequest, TopicName, incremental_alter_configs_request,
+    AlterConfigsRequest, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest,
+    TopicName, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::Request;
 
@@ -131,6 +132,7 @@ async fn every_offered_version_is_answered() {
     groups(&mut bench).await;
     topics(&mut bench).await;
     cluster(&mut bench).await;
+    consumer_groups(&mut bench).await;
     let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
     bench.covered.sort_unstable();
     assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");
@@ -388,6 +390,28 @@ async fn topics(bench: &mut Bench) {
         .each::<IncrementalAlterConfigsRequest>(change, |_, answer| {
             is(answer.responses[0].error_code, ResponseError::InvalidRequest.code())
         })
+        .await;
+}
+
+async fn consumer_groups(bench: &mut Bench) {
+    let joining = |version: i16| {
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(text("consumer-group")))
+            .with_member_id(text(if version == 0 { "" } else { "member" }))
+            .with_rebalance_timeout_ms(1000)
+            .with_subscribed_topic_names(Some(vec![orders()]))
+            .with_topic_partitions(Some(Vec::new()))
+    };
+    bench
+        .each::<ConsumerGroupHeartbeatRequest>(joining, |version, answer| {
+            assert_eq!(answer.member_epoch, 1 + i32::from(version));
+            is(answer.error_code, 0)
+        })
+        .await;
+    let describe =
+        |_| ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(text("consumer-group"))]);
+    bench
+        .each::<ConsumerGroupDescribeRequest>(describe, |_, answer| is(answer.groups[0].error_code, 0))
         .await;
 }
 
