@@ -55,6 +55,7 @@ impl Crew {
         let Self { descriptor, settings, board, hook, stop, clients } = self;
         let rng = Arc::new(Rng::from_entropy());
         let work = Arc::new(ListenerWork::new(descriptor.id, settings, bound, Arc::clone(&rng)));
+        board.set_work(&work);
         let member = |(index, client): (usize, &Client)| {
             let commits = CommitPolicy::new(&work.settings, hook.clone(), Arc::clone(&rng));
             let consumer: Consumer = client.consumer(work.settings.for_member(index).1)?;

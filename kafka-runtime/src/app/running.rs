@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::summary::Summary;
 use crate::config::Config;
-use crate::container::{Board, ListenerState, ListenerStatus};
+use crate::container::{Board, ListenerState, ListenerStatus, OpenRecord};
 use crate::error::{Error, Result};
 use crate::listener::States;
 use crate::template::Template;
@@ -65,6 +65,21 @@ impl RunningApp {
     #[must_use]
     pub fn status(&self) -> Vec<ListenerStatus> {
         self.boards.values().map(|board| board.status()).collect()
+    }
+
+    /// Which records hold up their partitions: those that were begun and are not finished, with their keys, how long it
+    /// has been and what they wait for; with `ordering = "key"` the parked ones too. The oldest first.
+    #[must_use]
+    pub fn explain(&self) -> Vec<OpenRecord> {
+        let mut open: Vec<OpenRecord> = self.boards.values().flat_map(|board| board.explain()).collect();
+        open.sort_by_key(|record| std::cmp::Reverse(record.age));
+        open
+    }
+
+    /// Changes the `concurrency` of the listener `id` while it runs: the most handlers at once, at least 1. Those in
+    /// hand finish. `false`: no such listener runs. A restart of the listener begins with the configured one again.
+    pub fn set_concurrency(&self, id: &str, most: usize) -> bool {
+        self.boards.get(id).is_some_and(|board| board.set_concurrency(most))
     }
 
     /// Waits until each listener that was started holds a partition: what is sent from then on is seen by all of them,

@@ -143,6 +143,8 @@ pub(super) enum Act {
 
 type Plan = dyn Fn(i64, u32) -> Act + Send + Sync;
 
+type LaneOf = fn(i64) -> i64;
+
 /// The handler's script and memory.
 pub(super) struct Script {
     plan: Box<Plan>,
@@ -157,7 +159,7 @@ pub(super) struct Script {
     running: AtomicUsize,
     most_running: AtomicUsize,
     /// Where records of one lane must not be in hand together: the lane of an offset, and what is in hand of each.
-    lanes: Mutex<Option<fn(i64) -> i64>>,
+    lanes: Mutex<Option<LaneOf>>,
     in_hand: Mutex<HashMap<i64, i64>>,
 }
 
@@ -178,7 +180,7 @@ impl Script {
     }
 
     /// From now on two records of one lane in hand at once are a failure.
-    pub(super) fn watch_lanes(&self, lane: fn(i64) -> i64) {
+    pub(super) fn watch_lanes(&self, lane: LaneOf) {
         *self.lanes.lock().unwrap() = Some(lane);
     }
 
@@ -342,7 +344,7 @@ impl BatchHandler for ScriptedBatch {
 
 /// Uncompressed records with these offsets, keys `k<offset>`.
 pub(super) fn records(base: i64, count: i64) -> Bytes {
-    keyed(base, count, |offset| Some(offset))
+    keyed(base, count, Some)
 }
 
 /// The same with keys `k<n>`, where there is one.

@@ -167,7 +167,9 @@ impl Member {
         self.watched.retain(|partition, _| self.held.contains_key(partition));
         for (partition, held) in &self.held {
             let shared = &held.remote.shared;
-            let position = shared.position();
+            let position = shared.longest_running();
+            // Whoever asks for an explanation is told since when.
+            shared.age_in_hand(shared.position());
             let watched = self.watched.entry(*partition).or_insert(Watched { position, since: now });
             if shared.phase() != PartitionPhase::Running || watched.position != position {
                 *watched = Watched { position, since: now };

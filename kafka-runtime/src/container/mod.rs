@@ -16,6 +16,7 @@
 //! cadence    when to commit (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
 //! shared     what a partition's loop shares with its member; status: what is shown
+//! explain    which records hold up their partitions; permits: handlers at once, over partitions in order
 //! ```
 
 mod ack;
@@ -24,6 +25,7 @@ mod batch_drive;
 mod cadence;
 mod commit;
 mod drive;
+mod explain;
 mod feed;
 #[cfg(test)]
 mod fixture;
@@ -48,6 +50,7 @@ mod work;
 pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
+pub use explain::OpenRecord;
 pub(crate) use member::Member;
 pub use parallel::OpenPhase;
 pub use shared::{Counts, PartitionPhase};

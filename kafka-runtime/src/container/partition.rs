@@ -203,6 +203,7 @@ impl<S: Source> Partition<S> {
         if self.issuer.is_some() {
             self.again.hold(batches, self.shared.safe().offset);
         }
+        self.shared.set_in_hand(batches);
         let end = loop {
             let end = self.drive(batches, self.shared.position(), None, 1).await;
             if end != End::Redeliver {
@@ -214,6 +215,9 @@ impl<S: Source> Partition<S> {
             }
         };
         self.lane.release();
+        if end != End::Stop {
+            self.shared.set_in_hand(&[]);
+        }
         end
     }
 

@@ -9,11 +9,14 @@
 //! alone writes what is written per record.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kafka_client::TopicPartition;
+use kafka_client::consumer::ChunkBatch;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::parallel::Desk;
 
@@ -94,9 +97,20 @@ pub(crate) struct Shared {
     skipped: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
+    /// The try that the record in hand is at.
+    attempt: AtomicU32,
     stuck: AtomicBool,
     wake: Notify,
     cause: Mutex<Option<String>>,
+    in_hand: Mutex<InHand>,
+}
+
+/// What an explanation needs and dispatch does not: once per batch, and once a second.
+#[derive(Debug, Default)]
+struct InHand {
+    batches: Vec<ChunkBatch>,
+    /// A position and when it was seen first.
+    seen: Option<(i64, Instant)>,
 }
 
 /// A place that may be committed.
@@ -166,6 +180,8 @@ impl Shared {
             stuck: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
+            attempt: AtomicU32::new(1),
+            in_hand: Mutex::default(),
         }
     }
 
@@ -337,6 +353,58 @@ impl Shared {
 
     pub(crate) fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// These batches are in hand, or nothing is.
+    pub(crate) fn set_in_hand(&self, batches: &[ChunkBatch]) {
+        let mut in_hand = self.in_hand();
+        in_hand.batches.clear();
+        in_hand.batches.extend_from_slice(batches);
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, InHand> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of the record at `offset`, if that is in hand and has one.
+    pub(crate) fn key_in_hand(&self, offset: i64) -> Option<Vec<u8>> {
+        let in_hand = self.in_hand();
+        let batch = in_hand.batches.iter().find(|batch| batch.next_offset() > offset)?;
+        let record = batch.records().flatten().find(|record| record.offset == offset)?;
+        record.key.map(<[u8]>::to_vec)
+    }
+
+    /// How long it has been at `offset`, as far as anybody looked.
+    pub(crate) fn age_in_hand(&self, offset: i64) -> Duration {
+        let mut in_hand = self.in_hand();
+        let now = Instant::now();
+        match in_hand.seen {
+            Some((seen, since)) if seen == offset => now.duration_since(since),
+            _ => {
+                in_hand.seen = Some((offset, now));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// The record whose handler has run longest, or the next one.
+    pub(crate) fn longest_running(&self) -> i64 {
+        let oldest = self.desk.as_ref().and_then(|desk| desk.oldest_running());
+        oldest.unwrap_or_else(|| self.position())
+    }
+
+    /// Records that handlers have in hand.
+    pub(crate) fn running(&self) -> Vec<i64> {
+        self.desk.as_ref().map_or_else(|| vec![self.position()], |desk| desk.running())
+    }
+
+    /// The record in hand is at this try.
+    pub(crate) fn set_attempt(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
     }
 
     /// Why it stopped, or why it is trying again.

@@ -65,7 +65,7 @@ impl<W> Entry<W> {
     }
 
     /// The same with its metadata.
-    fn to_commit(&mut self) -> (Safe, String) {
+    fn next_commit(&mut self) -> (Safe, String) {
         let (safe, metadata) = self.shared.to_commit();
         self.note_epoch(safe.epoch);
         (safe, metadata)
@@ -161,7 +161,7 @@ impl<W> Book<W> {
         let (mut round, mut satisfied) = (Vec::new(), Vec::new());
         for (partition, entry) in &mut self.entries {
             let Some(demand) = entry.demand else { continue };
-            let (safe, metadata) = entry.to_commit();
+            let (safe, metadata) = entry.next_commit();
             if entry.confirmed.is_some_and(|confirmed| !safe.is_ahead_of(&confirmed)) {
                 satisfied.extend(entry.end_demand());
             } else if demand.not_before.is_none_or(|then| then <= now) {

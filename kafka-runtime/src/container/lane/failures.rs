@@ -33,8 +33,11 @@ impl Lane {
         let (work, shared) = (Arc::clone(&self.work), Arc::clone(&self.shared));
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
         match &resolution {
-            Resolution::Retry(_) => {}
-            Resolution::Settled => self.unhandled += 1,
+            Resolution::Retry(_) => self.shared.set_attempt(failed.attempt.saturating_add(1)),
+            Resolution::Settled => {
+                self.unhandled += 1;
+                self.shared.set_attempt(1);
+            }
             Resolution::Stop(cause) => self.rest_stopped(cause.clone()),
         }
         resolution
@@ -111,6 +114,7 @@ impl Lane {
 
     /// The record in hand was tried again and succeeded.
     pub(crate) fn recovered(&self) {
+        self.shared.set_attempt(1);
         self.shared.set_cause(None);
     }
 }

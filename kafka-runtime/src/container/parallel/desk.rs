@@ -87,7 +87,6 @@ pub(crate) struct Totals {
     pub(crate) ready: usize,
     pub(crate) parked: usize,
     pub(crate) finished: u64,
-    pub(crate) settled: u64,
     pub(crate) confirmed: u64,
     /// Records that may go now.
     pub(crate) takeable: usize,
@@ -116,6 +115,12 @@ pub(crate) struct OpenOne {
     pub(crate) phase: OpenPhase,
     pub(crate) next_try: Option<Instant>,
     pub(crate) item: Item,
+}
+
+impl OpenOne {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.item.batch.batch().record_at(self.item.position).ok()?.key
+    }
 }
 
 impl fmt::Debug for Desk {
@@ -389,14 +394,14 @@ impl Desk {
         self.with(|state| state.dispatcher.safe())
     }
 
-    /// How many records run, and since when the one that has run longest.
-    pub(crate) fn oldest_running(&self) -> Option<(i64, Instant)> {
+    /// The record whose handler has run longest.
+    pub(crate) fn oldest_running(&self) -> Option<i64> {
         self.with(|state| {
             let running = state.dispatcher.open().filter_map(|(offset, open)| match open.state {
-                Waits::Running(since) => Some((offset, since)),
+                Waits::Running(since) => Some((since, offset)),
                 _ => None,
             });
-            running.min_by_key(|(_, since)| *since)
+            running.min().map(|(_, offset)| offset)
         })
     }
 
@@ -469,7 +474,6 @@ impl State {
             ready: dispatcher.ready(),
             parked: dispatcher.parked(),
             finished: dispatcher.finished(),
-            settled: dispatcher.settled(),
             confirmed: self.confirmed,
             takeable: self.takeable(),
         }

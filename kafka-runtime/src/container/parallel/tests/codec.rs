@@ -78,7 +78,7 @@ proptest! {
         let told: Vec<_> = finished.into_iter().take_while(|range| range.end <= end).collect();
         prop_assert_eq!(text.is_empty(), told.is_empty());
         let mut read = Remembered::decode(&text, base);
-        prop_assert_eq!(read.ranges().collect::<Vec<_>>(), told.clone());
+        prop_assert_eq!(&read.ranges().collect::<Vec<_>>(), &told);
         for range in &told {
             prop_assert!(!read.take(range.start - 1, epoch));
             prop_assert!(read.take(range.start, epoch) && read.take(range.end - 1, epoch));

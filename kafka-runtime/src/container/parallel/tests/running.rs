@@ -145,7 +145,7 @@ async fn what_an_earlier_owner_remembered_outlives_a_second_crash() {
         _ => Act::Return,
     });
     let partition = first.partition(0);
-    fill(&partition, 400, |offset| Some(offset));
+    fill(&partition, 400, Some);
     after(1_050).await;
     let name = partition.shared.partition;
     partition.shared.raise(Signal::Abort);
@@ -156,7 +156,7 @@ async fn what_an_earlier_owner_remembered_outlives_a_second_crash() {
         _ => Act::Return,
     });
     let partition = second.partition_at(0, 2, coordinator.committed_with_metadata(name));
-    partition.bytes(2, keyed(0, 100, |offset| Some(offset)));
+    partition.bytes(2, keyed(0, 100, Some));
     after(1_050).await;
     partition.shared.raise(Signal::Abort);
     partition.task.await.unwrap();
@@ -175,7 +175,7 @@ async fn metadata_that_the_broker_refuses_is_made_smaller() {
         _ => Act::Return,
     });
     let partition = rig.partition(0);
-    fill(&partition, 900, |offset| Some(offset));
+    fill(&partition, 900, Some);
     after(2_050).await;
     let committed = coordinator.committed_with_metadata(partition.shared.partition).unwrap();
     assert_eq!(committed.offset, 0);
@@ -226,7 +226,7 @@ async fn the_bound_on_repetition_is_hard_whatever_is_parked_and_remembered() {
 async fn a_bound_that_is_not_reached_costs_nothing() {
     let rig = Rig::new(bounded(500, true), false, |_, _| Act::Wait(TEN));
     let partition = rig.partition(0);
-    fill(&partition, 1_600, |offset| Some(offset));
+    fill(&partition, 1_600, Some);
     after(1_010).await;
     assert_eq!(rig.script.settled().len(), 1_600, "{:?}", partition.shared);
 }
@@ -261,7 +261,7 @@ async fn when_the_tries_are_spent_the_partition_stops_and_what_is_in_hand_finish
         _ => Act::Wait(TEN),
     });
     let partition = rig.partition(0);
-    fill(&partition, 100, |offset| Some(offset));
+    fill(&partition, 100, Some);
     after(3_000).await;
     assert_eq!((partition.phase(), partition.shared.position()), (PartitionPhase::Stopped, 2));
     assert_eq!((rig.script.offsets(), rig.script.settled().len()), (vec![0, 1, 2], 2));
@@ -274,7 +274,7 @@ async fn when_the_tries_are_spent_the_partition_stops_and_what_is_in_hand_finish
 async fn drained_what_is_in_hand_finishes_and_nothing_else_begins() {
     let rig = Rig::new(by_key(4), false, |_, _| Act::Wait(TEN));
     let partition = rig.partition(0);
-    fill(&partition, 100, |offset| Some(offset));
+    fill(&partition, 100, Some);
     after(15).await;
     rig.give_back(partition).await;
     assert_eq!(rig.script.offsets().len(), 8);
@@ -285,7 +285,7 @@ async fn drained_what_is_in_hand_finishes_and_nothing_else_begins() {
 async fn lost_handlers_in_hand_are_dropped_and_nothing_is_committed() {
     let rig = Rig::new(by_key(4), false, |_, _| Act::Wait(TEN));
     let partition = rig.partition(0);
-    fill(&partition, 100, |offset| Some(offset));
+    fill(&partition, 100, Some);
     after(15).await;
     partition.shared.raise(Signal::Abort);
     let shared = partition.shared;
@@ -299,10 +299,10 @@ async fn a_moved_position_begins_anew_when_nothing_runs_any_more() {
     let rig = Rig::new(by_key(4), false, |_, _| Act::Wait(TEN));
     rig.script.watch_lanes(|offset| offset % 100);
     let partition = rig.partition(0);
-    fill(&partition, 100, |offset| Some(offset));
+    fill(&partition, 100, Some);
     after(15).await;
     partition.items.send(StreamItem::Moved(Start { offset: 0, committed: None, epoch: 2 })).unwrap();
-    fill(&partition, 20, |offset| Some(offset));
+    fill(&partition, 20, Some);
     after(2_000).await;
     let expected: Vec<i64> = (0..8).chain(0..20).collect();
     assert_eq!((rig.script.offsets(), partition.shared.committed()), (expected, 20));
@@ -312,7 +312,7 @@ async fn a_moved_position_begins_anew_when_nothing_runs_any_more() {
 async fn concurrency_changes_while_it_runs() {
     let rig = Rig::new(by_key(2), false, |_, _| Act::Wait(TEN));
     let partitions = [rig.partition(0), rig.partition(1)];
-    partitions.iter().for_each(|partition| fill(partition, 1_000, |offset| Some(offset)));
+    partitions.iter().for_each(|partition| fill(partition, 1_000, Some));
     let mut before = 0;
     for (most, expected) in [(2, 20), (10, 100), (3, 30), (1, 10), (64, 640)] {
         rig.set_concurrency(most);
