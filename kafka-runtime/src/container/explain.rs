@@ -73,6 +73,12 @@ pub(super) fn explain(listener: &'static str, shared: &Shared) -> Vec<OpenRecord
     desk.explain(MOST).into_iter().map(of).collect()
 }
 
+/// The record at `offset`, for the log.
+pub(super) fn describe(listener: &'static str, shared: &Shared, offset: i64) -> String {
+    let record = explain(listener, shared).into_iter().find(|record| record.offset == offset);
+    record.map_or_else(|| format!("{} at offset {offset}", shared.partition), |record| record.to_string())
+}
+
 /// Where records go one after the other, there is one at most.
 fn in_hand(listener: &'static str, shared: &Shared) -> Option<OpenRecord> {
     let phase = match shared.phase() {

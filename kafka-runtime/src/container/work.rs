@@ -11,6 +11,7 @@ use kafka_client::seams::Rng;
 use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
+use super::events::Events;
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
@@ -32,6 +33,8 @@ pub(crate) struct ListenerWork {
     pub(crate) pool: Arc<Pool>,
     /// What becomes of records that fail.
     pub(crate) recovery: Recovery,
+    /// Where it tells what happens.
+    pub(crate) events: Events,
 }
 
 impl ListenerWork {
@@ -39,7 +42,12 @@ impl ListenerWork {
         let permits = Permits::new(settings.concurrency);
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng);
-        Self { id, settings, bound, permits, pool, recovery }
+        Self { id, settings, bound, permits, pool, recovery, events: Events::default() }
+    }
+
+    /// The same, telling these subscribers.
+    pub(crate) fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// What the loop of a partition that begins at `start` shares with its member.

@@ -17,6 +17,7 @@ use super::remembered::Remembered;
 use super::{Site, window};
 use crate::config::Ordering;
 use crate::container::commit::{Committer, sleep_until};
+use crate::container::events::EventKind;
 use crate::container::feed::{Fed, Feed, Source};
 use crate::container::shared::{PartitionPhase, Shared, Signal};
 use crate::container::work::ListenerWork;
@@ -38,6 +39,8 @@ pub(crate) struct Feeder<S> {
     batch: Option<(Arc<ChunkBatch>, RecordsMark)>,
     /// The position moved; it takes effect when nothing runs any more.
     moved: Option<Start>,
+    /// What stood against the next record at the last look.
+    stands: Stands,
     reading: bool,
     /// Why it is read no further, other than by a record's outcome.
     unreadable: bool,
@@ -45,6 +48,19 @@ pub(crate) struct Feeder<S> {
     /// Whether it was said that records that wait for their next try fill the window.
     said_full: bool,
     _joined: Joined,
+}
+
+/// What stands against the next record until it is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Stands {
+    paused: bool,
+    outdated: bool,
+}
+
+impl Stands {
+    fn of(shared: &Shared) -> Self {
+        Self { paused: shared.is_paused(), outdated: shared.is_outdated() }
+    }
 }
 
 impl<S: Source> Feeder<S> {
@@ -80,6 +96,7 @@ impl<S: Source> Feeder<S> {
             lease,
             batch: None,
             moved: None,
+            stands: Stands::default(),
             reading: true,
             unreadable: false,
             hasher: RandomState::new(),
@@ -106,6 +123,7 @@ impl<S: Source> Feeder<S> {
             // All that was held was lost since; the event of it is on its way.
             _ if self.lease.epoch() != self.lease_epoch => return false,
             Signal::Commit => self.commits.as_asked().await,
+            Signal::Look => self.site.shared.looked(),
             Signal::Run => {}
         }
         true
@@ -120,7 +138,12 @@ impl<S: Source> Feeder<S> {
             self.restart(&start);
         }
         let leased = self.lease.is_valid();
-        desk.set_gate(if leased && self.moved.is_none() { Gate::Open } else { Gate::Held });
+        self.stands = Stands::of(&self.site.shared);
+        if self.stands.outdated {
+            self.forget();
+        }
+        let open = leased && self.moved.is_none() && self.stands == Stands::default();
+        desk.set_gate(if open { Gate::Open } else { Gate::Held });
         let due = desk.wake(now);
         let again = self.commits.if_due(now).await;
         self.work.pool.offer(&self.work, &self.site);
@@ -133,9 +156,22 @@ impl<S: Source> Feeder<S> {
     /// A record whose outcome is to stop the partition.
     fn look_for_stop(&mut self) {
         if let Some(cause) = self.site.desk.stopped().filter(|_| self.reading) {
-            self.site.shared.set_cause(Some(cause));
+            self.tell_stopped(cause);
             self.stop_reading();
         }
+    }
+
+    fn tell_stopped(&self, cause: String) {
+        let (listener, partition) = (self.work.id, self.site.shared.partition);
+        self.site.shared.set_cause(Some(cause.clone()));
+        self.work.events.emit(listener, || EventKind::PartitionStopped { partition, cause });
+    }
+
+    /// The position has jumped: what waits is not wanted. The stream says where to.
+    fn forget(&mut self) {
+        self.site.desk.discard();
+        self.feed.skip_chunk();
+        self.batch = None;
     }
 
     fn stop_reading(&mut self) {
@@ -148,6 +184,7 @@ impl<S: Source> Feeder<S> {
         let phase = match () {
             () if self.unreadable || self.site.desk.stopped().is_some() => PartitionPhase::Stopped,
             () if running > 0 => PartitionPhase::Running,
+            () if self.stands.paused => PartitionPhase::Paused,
             () if open == 0 => PartitionPhase::Idle,
             () if ready == 0 && parked > 0 => PartitionPhase::Retrying,
             () => PartitionPhase::Waiting,
@@ -208,7 +245,11 @@ impl<S: Source> Feeder<S> {
         if !self.commits.tell_at(self.batch.is_some().then_some(low)) {
             return;
         }
-        let news = || (site.desk.has_news() || site.shared.signal() > Signal::Run).then_some(());
+        let stands = self.stands;
+        let news = || {
+            let signal = site.shared.signal() > Signal::Look || Stands::of(&site.shared) != stands;
+            (signal || site.desk.has_news()).then_some(())
+        };
         let wants = self.reading && self.batch.is_none() && self.moved.is_none();
         let fed = tokio::select! {
             biased;
@@ -224,17 +265,18 @@ impl<S: Source> Feeder<S> {
         match fed {
             Fed::Batch(batch) => {
                 let mark = batch.records().mark();
+                self.site.shared.set_timestamp(batch.batch().header().max_timestamp);
                 self.batch = Some((Arc::new(batch), mark));
             }
             Fed::Passed { next, leader_epoch } => self.site.desk.pass_to(next, leader_epoch),
             Fed::Moved(start) => {
-                self.site.desk.discard();
+                self.forget();
                 self.moved = Some(start);
             }
             Fed::Failed(cause) => {
                 let (listener, partition) = (self.work.id, self.site.shared.partition);
                 error!(listener, %partition, %cause, "partition stopped: it cannot be read; other partitions go on");
-                self.site.shared.set_cause(Some(cause.to_string()));
+                self.tell_stopped(cause.to_string());
                 self.unreadable = true;
             }
             Fed::Unreadable { offset, cause } => self.unreadable(offset, &cause),
@@ -248,7 +290,7 @@ impl<S: Source> Feeder<S> {
             listener, %partition, offset, cause,
             "partition stopped: it cannot be read from here on; its offset stays, other partitions go on"
         );
-        self.site.shared.set_cause(Some(format!("{partition} at offset {offset}: {cause}")));
+        self.tell_stopped(format!("{partition} at offset {offset}: {cause}"));
         self.unreadable = true;
         self.stop_reading();
     }
@@ -256,7 +298,9 @@ impl<S: Source> Feeder<S> {
     /// A new epoch of the position begins.
     fn restart(&mut self, start: &Start) {
         let (listener, shared) = (self.work.id, &self.site.shared);
-        info!(listener, partition = %shared.partition, offset = start.offset, "the position moved");
+        let (partition, offset) = (shared.partition, start.offset);
+        info!(listener, %partition, offset, "the position moved");
+        self.work.events.emit(listener, || EventKind::Moved { partition, offset });
         shared.restart(start.offset, start.epoch);
         shared.set_cause(None);
         self.unreadable = false;

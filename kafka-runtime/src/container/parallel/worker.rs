@@ -8,6 +8,8 @@ use super::Site;
 use super::desk::Ticket;
 use super::pool::Worker;
 use crate::container::drive::caught;
+use crate::container::events::EventKind;
+use crate::container::outcome::told;
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
 use crate::container::work::ListenerWork;
@@ -23,7 +25,12 @@ pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<Listene
     let mut since_yield = 0;
     while let Some(site) = worker.next().await {
         for _ in 0..TURN {
-            let Some(ticket) = site.desk.take(Instant::now()) else { break };
+            let Some(ticket) = site.desk.take(Instant::now()) else {
+                if site.desk.has_news() {
+                    site.shared.wake();
+                }
+                break;
+            };
             handle::<H>(prepared, work, &site, ticket).await;
             since_yield += 1;
             if since_yield >= YIELD_EVERY {
@@ -103,6 +110,12 @@ async fn resolve(
     let Delivery { record, batch, partition, attempt, .. } = delivery;
     let since = failed.unwrap_or_else(Instant::now);
     let failed = Failed { record, batch, partition, attempt, since };
+    work.events.emit(work.id, || EventKind::RecordFailed {
+        partition,
+        offset: record.offset,
+        attempt,
+        cause: told(failure),
+    });
     match work.recovery.resolve(&failed, failure, &site.shared).await {
         Resolution::Retry(wait) => Next::Retry(wait),
         Resolution::Settled => Next::Settled,
