@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Offsets;
 use super::commit::{CommitJob, Persistence};
+use super::metadata::{GroupMetadata, Membership};
 use super::task::Command;
 use crate::config::StartAt;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct ConsumerHandle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) commits: mpsc::UnboundedSender<CommitJob>,
     pub(super) lease: Arc<Lease>,
+    /// `None` without a group.
+    pub(super) membership: Option<Arc<Membership>>,
 }
 
 impl ConsumerHandle {
@@ -64,6 +67,20 @@ impl ConsumerHandle {
         answer.await.unwrap_or_else(|_| CommitOutcome::failed(partitions, &Error::Closed))
     }
 
+    /// Who this member is right now, to commit offsets of `partitions` in a transaction
+    /// ([`Transaction::send_offsets`](crate::producer::Transaction::send_offsets)). To be asked for each transaction
+    /// anew, with the partitions whose records it is made from.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] for a partition that is not held any more: its transaction has to be aborted.
+    /// [`Error::Config`] without a group.
+    pub fn group_metadata(&self, partitions: &[TopicPartition]) -> Result<GroupMetadata> {
+        match &self.membership {
+            Some(membership) => membership.metadata(partitions),
+            None => Err(Error::Config("offsets are committed to a group, and this consumer has none".into())),
+        }
+    }
+
     /// The lease of the membership.
     #[must_use]
     pub fn lease(&self) -> Arc<Lease> {
@@ -82,15 +99,27 @@ impl ConsumerHandle {
     }
 
     /// Moves a partition; its stream yields [`crate::consumer::StreamItem::Moved`], and nothing that was queued
-    /// before. Returns when that is in the stream. A later seek of the same partition takes the place of one that
-    /// is still under way.
+    /// before. Returns the position's new epoch when that is in the stream. A later seek of the same partition takes the
+    /// place of one that is still under way.
     ///
     /// # Errors
     /// [`Error::NotHeld`]; [`Error::NoOffset`] for a committed offset that there is not.
-    pub async fn seek(&self, partition: TopicPartition, to: StartAt) -> Result<()> {
+    pub async fn seek(&self, partition: TopicPartition, to: StartAt) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Seek { partition, to, reply }).map_err(|_| Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Ends the partition's stream and begins another at `at`, as if it were assigned anew: the new stream comes with
+    /// a [`crate::consumer::ConsumerEvent::Assigned`] of its own. For a reader that cannot go on with the old one. Commits stay
+    /// possible throughout; a pause ends. Returns when that event is on its way.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`]; what keeps the new position from being known for good.
+    pub async fn restart(&self, partition: TopicPartition, at: StartAt) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Restart { partition, at, reply }).map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed)).map(|_| ())
     }
 
     /// Ends the consumer from elsewhere: fetching stops, held partitions come as `Revoked`, then `next` ends.
