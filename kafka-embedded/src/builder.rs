@@ -150,7 +150,8 @@ impl Builder {
     }
 
     /// How often records that are older than their topic's `retention.ms` are looked for: Kafka's
-    /// `log.retention.check.interval.ms`. (`retention.bytes` is kept to at every append.) **(default: 5 min)**
+    /// `log.retention.check.interval.ms`. A topic that does not set it keeps records for 7 days from when they came,
+    /// whatever their timestamps say. (`retention.bytes` is kept to at every append.) **(default: 5 min)**
     pub fn retention_check_interval(mut self, interval: Duration) -> Self {
         self.settings.retention_check_interval = interval;
         self

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_client::records::control::{EndMarker, Ending};
 use kafka_protocol::ResponseError;
 
-use crate::configs::TopicConfigs;
+use crate::configs::{Retention, TopicConfigs};
 use crate::log::{CompactionTerms, Produced, Refusal};
 use crate::producers::{Admission, MarkerRefused, Stamp, Verdict, Written};
 use crate::topics::PartitionState;
@@ -79,9 +79,11 @@ impl PartitionState {
 
     /// Drops what is kept no longer: old batches, and producers that have gone. `now` in milliseconds since 1970.
     pub(crate) fn enforce_retention(&mut self, configs: &TopicConfigs, now: i64) {
-        let expired = match configs.retention_ms {
-            Some(age) if configs.deletes => self.log.expire(now.saturating_sub(age)),
-            _ => false,
+        let expired = match configs.retention {
+            _ if !configs.deletes => false,
+            Retention::Unlimited => false,
+            Retention::ByTimestamp(age) => self.log.expire(now.saturating_sub(age)),
+            Retention::SinceArrival(age) => self.log.expire_arrived(age),
         };
         if self.shrink(configs) || expired {
             self.changed();

@@ -5,6 +5,7 @@ use kafka_client::records::append::{AppendStamp, check_produced, stamp};
 use kafka_client::records::control::EndMarker;
 use kafka_client::records::encode::control_batch;
 use kafka_client::records::{BATCH_OVERHEAD, BatchHeader, Codec, Record, RecordError};
+use tokio::time::Instant;
 
 use super::rewrite::{open, rewrite};
 
@@ -117,6 +118,7 @@ impl Produced {
             last_offset: base_offset + i64::from(header.record_count) - 1,
             leader_epoch,
             max_timestamp: header.max_timestamp,
+            arrived: Instant::now(),
             head,
             records,
         }
@@ -130,18 +132,20 @@ pub(crate) struct Batch {
     pub(crate) last_offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) max_timestamp: i64,
+    pub(super) arrived: Instant,
     head: [u8; BATCH_OVERHEAD],
     records: Bytes,
 }
 
 impl Batch {
-    /// A batch as it was read or written anew.
-    pub(super) fn stored(bytes: &Bytes) -> Option<Self> {
+    /// A batch that was written anew.
+    pub(super) fn stored(bytes: &Bytes, arrived: Instant) -> Option<Self> {
         let header = BatchHeader::parse(bytes).ok()??;
         Some(Self {
             last_offset: header.last_offset,
             leader_epoch: header.leader_epoch,
             max_timestamp: header.max_timestamp,
+            arrived,
             head: *bytes.first_chunk()?,
             records: bytes.slice(BATCH_OVERHEAD..),
         })

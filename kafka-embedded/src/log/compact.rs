@@ -109,7 +109,9 @@ impl<'l> Cleaner<'l> {
     fn clean(&mut self, batch: &Batch) -> Cleaned {
         match open(batch.whole()).and_then(|opened| self.clean_opened(&opened)) {
             Ok(Some(Outcome::Kept)) | Err(_) => Cleaned::AsItIs,
-            Ok(Some(Outcome::Rewritten(bytes))) => Batch::stored(&bytes).map_or(Cleaned::AsItIs, Cleaned::To),
+            Ok(Some(Outcome::Rewritten(bytes))) => {
+                Batch::stored(&bytes, batch.arrived).map_or(Cleaned::AsItIs, Cleaned::To)
+            }
             Ok(None) => Cleaned::Gone,
         }
     }

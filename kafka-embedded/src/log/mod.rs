@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod batch;
 mod compact;
@@ -197,6 +198,11 @@ impl Log {
     /// Drops the oldest batches whose records are all older than `time` (`retention.ms`). Whether anything was.
     pub(crate) fn expire(&mut self, time: i64) -> bool {
         self.drop_while(|_, oldest| (0..time).contains(&oldest.max_timestamp))
+    }
+
+    /// Drops the oldest batches that came `age` ago or earlier. Whether anything was.
+    pub(crate) fn expire_arrived(&mut self, age: Duration) -> bool {
+        self.drop_while(|_, oldest| oldest.arrived.elapsed() >= age)
     }
 
     fn drop_while(&mut self, is_over: impl Fn(&Self, &Batch) -> bool) -> bool {

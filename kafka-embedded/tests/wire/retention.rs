@@ -99,6 +99,19 @@ async fn retention_ms_holds_at_every_check() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_retention_ms_records_stay_for_a_week_whatever_their_timestamps_say() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let (_kafka, mut peer, wall) = broker().await;
+    create(&mut peer, "plain", &[]).await;
+    wall.0.store(1_700_000_000_000, Ordering::Relaxed);
+    produce(&mut peer, "plain", 0, plain(&["of 1970"])).await;
+    tokio::time::sleep(DAY * 6).await;
+    assert_eq!(records(&fetch(&mut peer, &fetch_request("plain", 0, 0)).await).len(), 1);
+    tokio::time::sleep(DAY + Duration::from_secs(400)).await;
+    assert_eq!(fetch(&mut peer, &fetch_request("plain", 0, 1)).await.log_start_offset, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn compaction_leaves_gaps() {
     let (kafka, mut peer, wall) = broker().await;
     let configs = [("cleanup.policy", "compact"), ("delete.retention.ms", "1000")];
