@@ -22,6 +22,7 @@ mod kafka;
 mod said;
 mod wire;
 
+mod consumer_groups;
 mod coordinator;
 mod fetch;
 mod metadata;
