@@ -27,7 +27,7 @@ const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
 /// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
-const BEAT_DEADLINE: Duration = Duration::from_secs(7);
+pub(super) const BEAT_DEADLINE: Duration = Duration::from_secs(7);
 /// While a round is waited for, its coordinator is asked for a sign of life, so often and with this patience: together no
 /// longer than a heartbeat's.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -214,15 +214,15 @@ impl Requests {
         self.group.rebalance_timeout.saturating_add(ROUND_LAPSE)
     }
 
-    fn instance_id(&self) -> Option<StrBytes> {
+    pub(super) fn instance_id(&self) -> Option<StrBytes> {
         self.group.instance_id.clone().map(StrBytes::from_string)
     }
 
-    fn refused(&self, api: &'static str, code: ResponseError) -> Error {
+    pub(super) fn refused(&self, api: &'static str, code: ResponseError) -> Error {
         Error::Broker { api, code, at: self.coordinator.at() }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.pool.cluster().seams().clock.now()
     }
 }
@@ -252,6 +252,6 @@ fn accepted(answer: JoinGroupResponse) -> Joined {
     Joined { identity, assignor, role }
 }
 
-fn millis(duration: Duration) -> i32 {
+pub(super) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
