@@ -16,12 +16,13 @@
 //!
 //! ```text
 //! builder     what can be chosen, and the start
-//! running     the started cluster: its thread, its address, its end
+//! running     the started cluster: its thread, its address, its end; operations: what can be done to it
 //! transport   connections over pipes in memory instead of TCP
 //! server      frames, header, version table, answers
 //! api         one handler per request, one file per family
 //! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
+//! brokers     which of them live; coordinators, replicas: who serves what (pure); failover: what follows when one goes
 //! topics      topics and partitions; configs: what is set on them
 //! log         a partition's batches as received; producers: its sequences
 //! group       the classic group protocol as a pure machine, its timers, committed offsets
@@ -31,13 +32,18 @@
 //! brokers of one cluster are views of the same data: a leader is a number. All timers are tokio's.
 
 mod api;
+mod brokers;
 mod builder;
 mod cluster;
 mod configs;
+mod coordinators;
+mod failover;
 mod faults;
 mod group;
 mod log;
+mod operations;
 mod producers;
+mod replicas;
 mod running;
 mod server;
 mod topics;

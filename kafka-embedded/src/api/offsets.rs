@@ -55,9 +55,9 @@ fn one(
     let log = &state.log;
     let bare = |offset, epoch| Some(Found { offset, timestamp: -1, leader_epoch: epoch });
     Ok(match asked.timestamp {
-        special::LATEST => bare(log.end(), state.leader_epoch),
+        special::LATEST => bare(log.end(), state.replicas.epoch()),
         special::EARLIEST | special::EARLIEST_LOCAL => {
-            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.leader_epoch))
+            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.replicas.epoch()))
         }
         special::MAX_TIMESTAMP => log.at_max_time(),
         special::LATEST_TIERED => None,

@@ -12,7 +12,7 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
 
 use super::{NONE, check_leader, find_partition, find_topic, text};
-use crate::cluster::Node;
+use crate::cluster::{Node, min_in_sync};
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
 use crate::producers::{Stamp, Verdict, Written};
@@ -74,12 +74,13 @@ pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Ackno
 fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint> {
     let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     let leaders: BTreeSet<i32> = partitions.map(|part| part.current_leader.leader_id.0).collect();
-    let nodes = leaders.into_iter().filter_map(|id| context.cluster.node(id));
+    let nodes = leaders.into_iter().filter_map(|id| context.cluster.live_node(id));
     let endpoint = |node: &Node| {
         NodeEndpoint::default()
             .with_node_id(BrokerId(node.id))
             .with_host(node.host.clone())
             .with_port(i32::from(node.port))
+            .with_rack(node.rack.clone())
     };
     nodes.map(endpoint).collect()
 }
@@ -128,7 +129,11 @@ fn append(
             Verdict::Fenced => return Err(ResponseError::InvalidProducerEpoch.into()),
         }
     }
-    let epoch = state.leader_epoch;
+    let in_sync = state.replicas.in_sync().len();
+    if terms.acks == -1 && in_sync < state.replicas.all().len() && in_sync < min_in_sync(&topic.configs) {
+        return Err(ResponseError::NotEnoughReplicas.into());
+    }
+    let epoch = state.replicas.epoch();
     let written = Written { base_offset: state.log.append(batch, epoch), append_time };
     if let Some(stamp) = stamp {
         state.producers.written(stamp, written);
@@ -193,8 +198,8 @@ fn answer(
             if let (ResponseError::NotLeaderOrFollower, Some(state), 10..) = (error, leader, context.version)
             {
                 response.current_leader = LeaderIdAndEpoch::default()
-                    .with_leader_id(BrokerId(state.leader))
-                    .with_leader_epoch(state.leader_epoch);
+                    .with_leader_id(BrokerId(state.replicas.leader()))
+                    .with_leader_epoch(state.replicas.epoch());
             }
             response
         }

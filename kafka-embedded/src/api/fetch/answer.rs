@@ -48,6 +48,8 @@ pub(super) struct FetchedPartition {
     pub(super) error: i16,
     pub(super) high_watermark: i64,
     pub(super) log_start: i64,
+    /// The replica to read from instead, -1: this one.
+    pub(super) preferred: i32,
     /// Who leads it, in which epoch: said with an error.
     pub(super) leader: Option<(i32, i32)>,
     pub(super) batches: Range<usize>,
@@ -61,6 +63,7 @@ impl Default for FetchedPartition {
             error: NONE,
             high_watermark: -1,
             log_start: -1,
+            preferred: -1,
             leader: None,
             batches: 0..0,
             bytes: 0,
@@ -69,6 +72,11 @@ impl Default for FetchedPartition {
 }
 
 impl FetchedPartition {
+    /// Whether the client should know at once.
+    fn is_urgent(&self) -> bool {
+        self.error != NONE || self.preferred >= 0
+    }
+
     pub(super) fn failed(index: i32, error: ResponseError) -> Self {
         Self { index, error: error.code(), ..Self::default() }
     }
@@ -93,7 +101,7 @@ impl Fetched {
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
         self.bytes >= min_bytes
             || self.error != NONE
-            || self.topics.iter().flat_map(|topic| &topic.partitions).any(|part| part.error != NONE)
+            || self.topics.iter().flat_map(|topic| &topic.partitions).any(FetchedPartition::is_urgent)
     }
 }
 
@@ -141,7 +149,7 @@ impl Fetched {
             (false, false) => text.put_i32(-1),
         }
         if version >= 11 {
-            text.put_i32(-1);
+            text.put_i32(part.preferred);
         }
         put_count(text, part.bytes, flexible);
         for batch in self.batches.get(part.batches.clone()).unwrap_or_default() {
@@ -167,7 +175,7 @@ impl Fetched {
             put_count(&mut list, node.host.len(), true);
             list.put_slice(node.host.as_bytes());
             list.put_i32(i32::from(node.port));
-            list.put_u8(0);
+            put_nullable(&mut list, node.rack.as_deref());
             put_no_tags(&mut list);
         }
         put_one_tag(text, 0, &list);
@@ -200,6 +208,17 @@ fn put_count(text: &mut BytesMut, count: usize, flexible: bool) {
     // Answers are bounded far below 2 GiB.
     let count = u32::try_from(count).unwrap_or(0);
     if flexible { put_varint(text, count + 1) } else { text.put_u32(count) }
+}
+
+/// A compact string or null.
+fn put_nullable(text: &mut BytesMut, value: Option<&str>) {
+    match value {
+        None => text.put_u8(0),
+        Some(value) => {
+            put_count(text, value.len(), true);
+            text.put_slice(value.as_bytes());
+        }
+    }
 }
 
 fn put_varint(text: &mut BytesMut, mut value: u32) {

@@ -23,18 +23,23 @@ use session::{Opened, Target};
 
 pub(crate) use session::Sessions;
 
-use super::{NONE, check_leader, find_partition, find_topic};
+use super::{NONE, check_leader, check_replica, find_partition, find_topic};
 use crate::faults::allowed;
 use crate::log::{Limit, OutOfRange};
 use crate::server::connection::Context;
-use crate::topics::Topic;
+use crate::topics::{PartitionState, Topic};
 
 /// Fetch requests name topics by id from this version on.
 const BY_ID: i16 = 13;
 
+/// Consumers may read from followers from this version on.
+const FROM_FOLLOWERS: i16 = 11;
+
 /// What all partitions of a request share.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct Terms<'r> {
+    /// The client's, empty if it does not say.
+    rack: &'r str,
     min_bytes: usize,
     max_bytes: usize,
     read_committed: bool,
@@ -49,6 +54,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
         max_bytes: bytes(request.max_bytes),
         read_committed: request.isolation_level == 1,
         deadline: Instant::now() + wait,
+        rack: &request.rack_id,
     };
     let sessions = &context.cluster.sessions;
     match sessions.open(context.node, context.version >= BY_ID, &request) {
@@ -66,7 +72,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
 async fn read_or_wait<'a, T: Iterator<Item = &'a Target>>(
     context: &Context,
     targets: impl Fn() -> T,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Fetched {
     let mut fetched = read(context, targets(), terms);
     let nothing_asked = fetched.topics.is_empty();
@@ -122,7 +128,7 @@ fn watch<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, waite
     }
 }
 
-fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms: Terms) -> Fetched {
+fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms: Terms<'_>) -> Fetched {
     let mut fetched = Fetched { read_committed: terms.read_committed, ..Fetched::default() };
     let mut lookup = Lookup::new(context);
     for target in targets {
@@ -139,13 +145,22 @@ fn read_one(
     context: &Context,
     topic: &Topic,
     target: &Target,
-    terms: Terms,
+    terms: Terms<'_>,
     fetched: &mut Fetched,
 ) -> Result<FetchedPartition, ResponseError> {
     let state = find_partition(context, topic, target.partition)?.lock();
-    if let Err(error) = check_leader(context, &state, target.leader_epoch) {
+    if let Err(error) = check_reader(context, &state, target.leader_epoch) {
         let failed = FetchedPartition::failed(target.partition, error);
-        return Ok(FetchedPartition { leader: Some((state.leader, state.leader_epoch)), ..failed });
+        return Ok(FetchedPartition { leader: leader_hint(&state, error), ..failed });
+    }
+    if let Some(preferred) = nearer(context, &state, terms.rack) {
+        return Ok(FetchedPartition {
+            index: target.partition,
+            high_watermark: state.log.end(),
+            log_start: state.log.start(),
+            preferred,
+            ..FetchedPartition::default()
+        });
     }
     let limit = Limit {
         bytes: target.max_bytes.min(terms.max_bytes.saturating_sub(fetched.bytes)),
@@ -168,10 +183,37 @@ fn read_one(
     })
 }
 
+/// Whether this broker may be read from: as the leader, or as any replica by clients that know of that (KIP-392).
+fn check_reader(context: &Context, state: &PartitionState, epoch: i32) -> Result<(), ResponseError> {
+    if context.version >= FROM_FOLLOWERS {
+        check_replica(context, state, epoch)
+    } else {
+        check_leader(context, state, epoch)
+    }
+}
+
+/// What is told of the leader with an error (KIP-951).
+fn leader_hint(state: &PartitionState, error: ResponseError) -> Option<(i32, i32)> {
+    let moved = matches!(error, ResponseError::NotLeaderOrFollower | ResponseError::FencedLeaderEpoch);
+    moved.then(|| (state.replicas.leader(), state.replicas.epoch()))
+}
+
+/// The replica that a client in `rack` should read from instead of this leader (KIP-392).
+fn nearer(context: &Context, state: &PartitionState, rack: &str) -> Option<i32> {
+    let cluster = &context.cluster;
+    if !cluster.settings.rack_aware_reads || rack.is_empty() || state.replicas.leader() != context.node {
+        return None;
+    }
+    let is_there = |id: &i32| cluster.live_node(*id).is_some_and(|node| node.rack.as_deref() == Some(rack));
+    let mut there = state.replicas.in_sync().iter().copied().filter(is_there).peekable();
+    let nearest = there.peek().copied()?;
+    (!there.any(|id| id == context.node)).then_some(nearest)
+}
+
 /// KIP-951: who leads the partitions that this broker does not.
 fn add_leader_hints(context: &Context, fetched: &mut Fetched) {
     let partitions = fetched.topics.iter().flat_map(|topic| &topic.partitions);
     let failed = partitions.filter(|part| part.error != NONE);
     let leaders: BTreeSet<i32> = failed.filter_map(|part| part.leader).map(|(id, _)| id).collect();
-    fetched.endpoints = leaders.into_iter().filter_map(|id| context.cluster.node(id).cloned()).collect();
+    fetched.endpoints = leaders.into_iter().filter_map(|id| context.cluster.live_node(id).cloned()).collect();
 }

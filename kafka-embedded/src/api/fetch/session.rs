@@ -150,7 +150,7 @@ impl Session {
         if part.bytes > 0 {
             self.first = at + 1;
         }
-        part.bytes > 0 || part.error != NONE || told != Some(marks)
+        part.bytes > 0 || part.error != NONE || part.preferred >= 0 || told != Some(marks)
     }
 }
 
