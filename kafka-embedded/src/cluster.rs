@@ -15,6 +15,7 @@ use crate::configs::TopicConfigs;
 use crate::coordinators::Coordinators;
 use crate::faults::Registry;
 use crate::group::Groups;
+use crate::group::consumer::Terms;
 use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
@@ -35,6 +36,10 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) initial_rebalance_delay: Duration,
     pub(crate) session_timeout: std::ops::RangeInclusive<Duration>,
+    /// `group.max.size`
+    pub(crate) group_max_size: usize,
+    /// `group.consumer.*`
+    pub(crate) consumer_groups: Terms,
     pub(crate) observer: Option<Observer>,
     /// After how long a broker that is cut off is given up.
     pub(crate) broker_session_timeout: Duration,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -18,7 +19,10 @@ impl Cluster {
             return;
         }
         let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
+        let coordinated = |group: &StrBytes| self.coordinators.of(group, |_| true) == Some(id);
+        let moved: Vec<StrBytes> = self.groups.ids().into_iter().filter(coordinated).collect();
         self.coordinators.gone(id, &live);
+        moved.iter().for_each(|group| self.groups.moved(group));
         self.each_partition(|replicas, rules| replicas.gone(id, rules));
     }
 
@@ -53,6 +57,12 @@ impl Cluster {
             unclean: set.get("unclean.leader.election.enable").is_some_and(|value| value == "true"),
         };
         partition.lock().lead_anew(|replicas| change(replicas, rules))
+    }
+
+    /// Gives a group or a transactional id another coordinator, or takes it away.
+    pub(crate) fn move_coordinator(&self, key: &str, to: Option<i32>) {
+        self.coordinators.choose(key, to);
+        self.groups.moved(key);
     }
 
     /// Makes the first replica of each partition its leader, where it lives, is in sync, and another one leads.

@@ -25,7 +25,7 @@
 //! brokers     which of them live; coordinators, replicas: who serves what (pure); failover: what follows when one goes
 //! topics      topics and partitions; configs: what is set on them
 //! log         a partition's batches as received; producers: its sequences
-//! group       the classic group protocol as a pure machine, its timers, committed offsets
+//! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
 //! ```
 //!
 //! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the

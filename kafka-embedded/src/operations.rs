@@ -127,7 +127,7 @@ impl EmbeddedKafka {
     /// There is no such broker.
     pub fn move_coordinator(&self, key: &str, broker: i32) -> Result<(), Error> {
         self.cluster().node(broker).ok_or(Error::NoBroker(broker))?;
-        self.cluster().coordinators.choose(key, Some(broker));
+        self.cluster().move_coordinator(key, Some(broker));
         Ok(())
     }
 

@@ -102,7 +102,8 @@ fn on_partition<T>(
     let topic = context.cluster.topics.by_name(name);
     let topic = topic.ok_or_else(|| unknown(format!("No such topic as {}", name.as_str())))?;
     let found = topic.partition(index);
-    let partition = found.ok_or_else(|| unknown(format!("No such partition as {}-{index}", name.as_str())))?;
+    let partition =
+        found.ok_or_else(|| unknown(format!("No such partition as {}-{index}", name.as_str())))?;
     Ok(context.cluster.change_replicas(&topic, partition, change))
 }
 
@@ -112,7 +113,8 @@ pub(crate) async fn reassign(
 ) -> AlterPartitionReassignmentsResponse {
     let topics = request.topics.into_iter().map(|asked| {
         let partitions = asked.partitions.iter().map(|part| {
-            let response = ReassignablePartitionResponse::default().with_partition_index(part.partition_index);
+            let response =
+                ReassignablePartitionResponse::default().with_partition_index(part.partition_index);
             let keep_factor = !request.allow_replication_factor_change;
             match reassign_one(context, &asked.name, part, keep_factor) {
                 Ok(()) => response.with_error_code(NONE).with_error_message(None),

@@ -1,6 +1,7 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
 pub(crate) mod configs;
+pub(crate) mod consumer_groups;
 pub(crate) mod coordinator;
 pub(crate) mod fetch;
 pub(crate) mod group_offsets;

@@ -26,17 +26,21 @@ pub(crate) async fn describe(
     let from = request.cursor.as_ref();
     let not_before = |name: &TopicName| from.is_none_or(|cursor| *name >= cursor.topic_name);
     let names: BTreeSet<TopicName> = match everything {
-        true => context.cluster.topics.all().iter().map(|topic| topic.name.clone()).filter(not_before).collect(),
+        true => {
+            context.cluster.topics.all().iter().map(|topic| topic.name.clone()).filter(not_before).collect()
+        }
         false => request.topics.iter().map(|topic| topic.name.clone()).filter(not_before).collect(),
     };
     if !everything && from.is_some_and(|cursor| !names.contains(&cursor.topic_name)) {
-        let refused = request.topics.into_iter().map(|topic| failed(topic.name, ResponseError::InvalidRequest));
+        let refused =
+            request.topics.into_iter().map(|topic| failed(topic.name, ResponseError::InvalidRequest));
         return DescribeTopicPartitionsResponse::default().with_topics(refused.collect());
     }
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut page = Page { room: asked.min(MAX_PARTITIONS), topics: Vec::new(), next: None };
     for name in names {
-        let begins = from.filter(|cursor| cursor.topic_name == name).map_or(0, |cursor| cursor.partition_index);
+        let begins =
+            from.filter(|cursor| cursor.topic_name == name).map_or(0, |cursor| cursor.partition_index);
         if !page.add(context, name, begins, everything) {
             break;
         }
@@ -64,10 +68,8 @@ impl Page {
             if !everything {
                 let valid = check_name(&name).is_ok();
                 let unknown = ResponseError::UnknownTopicOrPartition;
-                self.topics.push(failed(
-                    name,
-                    if valid { unknown } else { ResponseError::InvalidTopicException },
-                ));
+                self.topics
+                    .push(failed(name, if valid { unknown } else { ResponseError::InvalidTopicException }));
             }
             return true;
         };

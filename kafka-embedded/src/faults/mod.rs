@@ -109,26 +109,20 @@ impl Faults {
     /// UNKNOWN_MEMBER_ID. `member` is a member id, a `group.instance.id` or a `client.id`; of several members that
     /// one names, the one that joined first. `false` where there is no such member.
     pub fn expire_member(&self, group: &str, member: &str) -> bool {
-        let expired = self.cluster.groups.run(group, |group, now| {
-            let named = |id: &str| id == member;
-            let mut members = group.classic.members().iter();
-            let found = members.find(|(id, known)| {
-                named(id) || known.instance_id.as_deref().is_some_and(named) || named(&known.client_id)
-            });
-            let id = found.map(|(id, _)| id.clone());
-            let left = id.is_some_and(|id| group.classic.leave(&id, None).is_ok());
-            if left {
-                group.classic.member_gone(now);
-            }
-            left
-        });
+        let expired = self.cluster.groups.run(group, |group, now| group.expire_member(now, member));
         expired.unwrap_or(false)
     }
 
-    /// Makes all members of a group join again. `false` where there is no such group.
+    /// Takes away the coordinator of a group or a transactional id: requests about it get NOT_COORDINATOR from every
+    /// broker, and FindCoordinator answers COORDINATOR_NOT_AVAILABLE, until
+    /// [`EmbeddedKafka::move_coordinator`](crate::EmbeddedKafka::move_coordinator) gives it one.
+    pub fn lose_coordinator(&self, key: &str) {
+        self.cluster.move_coordinator(key, None);
+    }
+
+    /// Makes all members of a classic group join again, and assigns anew in one of KIP-848. `false` where there is no such group.
     pub fn force_rebalance(&self, group: &str) -> bool {
-        // As if a member had gone, but nobody has.
-        self.cluster.groups.run(group, |group, now| group.classic.member_gone(now)).is_some()
+        self.cluster.groups.run(group, |group, now| group.force_rebalance(now)).is_some()
     }
 }
 

@@ -5,13 +5,15 @@ use std::io;
 use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader,
-    SyncGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -116,9 +118,15 @@ apis! {
     AlterConfigsRequest 0 - 2 => api::configs::alter,
     CreatePartitionsRequest 0 - 3 => api::topics::add_partitions,
     DeleteGroupsRequest 0 - 2 => api::groups::delete,
+    ElectLeadersRequest 0 - 2 => api::leaders::elect,
     IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
+    AlterPartitionReassignmentsRequest 0 - 1 => api::leaders::reassign,
+    ListPartitionReassignmentsRequest 0 - 0 => api::leaders::list_reassignments,
     OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
     DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
+    ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
+    ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
+    DescribeTopicPartitionsRequest 0 - 0 => api::topic_partitions::describe,
 }
 
 /// Answers one request; `None` where it wants no answer.

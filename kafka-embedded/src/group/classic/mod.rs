@@ -27,6 +27,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::member::{Member, MemberId};
+use crate::cluster::Settings;
 use rebalance::JoinPhase;
 
 pub(crate) use sync::Syncing;
@@ -118,12 +119,18 @@ pub(crate) struct Classic {
     sync_until: Option<Instant>,
     new_member_came: bool,
     initial_delay: Duration,
+    max_size: usize,
     answers: Vec<(Token, Answer)>,
 }
 
 impl Classic {
-    /// An empty group; the first rebalance waits `initial_delay` for further members.
-    pub(crate) fn new(initial_delay: Duration) -> Self {
+    /// An empty group of a broker with these settings.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self::new(settings.initial_rebalance_delay, settings.group_max_size)
+    }
+
+    /// An empty group; the first rebalance waits `initial_delay` for further members, of which it takes `max_size`.
+    pub(crate) fn new(initial_delay: Duration, max_size: usize) -> Self {
         Self {
             state: State::Empty,
             generation: 0,
@@ -138,6 +145,7 @@ impl Classic {
             sync_until: None,
             new_member_came: false,
             initial_delay,
+            max_size,
             answers: Vec::new(),
         }
     }
@@ -276,6 +284,16 @@ impl Classic {
             State::Stable | State::CompletingRebalance => self.rebalance(now),
             State::PreparingRebalance => self.complete_if_all_joined(now),
             State::Empty | State::Dead => {}
+        }
+    }
+
+    /// The group has another coordinator now: whoever waits must find it, and ask again there.
+    pub(crate) fn refuse_waiting(&mut self) {
+        let take = |member: &mut Member| (member.awaiting_join.take(), member.awaiting_sync.take());
+        let waiting: Vec<_> = self.members.values_mut().map(take).collect();
+        for (join, sync) in waiting {
+            self.refuse_join(join, ResponseError::NotCoordinator);
+            self.refuse_sync(sync, ResponseError::NotCoordinator);
         }
     }
 
