@@ -19,6 +19,7 @@ use crate::group::consumer::Terms;
 use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
+use crate::transaction::Transactions;
 
 /// One broker as clients see it.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Registry,
     next_producer_id: AtomicI64,
@@ -84,6 +86,7 @@ impl Cluster {
             rng,
             topics: Topics::default(),
             groups: Groups::default(),
+            transactions: Transactions::default(),
             sessions: Sessions::default(),
             faults: Registry::default(),
             next_producer_id: AtomicI64::new(0),
@@ -122,6 +125,11 @@ impl Cluster {
     /// The broker that coordinates `key` (a group or a transactional id).
     pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
         self.live_node(self.coordinators.of(key, |id| self.brokers.is_live(id))?)
+    }
+
+    /// Lets time pass for all that has deadlines, for ever.
+    pub(crate) async fn run_timers(&self) {
+        tokio::join!(self.groups.run_timers(), self.run_transaction_timers());
     }
 
     /// Replicas of `count` new partitions: leaders go round the brokers, from one topic to the next.
@@ -170,4 +178,9 @@ impl Cluster {
 /// A topic's `min.insync.replicas`.
 pub(crate) fn min_in_sync(configs: &TopicConfigs) -> usize {
     configs.set().get("min.insync.replicas").and_then(|count| count.trim().parse().ok()).unwrap_or(1)
+}
+
+/// Java's hash of a string, its bits.
+pub(crate) fn java_hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
 }

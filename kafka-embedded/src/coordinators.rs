@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::cluster::java_hash;
+
 /// `offsets.topic.num.partitions`
 const SLOTS: usize = 50;
 
@@ -60,9 +62,8 @@ impl Coordinators {
 }
 
 /// As Kafka finds the partition of `__consumer_offsets`: by Java's hash code.
-fn slot(key: &str) -> usize {
-    let hash = key.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    hash.cast_signed().checked_abs().unwrap_or(0).unsigned_abs() as usize % SLOTS
+pub(crate) fn slot(key: &str) -> usize {
+    java_hash(key).cast_signed().checked_abs().unwrap_or(0).unsigned_abs() as usize % SLOTS
 }
 
 #[cfg(test)]

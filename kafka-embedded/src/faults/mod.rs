@@ -113,6 +113,18 @@ impl Faults {
         expired.unwrap_or(false)
     }
 
+    /// Shuts out the present producer of a transactional id, as if another instance had begun with it: an open
+    /// transaction is aborted, and what the producer sends next is refused (PRODUCER_FENCED or INVALID_PRODUCER_EPOCH).
+    /// `false` where nobody has used the id.
+    pub fn fence_producer(&self, transactional_id: &str) -> bool {
+        let fenced = self.cluster.transaction(transactional_id, |transaction, _| {
+            let timeout = transaction.timeout();
+            // While one is being ended its producer cannot do anything else anyway.
+            transaction.init(timeout, None, || self.cluster.new_producer_id()).is_ok()
+        });
+        fenced.is_some()
+    }
+
     /// Takes away the coordinator of a group or a transactional id: requests about it get NOT_COORDINATOR from every
     /// broker, and FindCoordinator answers COORDINATOR_NOT_AVAILABLE, until
     /// [`EmbeddedKafka::move_coordinator`](crate::EmbeddedKafka::move_coordinator) gives it one.

@@ -14,4 +14,5 @@ mod lifecycle;
 mod peer;
 mod produce;
 mod rskafka;
+mod transactions;
 mod versions;
