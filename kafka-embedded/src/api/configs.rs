@@ -23,6 +23,8 @@ use crate::server::connection::Context;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+/// A consumer group (KIP-848).
+const GROUP: i8 = 32;
 
 /// Where a value comes from, as DescribeConfigs numbers it.
 mod source {
@@ -36,6 +38,7 @@ pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest)
         let described = match resource.resource_type {
             TOPIC => describe_topic(context, &resource, request.include_synonyms),
             BROKER => describe_broker(context, &resource),
+            GROUP => Ok(describe_group(context, &resource)),
             other => {
                 Err((ResponseError::InvalidRequest, format!("Resource type {other} has no configs here.")))
             }
@@ -132,6 +135,23 @@ fn describe_broker(
         config(name, &value, source::STATIC_BROKER, kind, context.version).with_read_only(true)
     };
     Ok(asked.map(describe).collect())
+}
+
+/// What a group of KIP-848 is told, whether there is one or not: the broker's settings, which no group overrides.
+fn describe_group(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+) -> Vec<DescribeConfigsResourceResult> {
+    let terms = &context.cluster.settings.consumer_groups;
+    let all = [
+        ("consumer.heartbeat.interval.ms", terms.heartbeat_interval),
+        ("consumer.session.timeout.ms", terms.session_timeout),
+    ];
+    let asked = all.into_iter().filter(|(name, _)| is_asked(resource, name));
+    let describe = |(name, value): (&'static str, std::time::Duration)| {
+        config(name, &value.as_millis().to_string(), source::STATIC_BROKER, Kind::Int, context.version)
+    };
+    asked.map(describe).collect()
 }
 
 fn config(
