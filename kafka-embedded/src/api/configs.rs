@@ -76,17 +76,12 @@ fn describe_topic(
     let describe = |(name, kind, default): &(&'static str, Kind, &'static str)| {
         let set = topic.configs.set().get(*name).map(String::as_str);
         let (value, source) = set.map_or((*default, source::DEFAULT), |value| (value, source::TOPIC));
-        let mut known_values = vec![(*default, source::DEFAULT)];
-        if set.is_some() {
-            known_values.insert(0, (value, source::TOPIC));
-        }
-        let as_synonym = |(value, source): (&str, i8)| {
-            DescribeConfigsSynonym::default()
-                .with_name(StrBytes::from_static_str(name))
-                .with_value(text(value))
-                .with_source(source)
-        };
-        let listed = if synonyms { known_values.into_iter().map(as_synonym).collect() } else { Vec::new() };
+        let own = DescribeConfigsSynonym::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(text(value))
+            .with_source(source);
+        // As Kafka, which leaves its defaults out.
+        let listed = if synonyms && set.is_some() { vec![own] } else { Vec::new() };
         config(name, value, source, *kind, context.version).with_synonyms(listed)
     };
     Ok(asked.map(describe).collect())
@@ -128,6 +123,7 @@ fn describe_broker(
         ("group.max.size", size(settings.group_max_size), Kind::Int),
         ("group.min.session.timeout.ms", millis(*settings.session_timeout.start()), Kind::Int),
         ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
+        ("node.id", id.to_string(), Kind::Int),
         ("num.partitions", settings.default_partitions.to_string(), Kind::Int),
     ];
     let asked = all.into_iter().filter(|(name, ..)| is_asked(resource, name));

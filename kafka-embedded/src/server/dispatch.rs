@@ -12,10 +12,10 @@ use kafka_protocol::messages::{
     DescribeGroupsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
     DescribeTransactionsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
     HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
-    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
+    ResponseHeader, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -136,6 +136,7 @@ apis! {
     ListTransactionsRequest 0 - 2 => api::producers::list_transactions,
     ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
     ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
+    ListConfigResourcesRequest 0 - 1 => api::config_resources::list,
     DescribeTopicPartitionsRequest 0 - 0 => api::topic_partitions::describe,
 }
 

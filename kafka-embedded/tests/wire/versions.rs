@@ -39,10 +39,10 @@ use kafka_protocol::messages::{
     DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
     ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, ResponseHeader, SyncGroupRequest, TopicName, describe_topic_partitions_request,
-    elect_leaders_request, incremental_alter_configs_request,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest, TopicName,
+    describe_topic_partitions_request, elect_leaders_request, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::Request;
 
@@ -454,6 +454,17 @@ async fn leaders(bench: &mut Bench) {
                 (ResponseError::InvalidReplicaAssignment, ResponseError::UnknownTopicOrPartition);
             if codes == [0, invalid.code(), unknown.code()] { Ok(()) } else { Err(format!("{codes:?}")) }
         })
+        .await;
+    bench
+        .each::<ListConfigResourcesRequest>(
+            |_| ListConfigResourcesRequest::default(),
+            |version, answer| {
+                is(answer.error_code, 0)?;
+                let topics = answer.config_resources.iter().filter(|found| found.resource_type == 2).count();
+                let listed = topics > 0;
+                if listed == (version > 0) { Ok(()) } else { Err(format!("{topics} topics")) }
+            },
+        )
         .await;
     bench
         .each::<ListPartitionReassignmentsRequest>(

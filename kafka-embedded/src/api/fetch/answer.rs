@@ -56,6 +56,8 @@ pub(super) struct FetchedPartition {
     pub(super) aborted: Vec<Aborted>,
     /// Who leads it, in which epoch: said with an error.
     pub(super) leader: Option<(i32, i32)>,
+    /// Where the log ends in the epoch in which the client read last (KIP-595): it must go back there.
+    pub(super) diverging: Option<(i32, i64)>,
     pub(super) batches: Range<usize>,
     pub(super) bytes: usize,
 }
@@ -71,6 +73,7 @@ impl Default for FetchedPartition {
             preferred: -1,
             aborted: Vec::new(),
             leader: None,
+            diverging: None,
             batches: 0..0,
             bytes: 0,
         }
@@ -78,9 +81,12 @@ impl Default for FetchedPartition {
 }
 
 impl FetchedPartition {
-    /// Whether the client should know at once.
-    fn is_urgent(&self) -> bool {
-        self.error != NONE || self.preferred >= 0
+    /// Whether it has more to tell than records. That there is no such partition can wait, as in Kafka.
+    fn has_news(&self) -> bool {
+        let is_unknown = [ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicId]
+            .iter()
+            .any(|unknown| unknown.code() == self.error);
+        self.diverging.is_some() || self.preferred >= 0 || (self.error != NONE && !is_unknown)
     }
 
     pub(super) fn failed(index: i32, error: ResponseError) -> Self {
@@ -103,11 +109,13 @@ impl Fetched {
         }
     }
 
-    /// Whether the answer need not wait: enough bytes, or an error to tell.
+    /// Whether the answer need not wait: enough bytes, an error of a partition that is here, or none that is.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
+        let mut parts = self.topics.iter().flat_map(|topic| &topic.partitions);
         self.bytes >= min_bytes
             || self.error != NONE
-            || self.topics.iter().flat_map(|topic| &topic.partitions).any(FetchedPartition::is_urgent)
+            || parts.clone().any(FetchedPartition::has_news)
+            || parts.all(|part| part.error != NONE)
     }
 }
 
@@ -162,8 +170,9 @@ impl Fetched {
             into.attach(batch.records());
         }
         if flexible {
-            match part.leader {
-                Some(leader) if version >= HINTS => put_leader(into.text(), leader),
+            match (part.diverging, part.leader) {
+                (Some(from), _) => put_diverging(into.text(), from),
+                (None, Some(leader)) if version >= HINTS => put_leader(into.text(), leader),
                 _ => put_no_tags(into.text()),
             }
         }
@@ -209,6 +218,14 @@ fn put_aborted(text: &mut BytesMut, aborted: &[Aborted], flexible: bool) {
             put_no_tags(text);
         }
     }
+}
+
+fn put_diverging(text: &mut BytesMut, (epoch, end): (i32, i64)) {
+    let mut from = BytesMut::with_capacity(13);
+    from.put_i32(epoch);
+    from.put_i64(end);
+    put_no_tags(&mut from);
+    put_one_tag(text, 0, &from);
 }
 
 fn put_leader(text: &mut BytesMut, (id, epoch): (i32, i32)) {

@@ -5,6 +5,7 @@
 //! ```
 
 mod answer;
+mod reader;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -19,22 +20,20 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use answer::{Fetched, FetchedPartition};
+use reader::{check_reader, leader_hint, nearer};
 use session::{Opened, Target};
 
 pub(crate) use session::Sessions;
 
-use super::{NONE, check_leader, check_replica, find_partition, find_topic};
+use super::{NONE, find_partition, find_topic};
 use crate::faults::allowed;
-use crate::log::{Aborted, Limit, OutOfRange};
+use crate::log::{Aborted, Limit, Log, OutOfRange};
 use crate::partition::Isolation;
 use crate::server::connection::Context;
-use crate::topics::{PartitionState, Topic};
+use crate::topics::Topic;
 
 /// Fetch requests name topics by id from this version on.
 const BY_ID: i16 = 13;
-
-/// Consumers may read from followers from this version on.
-const FROM_FOLLOWERS: i16 = 11;
 
 /// What all partitions of a request share.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +162,12 @@ fn read_one(
             ..FetchedPartition::default()
         });
     }
+    if let Some(from) = diverging(&state.log, target)? {
+        let (high_watermark, log_start) = (state.log.end(), state.log.start());
+        let part =
+            FetchedPartition { index: target.partition, high_watermark, log_start, ..Default::default() };
+        return Ok(FetchedPartition { diverging: Some(from), ..part });
+    }
     let limit = Limit {
         bytes: target.max_bytes.min(terms.max_bytes.saturating_sub(fetched.bytes)),
         // Within the whole answer, the first batch passes whatever its size (KIP-74).
@@ -195,31 +200,14 @@ fn read_one(
     })
 }
 
-/// Whether this broker may be read from: as the leader, or as any replica by clients that know of that (KIP-392).
-fn check_reader(context: &Context, state: &PartitionState, epoch: i32) -> Result<(), ResponseError> {
-    if context.version >= FROM_FOLLOWERS {
-        check_replica(context, state, epoch)
-    } else {
-        check_leader(context, state, epoch)
+/// Where the client's log, which ends in the epoch that it fetched last, leaves this one.
+fn diverging(log: &Log, target: &Target) -> Result<Option<(i32, i64)>, ResponseError> {
+    if target.last_fetched_epoch < 0 {
+        return Ok(None);
     }
-}
-
-/// What is told of the leader with an error (KIP-951).
-fn leader_hint(state: &PartitionState, error: ResponseError) -> Option<(i32, i32)> {
-    let moved = matches!(error, ResponseError::NotLeaderOrFollower | ResponseError::FencedLeaderEpoch);
-    moved.then(|| (state.replicas.leader(), state.replicas.epoch()))
-}
-
-/// The replica that a client in `rack` should read from instead of this leader (KIP-392).
-fn nearer(context: &Context, state: &PartitionState, rack: &str) -> Option<i32> {
-    let cluster = &context.cluster;
-    if !cluster.settings.rack_aware_reads || rack.is_empty() || state.replicas.leader() != context.node {
-        return None;
-    }
-    let is_there = |id: &i32| cluster.live_node(*id).is_some_and(|node| node.rack.as_deref() == Some(rack));
-    let mut there = state.replicas.in_sync().iter().copied().filter(is_there).peekable();
-    let nearest = there.peek().copied()?;
-    (!there.any(|id| id == context.node)).then_some(nearest)
+    let (epoch, end) = log.end_of_epoch(target.last_fetched_epoch).ok_or(ResponseError::OffsetOutOfRange)?;
+    let is_behind = epoch < target.last_fetched_epoch || end < target.offset;
+    Ok(is_behind.then_some((epoch, end)))
 }
 
 /// KIP-951: who leads the partitions that this broker does not.
