@@ -14,7 +14,9 @@ use tracing::warn;
 
 use super::running::MemberEnd;
 use crate::config::ListenerSettings;
-use crate::container::{Board, Bound, CommitHook, CommitPolicy, ListenerWork, Member};
+use crate::container::{
+    Board, Bound, CommitHook, CommitPolicy, ListenerOutlet, ListenerWork, Member, Publisher,
+};
 use crate::listener::ListenerDescriptor;
 
 /// How often the cluster is asked again for what it does not know.
@@ -27,6 +29,8 @@ pub(super) struct Crew {
     pub(super) board: Arc<Board>,
     pub(super) hook: Option<CommitHook>,
     pub(super) stop: watch::Receiver<Option<Instant>>,
+    /// What writes its dead letters.
+    pub(super) publisher: Arc<Publisher>,
     /// One for each member.
     pub(super) clients: Vec<Client>,
 }
@@ -52,9 +56,11 @@ impl Crew {
     }
 
     fn members(self, bound: Bound) -> kafka_client::Result<Vec<Member>> {
-        let Self { descriptor, settings, board, hook, stop, clients } = self;
+        let Self { descriptor, settings, board, hook, stop, publisher, clients } = self;
+        let Some(source) = clients.first().cloned() else { return Ok(Vec::new()) };
+        let outlet = Arc::new(ListenerOutlet { publisher, source });
         let rng = Arc::new(Rng::from_entropy());
-        let work = Arc::new(ListenerWork::new(descriptor.id, settings, bound, Arc::clone(&rng)));
+        let work = Arc::new(ListenerWork::new(descriptor.id, settings, bound, Arc::clone(&rng), outlet));
         let member = |(index, client): (usize, &Client)| {
             let commits = CommitPolicy::new(&work.settings, hook.clone(), Arc::clone(&rng));
             let consumer: Consumer = client.consumer(work.settings.for_member(index).1)?;

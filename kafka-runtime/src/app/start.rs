@@ -14,7 +14,7 @@ use super::crew::{Clients, Crew};
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
-use crate::container::{Bound, CommitHook, ListenerState};
+use crate::container::{Bound, CommitHook, ListenerState, Publisher};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
 use crate::template::Template;
@@ -47,8 +47,10 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let settings = app.config.check_only(&linked, &chosen)?;
     let of_template = app.config.template()?;
     let mut clients = Clients::default();
-    let template = clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template));
-    let template = template.map_err(|source| error("template", source))?;
+    let admin = app.config.admin()?;
+    let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
+    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
+    let template = Template::new(client, &of_template).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
@@ -71,7 +73,8 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     };
     for one in ready {
         let id = one.descriptor.id;
-        begin(&mut running, one, &mut clients, app.on_commit.clone()).map_err(|source| error(id, source))?;
+        let begun = begin(&mut running, one, &mut clients, app.on_commit.clone(), Arc::clone(&publisher));
+        begun.map_err(|source| error(id, source))?;
     }
     Ok(running)
 }
@@ -144,6 +147,7 @@ fn begin(
     ready: Ready,
     clients: &mut Clients,
     hook: Option<CommitHook>,
+    publisher: Arc<Publisher>,
 ) -> kafka_client::Result<()> {
     let Ready { descriptor, settings, bound } = ready;
     log(descriptor, &settings);
@@ -153,7 +157,8 @@ fn begin(
     }
     let board = running.new_board(descriptor.id, ListenerState::Running);
     let clients = clients.of(&settings)?;
-    let crew = Crew { descriptor, settings, board, hook, stop: running.stop.subscribe(), clients };
+    let stop = running.stop.subscribe();
+    let crew = Crew { descriptor, settings, board, hook, stop, publisher, clients };
     match bound {
         Binding::Now(bound) => running.members.spawn(crew.run(bound)),
         #[cfg(feature = "rskafka")]

@@ -8,7 +8,7 @@
 //! work       what all partitions of a listener share; the handler, dynamic once per batch
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
-//! recovery   what becomes of a record that failed: policy (pure), back-off (pure)
+//! recovery   what becomes of a record that failed: policy (pure), back-off (pure), dead letters
 //! outcome    how a failed record is told
 //! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
@@ -46,6 +46,7 @@ pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
 pub(crate) use member::Member;
+pub(crate) use recovery::{ListenerOutlet, Publisher};
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};

@@ -12,7 +12,7 @@ use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::lane::{End, Lane};
-use super::recovery::Recovery;
+use super::recovery::{Outlet, Recovery};
 use crate::config::{AckMode, ListenerSettings};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
@@ -30,9 +30,15 @@ pub(crate) struct ListenerWork {
 }
 
 impl ListenerWork {
-    pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
+    pub(crate) fn new(
+        id: &'static str,
+        settings: ListenerSettings,
+        bound: Bound,
+        rng: Arc<Rng>,
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
-        let recovery = Recovery::new(id, &settings, rng);
+        let recovery = Recovery::new(id, &settings, rng, outlet);
         Self { id, settings, bound, permits, recovery }
     }
 

@@ -1,6 +1,6 @@
 use kafka_runtime::prelude::*;
 
-#[kafka_listener(topic = "orders", ordering = "key", retry(attempts = 5, backoff = "100ms..10s"), dead_letter = "orders-dlt")]
+#[kafka_listener(topic = "orders", ordering = "key")]
 async fn listener_0(_: String) {}
 
 #[kafka_listener(topic = "orders", send_to = "enriched", transactional)]

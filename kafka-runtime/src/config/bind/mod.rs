@@ -16,6 +16,7 @@ mod consumer;
 mod listener;
 mod place;
 mod producer;
+mod recovery;
 mod rules;
 mod subscription;
 
