@@ -53,6 +53,10 @@ func main() {
 	servers := strings.Split(os.Getenv("BENCH_SERVERS"), ",")
 	topic, group := os.Getenv("BENCH_TOPIC"), os.Getenv("BENCH_GROUP")
 	records, _ = strconv.ParseUint(os.Getenv("BENCH_RECORDS"), 10, 64)
+	if strings.HasSuffix(os.Args[1], "-latency") {
+		latency(os.Args[1], servers, topic, group)
+		return
+	}
 	ctx := context.Background()
 	if os.Args[1] == "franz" {
 		client, err := kgo.NewClient(kgo.SeedBrokers(servers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),

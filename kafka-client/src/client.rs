@@ -19,7 +19,7 @@ use crate::config::{ClientConfig, ConsumerConfig, ProducerConfig};
 use crate::consumer::Consumer;
 use crate::error::{Error, Result};
 use crate::net::{Address, Pool};
-use crate::producer::Producer;
+use crate::producer::{Producer, TransactionalProducer};
 use crate::seams::Seams;
 
 /// Where sockets, groups and timers run.
@@ -148,6 +148,18 @@ impl Client {
     /// A configuration that cannot work.
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         Producer::start(self.context.clone(), config)
+    }
+
+    /// A new producer of transactions; see there for what its transactional id means.
+    ///
+    /// # Errors
+    /// A configuration that cannot work.
+    pub fn transactional_producer(
+        &self,
+        config: ProducerConfig,
+        transactional_id: &str,
+    ) -> Result<TransactionalProducer> {
+        TransactionalProducer::start(self.context.clone(), config, transactional_id)
     }
 
     /// Administration.

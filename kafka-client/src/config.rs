@@ -308,6 +308,9 @@ pub struct ProducerConfig {
     pub compression: Compression,
     /// `partitioner.class`, `partitioner.ignore.keys`.
     pub partitioner: Partitioner,
+    /// `transaction.timeout.ms` **(60 s)**: after that without an end the coordinator aborts a transaction. The broker's
+    /// `transaction.max.timeout.ms` (15 min) bounds it.
+    pub transaction_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -326,6 +329,7 @@ impl Default for ProducerConfig {
             max_in_flight: 5,
             compression: Compression::None,
             partitioner: Partitioner::Murmur2,
+            transaction_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kafka_client::seams::{Clock, Rng, SystemClock};
 
 use crate::cluster::{Cluster, Observer, Settings};
+use crate::group::consumer::Terms;
 use crate::running::EmbeddedKafka;
 use crate::server::connection::RequestSeen;
 use crate::topics::check_name;
@@ -65,6 +66,12 @@ impl Default for Builder {
                 auto_create_topics: true,
                 initial_rebalance_delay: Duration::ZERO,
                 session_timeout: Duration::from_secs(1)..=Duration::from_secs(1800),
+                group_max_size: usize::MAX,
+                consumer_groups: Terms {
+                    session_timeout: Duration::from_secs(45),
+                    heartbeat_interval: Duration::from_secs(1),
+                    max_size: usize::MAX,
+                },
                 observer: None,
             },
             clock: Arc::new(SystemClock),
@@ -119,6 +126,28 @@ impl Builder {
         self
     }
 
+    /// After how much silence a member of KIP-848 is given up: Kafka's `group.consumer.session.timeout.ms`, which
+    /// clients cannot choose. **(default: 45 s)**
+    pub fn consumer_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.consumer_groups.session_timeout = timeout;
+        self
+    }
+
+    /// How often members of KIP-848 are told to send heartbeats: Kafka's `group.consumer.heartbeat.interval.ms`. A
+    /// rebalance takes some of these. **(default: 1 s; Kafka's is 5 s)**
+    pub fn consumer_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.settings.consumer_groups.heartbeat_interval = interval;
+        self
+    }
+
+    /// How many members a group may have: Kafka's `group.max.size` and `group.consumer.max.size`.
+    /// **(default: as many as come)**
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_max_size = members;
+        self.settings.consumer_groups.max_size = members;
+        self
+    }
+
     /// The clock that LogAppendTime and timestamp checks read. **(default: the system's)**
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -163,6 +192,13 @@ impl Builder {
         }
         if self.settings.default_partitions == 0 {
             return Err(Error::Option("default_partitions must be at least 1".to_owned()));
+        }
+        let terms = &self.settings.consumer_groups;
+        if terms.heartbeat_interval.is_zero() || terms.heartbeat_interval >= terms.session_timeout {
+            return Err(Error::Option(format!(
+                "consumer_heartbeat_interval ({:?}) must be above 0 and shorter than consumer_session_timeout ({:?})",
+                terms.heartbeat_interval, terms.session_timeout
+            )));
         }
         for (name, partitions) in &self.topics {
             check_name(name).map_err(Error::Option)?;

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use crate::api::fetch::Sessions;
 use crate::configs::TopicConfigs;
+use crate::faults::Registry;
 use crate::group::Groups;
+use crate::group::consumer::Terms;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
 
@@ -30,6 +32,10 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) initial_rebalance_delay: Duration,
     pub(crate) session_timeout: std::ops::RangeInclusive<Duration>,
+    /// `group.max.size`
+    pub(crate) group_max_size: usize,
+    /// `group.consumer.*`
+    pub(crate) consumer_groups: Terms,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -48,6 +54,7 @@ pub(crate) struct Cluster {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) sessions: Sessions,
+    pub(crate) faults: Registry,
     next_producer_id: AtomicI64,
     next_leader: AtomicU32,
 }
@@ -64,6 +71,7 @@ impl Cluster {
             topics: Topics::default(),
             groups: Groups::default(),
             sessions: Sessions::default(),
+            faults: Registry::default(),
             next_producer_id: AtomicI64::new(0),
             next_leader: AtomicU32::new(0),
         }

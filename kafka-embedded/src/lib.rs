@@ -20,10 +20,11 @@
 //! transport   connections over pipes in memory instead of TCP
 //! server      frames, header, version table, answers
 //! api         one handler per request, one file per family
+//! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
 //! topics      topics and partitions; configs: what is set on them
 //! log         a partition's batches as received; producers: its sequences
-//! group       the classic group protocol as a pure machine, its timers, committed offsets
+//! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
 //! ```
 //!
 //! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the
@@ -33,6 +34,7 @@ mod api;
 mod builder;
 mod cluster;
 mod configs;
+mod faults;
 mod group;
 mod log;
 mod producers;
@@ -42,6 +44,11 @@ mod topics;
 mod transport;
 
 pub use builder::{Builder, Error, InMemory};
+pub use faults::{Fault, Faults, On};
+/// A Kafka error code, by name.
+pub use kafka_protocol::ResponseError as ErrorCode;
+/// A Kafka API, by name.
+pub use kafka_protocol::messages::ApiKey as Api;
 pub use running::EmbeddedKafka;
 pub use server::connection::RequestSeen;
 pub use transport::InMemoryTransport;

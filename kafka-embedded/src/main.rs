@@ -23,7 +23,7 @@ Options:
 /// What the command line asks for.
 enum Asked {
     Help,
-    Run(Builder),
+    Run(Box<Builder>),
 }
 
 fn main() -> ExitCode {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             print(HELP.trim_end());
             ExitCode::SUCCESS
         }
-        Ok(Asked::Run(builder)) => match run(builder) {
+        Ok(Asked::Run(builder)) => match run(*builder) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string(), 1),
         },
@@ -64,7 +64,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             _ => return Err(format!("unknown option '{name}'")),
         };
     }
-    Ok(Asked::Run(builder))
+    Ok(Asked::Run(Box::new(builder)))
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {

@@ -7,6 +7,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::builder::{Builder, Error};
 use crate::cluster::{Cluster, Node};
+use crate::faults::Faults;
 use crate::server::listener::{self, Listener};
 use crate::transport::InMemoryTransport;
 
@@ -75,6 +76,12 @@ impl EmbeddedKafka {
     #[must_use]
     pub fn transport(&self) -> InMemoryTransport {
         InMemoryTransport::new(Arc::clone(&self.cluster), self.stop.subscribe())
+    }
+
+    /// Makes things go wrong: see [`Faults`].
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults::new(Arc::clone(&self.cluster))
     }
 
     /// Stops the brokers and waits until their ports are free. Dropping the value stops them as well, without waiting.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::configs::TopicConfigs;
+use crate::group::consumer::{Catalog, Facts};
 use crate::log::Log;
 use crate::producers::Producers;
 
@@ -89,6 +90,8 @@ pub(crate) struct Topics(RwLock<Index>);
 
 #[derive(Debug, Default)]
 struct Index {
+    /// Grows with every change.
+    version: u64,
     by_name: BTreeMap<TopicName, Arc<Topic>>,
     names: HashMap<Uuid, TopicName>,
 }
@@ -123,6 +126,7 @@ impl Topics {
             return Err(Arc::clone(present));
         }
         let topic = Arc::new(topic);
+        index.version += 1;
         index.names.insert(topic.id, topic.name.clone());
         index.by_name.insert(topic.name.clone(), Arc::clone(&topic));
         Ok(topic)
@@ -131,6 +135,7 @@ impl Topics {
     /// Puts what `change` makes of the topic in its place; `None` where there is no such topic.
     pub(crate) fn update<T>(&self, name: &TopicName, change: impl FnOnce(&mut Topic) -> T) -> Option<T> {
         let mut index = self.write();
+        index.version += 1;
         let topic = index.by_name.get_mut(name)?;
         let mut next = Topic::clone(topic);
         let result = change(&mut next);
@@ -143,6 +148,7 @@ impl Topics {
         let topic = {
             let mut index = self.write();
             let topic = index.by_name.remove(name)?;
+            index.version += 1;
             index.names.remove(&topic.id);
             topic
         };
@@ -152,6 +158,21 @@ impl Topics {
             state.changed();
         }
         Some(topic)
+    }
+}
+
+impl Catalog for Topics {
+    fn version(&self) -> u64 {
+        self.read().version
+    }
+
+    fn facts(&self, name: &TopicName) -> Option<Facts> {
+        let topic = self.by_name(name)?;
+        Some((topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
+    }
+
+    fn names(&self) -> Vec<TopicName> {
+        self.read().by_name.keys().cloned().collect()
     }
 }
 

@@ -5,9 +5,11 @@
 //! on a cluster of Apache Kafka.
 
 mod cluster;
+mod nodes;
 mod peer;
 mod probe;
 
 pub use cluster::{Cluster, eventually, unique};
-pub use peer::{Line, Peer, PeerKind};
+pub use nodes::Nodes;
+pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};

@@ -1,5 +1,6 @@
 //! Other clients: the Java client (`peers/Peer.java`) and librdkafka (`peers/peer.py`), as processes that speak lines.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,6 +26,24 @@ pub struct Peer {
 
 /// A line of words.
 pub type Line = Vec<String>;
+
+/// The bytes that a peer wrote as `=` and base64; `None` for its `-`, null.
+pub fn bytes_of(word: &str) -> Option<Vec<u8>> {
+    let digits = word.strip_prefix('=')?.trim_end_matches('=').bytes().map(|digit| match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    });
+    let digits: Vec<u8> = digits.collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let number =
+            four.iter().fold(0u32, |number, digit| number << 6 | u32::from(*digit)) << (6 * (4 - four.len()));
+        number.to_be_bytes().into_iter().skip(1).take(four.len() - 1)
+    });
+    Some(bytes.collect())
+}
 
 impl Peer {
     /// Starts `command` against `servers`; `None`, loudly, on a machine that does not have this peer. In CI it must.
@@ -104,6 +123,22 @@ impl Peer {
         }
         let _ = self.child.wait().await;
         lines
+    }
+
+    /// The values, as text, that the Java client reads of a topic with `read_committed`: by partition, in order. It waits
+    /// for `count` of them, and then takes no more.
+    pub async fn values(servers: &str, topic: &str, count: usize) -> Option<BTreeMap<i32, Vec<String>>> {
+        let arguments = [topic, &count.to_string(), "read_committed"];
+        let mut values = BTreeMap::<i32, Vec<String>>::new();
+        for line in Self::run(PeerKind::Java, "consume", servers, &arguments).await? {
+            if let [word, _, partition, _, _, _, value, ..] = &line[..]
+                && word == "record"
+            {
+                let value = String::from_utf8(bytes_of(value).expect("a value")).expect("text");
+                values.entry(partition.parse().expect("a partition")).or_default().push(value);
+            }
+        }
+        Some(values)
     }
 
     /// Runs a command to its end.

@@ -9,7 +9,12 @@ use kafka_client::config::{ClientConfig, ConsumerConfig, GroupConfig, OffsetRese
 use kafka_client::consumer::{ConsumerEvent, PartitionStream, StreamItem};
 use kafka_client::group::CommittedOffset;
 
-async fn read(mut stream: PartitionStream, tally: Arc<Tally>, task: Task, done: tokio::sync::mpsc::Sender<(kafka_client::TopicPartition, i64)>) {
+async fn read(
+    mut stream: PartitionStream,
+    tally: Arc<Tally>,
+    task: Task,
+    done: tokio::sync::mpsc::Sender<(kafka_client::TopicPartition, i64)>,
+) {
     let borrowed = task.mode == "borrowed";
     while let Some(item) = stream.next().await {
         let StreamItem::Chunk(mut chunk) = item else { continue };

@@ -11,7 +11,10 @@ use rskafka::client::partition::UnknownTopicHandling;
 #[tokio::main]
 async fn main() {
     let task = Task::read();
-    let client = ClientBuilder::new(task.servers.split(',').map(str::to_owned).collect()).build().await.expect("client");
+    let client = ClientBuilder::new(task.servers.split(',').map(str::to_owned).collect())
+        .build()
+        .await
+        .expect("client");
     let tally = Arc::new(Tally::default());
     for partition in 0..task.partitions {
         let partition = client

@@ -50,7 +50,7 @@ impl Holding {
         self.with(Map::clear);
     }
 
-    fn has(&self, partition: TopicPartition) -> bool {
+    pub(super) fn has(&self, partition: TopicPartition) -> bool {
         self.with(|held| held.contains_key(&partition))
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Offsets;
 use super::commit::{CommitJob, Persistence};
+use super::metadata::{GroupMetadata, Membership};
 use super::task::Command;
 use crate::config::StartAt;
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub struct ConsumerHandle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) commits: mpsc::UnboundedSender<CommitJob>,
     pub(super) lease: Arc<Lease>,
+    /// `None` without a group.
+    pub(super) membership: Option<Arc<Membership>>,
 }
 
 impl ConsumerHandle {
@@ -62,6 +65,20 @@ impl ConsumerHandle {
             return CommitOutcome::failed(partitions, &Error::Closed);
         }
         answer.await.unwrap_or_else(|_| CommitOutcome::failed(partitions, &Error::Closed))
+    }
+
+    /// Who this member is right now, to commit offsets of `partitions` in a transaction
+    /// ([`Transaction::send_offsets`](crate::producer::Transaction::send_offsets)). To be asked for each transaction
+    /// anew, with the partitions whose records it is made from.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] for a partition that is not held any more: its transaction has to be aborted.
+    /// [`Error::Config`] without a group.
+    pub fn group_metadata(&self, partitions: &[TopicPartition]) -> Result<GroupMetadata> {
+        match &self.membership {
+            Some(membership) => membership.metadata(partitions),
+            None => Err(Error::Config("offsets are committed to a group, and this consumer has none".into())),
+        }
     }
 
     /// The lease of the membership.

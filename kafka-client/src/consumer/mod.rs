@@ -15,6 +15,7 @@
 //!         ├─ loops        the brokers' fetch loops
 //!         └─ outbox       events, problems not too often
 //!   commit                one OffsetCommit after the other, for partitions that are held
+//!   metadata              who the member is, for commits in transactions
 //! ```
 //!
 //! # What a reader may rely on
@@ -31,6 +32,7 @@ mod drive;
 mod event;
 mod handle;
 mod loops;
+mod metadata;
 mod outbox;
 mod partitions;
 mod start;
@@ -52,6 +54,7 @@ use crate::ids::TopicPartition;
 pub use chunk::{Chunk, ChunkBatch};
 pub use event::{ConsumerEvent, Revocation, Start, StreamItem};
 pub use handle::{CommitOutcome, ConsumerHandle};
+pub use metadata::GroupMetadata;
 pub use stream::PartitionStream;
 
 use task::Command;

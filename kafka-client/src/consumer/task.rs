@@ -14,7 +14,7 @@ use super::loops::Loops;
 use super::outbox::Outbox;
 use super::partitions::{Held, Released};
 use super::start::{Baseline, Committed, starts};
-use super::{ConsumerEvent, ConsumerHandle, PartitionStream, commit};
+use super::{ConsumerEvent, ConsumerHandle, PartitionStream, commit, metadata};
 use crate::client::ClientContext;
 use crate::cluster::{Cluster, ClusterMetadata, TrackAll};
 use crate::config::{ConsumerConfig, StartAt, Subscription};
@@ -145,6 +145,14 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         task: commands.downgrade(),
         cluster: Arc::clone(&cluster),
     });
+    let who = committer.as_ref().map(|committer| {
+        Arc::new(metadata::Membership {
+            group: committer.group.clone(),
+            instance_id: committer.instance_id.clone(),
+            identity: committer.identity.clone(),
+            holding: Arc::clone(&holding),
+        })
+    });
     tokio::spawn(commit::run(committer, commit_inbox));
 
     let patience = cluster.config().request_timeout;
@@ -176,7 +184,11 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         turns: 0,
     };
     tokio::spawn(task.run(inbox));
-    Running { events: event_outbox, handle: ConsumerHandle { commands, commits, lease }, alive }
+    Running {
+        events: event_outbox,
+        handle: ConsumerHandle { commands, commits, lease, membership: who },
+        alive,
+    }
 }
 
 /// What the fetch loops need to know.

@@ -1,31 +1,45 @@
-//! The coordinator of one group: found, cached, found again when a broker says that it is another.
+//! The coordinator of one group or transactional id: found, cached, found again when a broker says that it is another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, GroupId};
+use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, GroupId, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::error::{At, Error, Result};
 use crate::net::{Connection, Pool, Purpose};
 
-/// FindCoordinator's key type of groups.
-const GROUP: i8 = 0;
+/// What is coordinated; the numbers are FindCoordinator's key types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Group = 0,
+    Transaction = 1,
+}
+
 /// From here on many keys are asked for in one request (KIP-699).
 const MANY_KEYS: i16 = 4;
 
-/// The coordinator of one group: found, cached, found again when a broker says that it is another.
+/// The coordinator of one group or transactional id.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     pool: Arc<Pool>,
-    group: StrBytes,
+    kind: Kind,
+    key: StrBytes,
     /// The broker's id.
     found: Mutex<Option<i32>>,
 }
 
 impl Coordinator {
     pub(crate) fn new(pool: Arc<Pool>, group: &str) -> Self {
-        Self { pool, group: StrBytes::from_string(group.to_owned()), found: Mutex::default() }
+        Self::of(pool, Kind::Group, group)
+    }
+
+    pub(crate) fn of_transactions(pool: Arc<Pool>, id: &str) -> Self {
+        Self::of(pool, Kind::Transaction, id)
+    }
+
+    fn of(pool: Arc<Pool>, kind: Kind, key: &str) -> Self {
+        Self { pool, kind, key: StrBytes::from_string(key.to_owned()), found: Mutex::default() }
     }
 
     /// A connection to it. One attempt: who needs one asks again after a back-off.
@@ -62,12 +76,20 @@ impl Coordinator {
 
     /// The group's id as messages have it.
     pub(crate) fn group_id(&self) -> GroupId {
-        GroupId(self.group.clone())
+        GroupId(self.key.clone())
+    }
+
+    /// The transactional id as messages have it.
+    pub(crate) fn transactional_id(&self) -> TransactionalId {
+        TransactionalId(self.key.clone())
     }
 
     /// What an error is about.
     pub(crate) fn at(&self) -> At {
-        At::Group(self.group.to_string())
+        match self.kind {
+            Kind::Group => At::Group(self.key.to_string()),
+            Kind::Transaction => At::Transaction(self.key.to_string()),
+        }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -78,10 +100,10 @@ impl Coordinator {
         let cluster = self.pool.cluster();
         let connection = self.pool.any(Purpose::Control).await?;
         let request = |version: i16| {
-            let request = FindCoordinatorRequest::default().with_key_type(GROUP);
+            let request = FindCoordinatorRequest::default().with_key_type(self.kind as i8);
             match version >= MANY_KEYS {
-                true => request.with_coordinator_keys(vec![self.group.clone()]),
-                false => request.with_key(self.group.clone()),
+                true => request.with_coordinator_keys(vec![self.key.clone()]),
+                false => request.with_key(self.key.clone()),
             }
         };
         let answer =
@@ -92,7 +114,7 @@ impl Coordinator {
             cluster.refreshed().await?;
         }
         *self.found() = Some(broker);
-        tracing::debug!(group = %self.group, broker, "coordinator found");
+        tracing::debug!(of = %self.at(), broker, "coordinator found");
         Ok(broker)
     }
 

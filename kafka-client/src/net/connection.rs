@@ -136,6 +136,11 @@ impl Connection {
             .ok_or_else(|| Error::Unsupported { api: name::<R>(), broker: self.shared.peer.clone() })
     }
 
+    /// The cluster's finalised feature `transaction.version`, as it was when this connection was opened.
+    pub(crate) fn transaction_version(&self) -> i16 {
+        self.versions.transaction_version
+    }
+
     /// `host:port`, for errors.
     pub(crate) fn peer(&self) -> &str {
         &self.shared.peer

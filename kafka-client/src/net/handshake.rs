@@ -14,9 +14,16 @@ use crate::error::{At, Error, Result};
 use crate::seams::Seams;
 use crate::wire;
 
-/// The versions that a broker and this client have in common, by API key.
+/// The feature that says how transactions work (KIP-890).
+const TRANSACTION_VERSION: &str = "transaction.version";
+
+/// The versions that a broker and this client have in common.
 #[derive(Debug, Default)]
-pub(super) struct Versions(HashMap<i16, VersionRange>);
+pub(super) struct Versions {
+    by_api_key: HashMap<i16, VersionRange>,
+    /// The cluster's finalised `transaction.version`; 0 where the broker tells none (before 4.0).
+    pub(super) transaction_version: i16,
+}
 
 impl Versions {
     fn of(response: &ApiVersionsResponse) -> Self {
@@ -25,11 +32,16 @@ impl Versions {
             let both = wire::supported(api.api_key)?.intersect(&brokers);
             (!both.is_empty()).then_some((api.api_key, both))
         });
-        Self(common.collect())
+        let mut features = response.finalized_features.iter();
+        let transactions = features.find(|feature| feature.name.as_str() == TRANSACTION_VERSION);
+        Self {
+            by_api_key: common.collect(),
+            transaction_version: transactions.map_or(0, |feature| feature.max_version_level),
+        }
     }
 
     pub(super) fn highest(&self, api_key: i16) -> Option<i16> {
-        self.0.get(&api_key).map(|range| range.max)
+        self.by_api_key.get(&api_key).map(|range| range.max)
     }
 }
 

@@ -48,9 +48,16 @@ impl<'a> Retry<'a> {
     /// Waits before the next attempt. The error comes back if it is none that goes by itself, or if the time is over
     /// before.
     pub(crate) async fn after(&mut self, error: Error) -> Result<()> {
-        let wait = self.backoff.wait(self.attempts, self.cluster.seams().rng.unit());
-        let passing = error.is_retriable() || error.code() == Some(ResponseError::NotController);
-        if !passing || self.left() <= wait {
+        match error.is_retriable() || error.code() == Some(ResponseError::NotController) {
+            true => self.after_passing(error, Duration::MAX).await,
+            false => Err(error),
+        }
+    }
+
+    /// [`Retry::after`] an error that the caller knows to go by itself, waiting no longer than `longest`.
+    pub(crate) async fn after_passing(&mut self, error: Error, longest: Duration) -> Result<()> {
+        let wait = self.backoff.wait(self.attempts, self.cluster.seams().rng.unit()).min(longest);
+        if self.left() <= wait {
             return Err(error);
         }
         self.attempts += 1;

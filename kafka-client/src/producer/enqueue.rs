@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError, watch};
 
 use super::queue::Change;
-use super::receipt::{Delivery, Settled};
+use super::receipt::Delivery;
 use super::sender::Command;
 use super::topics::{Partition, Topic, Topics};
+use super::transaction::Coordination;
 use super::{Handle, Outgoing, SendError};
 use crate::config::ProducerConfig;
 use crate::error::Error;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     /// How many wait for something to be sent: nothing lingers then.
     pub(super) hurried: AtomicUsize,
     pub(super) closing: watch::Sender<bool>,
+    /// Where records are sent in transactions.
+    pub(super) transaction: Option<Arc<Coordination>>,
 }
 
 /// Where a record goes.
@@ -199,11 +202,9 @@ impl Handle {
 
     pub(super) async fn flush(&self, deadline: Duration) -> Result<(), SendError> {
         let _hurry = self.hurry();
-        let partitions = self.shared.topics.partitions();
-        let mut settled =
-            Settled::new(partitions.iter().flat_map(|partition| partition.queue().receipts()).collect());
+        let mut settled = self.shared.topics.settled();
         tokio::select! {
-            () = &mut settled => Ok(()),
+            _ = &mut settled => Ok(()),
             () = self.context.sleep(deadline) => match settled.left() {
                 0 => Ok(()),
                 batches => Err(SendError::FlushTimeout { batches, after: deadline }),

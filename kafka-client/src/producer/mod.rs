@@ -10,7 +10,8 @@
 //!   Delivery ◀───────────── receipt, one per batch ◀─────┘
 //! ```
 //!
-//! `queue` and `sequences` are pure; `sender` is the I/O around them.
+//! `queue` and `sequences` are pure; `sender` is the I/O around them. A [`TransactionalProducer`] is the same with
+//! `transaction` beside it, which says what may be sent when.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -32,6 +33,7 @@ mod request;
 mod sender;
 mod sequences;
 mod topics;
+mod transaction;
 mod verdict;
 
 #[cfg(test)]
@@ -41,11 +43,13 @@ mod tests;
 
 pub use partitioner::{murmur2, partition_for_key};
 pub use receipt::Delivery;
+pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
 
 use enqueue::Shared;
 use queue::Rules;
 use sender::{Command, Sender};
 use topics::Topics;
+use transaction::Coordination;
 
 /// How many batches of a partition a broker remembers to recognise repetitions.
 const MOST_IN_FLIGHT: usize = 5;
@@ -167,6 +171,15 @@ pub enum SendError {
         /// The deadline.
         after: Duration,
     },
+    /// The record is in no transaction (any more), and was not written or will not be seen: the transaction was
+    /// aborted or cannot be committed, or the producer was fenced.
+    #[error("record for {topic} is in no transaction: {source}")]
+    NoTransaction {
+        /// The topic.
+        topic: TopicName,
+        /// What became of the transaction.
+        source: Box<TransactionError>,
+    },
     /// The producer was closed.
     #[error("the producer is closed")]
     Closed,
@@ -188,19 +201,7 @@ struct Handle {
 
 impl Producer {
     pub(crate) fn start(context: ClientContext, config: ProducerConfig) -> Result<Self> {
-        let config = settle_idempotence(config)?;
-        let rules = Rules::new(&config, context.cluster.config().retry_backoff);
-        let shared = Arc::new(Shared {
-            topics: Topics::new(rules, config.partitioner),
-            // What a caller waits for must fit.
-            memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
-            config,
-            hurried: AtomicUsize::new(0),
-            closing: watch::Sender::new(false),
-        });
-        let (commands, inbox) = mpsc::unbounded_channel();
-        context.io.spawn(Sender::new(Arc::clone(&shared), Arc::clone(&context.cluster), inbox).run());
-        Ok(Self { handle: Arc::new(Handle { context, shared, commands }) })
+        Ok(Self { handle: Arc::new(Handle::start(context, config, None)?) })
     }
 
     /// Waits for room and for the topic's metadata, puts the record into its batch, and returns the future of its
@@ -233,13 +234,41 @@ impl Producer {
     /// # Errors
     /// The deadline passed before everything was delivered.
     pub async fn close(&self, deadline: Duration) -> Result<(), SendError> {
-        self.handle.shared.closing.send_replace(true);
+        self.handle.close(deadline).await
+    }
+}
+
+impl Handle {
+    fn start(
+        context: ClientContext,
+        config: ProducerConfig,
+        transaction: Option<Arc<Coordination>>,
+    ) -> Result<Self> {
+        let config = settle_idempotence(config)?;
+        let rules = Rules::new(&config, context.cluster.config().retry_backoff);
+        let rules = if transaction.is_some() { rules.transactional() } else { rules };
+        let shared = Arc::new(Shared {
+            topics: Topics::new(rules, config.partitioner),
+            // What a caller waits for must fit.
+            memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
+            config,
+            hurried: AtomicUsize::new(0),
+            closing: watch::Sender::new(false),
+            transaction,
+        });
+        let (commands, inbox) = mpsc::unbounded_channel();
+        context.io.spawn(Sender::new(Arc::clone(&shared), Arc::clone(&context.cluster), inbox).run());
+        Ok(Self { context, shared, commands })
+    }
+
+    async fn close(&self, deadline: Duration) -> Result<(), SendError> {
+        self.shared.closing.send_replace(true);
         // Whoever waits for memory is told.
-        self.handle.shared.memory.close();
-        let flushed = self.handle.flush(deadline).await;
+        self.shared.memory.close();
+        let flushed = self.flush(deadline).await;
         // It may have ended already.
-        let _ = self.handle.commands.send(Command::Stop);
-        self.handle.commands.closed().await;
+        let _ = self.commands.send(Command::Stop);
+        self.commands.closed().await;
         flushed
     }
 }

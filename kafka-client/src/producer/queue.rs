@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
 use super::SendError;
@@ -27,6 +28,9 @@ use crate::error::Error;
 use crate::ids::TopicPartition;
 use crate::records::encode::RecordToWrite;
 
+/// How long a batch waits for the end of the transaction before.
+pub(super) const SOON: Duration = Duration::from_millis(20);
+
 /// What the configuration says of queues.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -35,6 +39,7 @@ pub(super) struct Rules {
     delivery_timeout: Duration,
     retries: u32,
     pub(super) idempotent: bool,
+    transactional: bool,
     most_on_wire: usize,
     backoff: Backoff,
 }
@@ -49,9 +54,15 @@ impl Rules {
             delivery_timeout: config.delivery_timeout,
             retries: config.retries,
             idempotent: config.idempotence,
+            transactional: false,
             most_on_wire: if order_is_safe { config.max_in_flight } else { 1 },
             backoff,
         }
+    }
+
+    /// The same for batches of transactions, where no queue raises the epoch by itself and every failure counts.
+    pub(super) fn transactional(self) -> Self {
+        Self { transactional: true, ..self }
     }
 }
 
@@ -84,12 +95,22 @@ struct OnWire {
 }
 
 /// What an answer or the time left behind.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Aftermath {
     /// Bytes of memory that are free again.
     pub(super) freed: usize,
     /// A producer identity that must not be used any more.
     pub(super) used_up: Option<Identity>,
+    /// What a transaction has to know.
+    pub(super) failure: Option<Failure>,
+}
+
+/// The failure of a batch in a transaction.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: SendError,
+    /// Whether the batch had a sequence: it leaves a gap, or its fate is unknown.
+    pub(super) stamped: bool,
 }
 
 /// The batches of one partition.
@@ -107,6 +128,8 @@ pub(super) struct Queue {
     expected_size: usize,
     /// Why nothing can be sent at the moment, for the error of what expires.
     pub(super) trouble: Option<String>,
+    /// The first failure that the transaction was not told of.
+    failure: Option<Failure>,
 }
 
 impl Queue {
@@ -117,11 +140,12 @@ impl Queue {
             open: None,
             ready: VecDeque::new(),
             on_wire: Vec::new(),
-            sequences: Sequences::default(),
+            sequences: Sequences::new(rules.transactional),
             not_before: None,
             next_order: 0,
             expected_size: 0,
             trouble: None,
+            failure: None,
         }
     }
 
@@ -211,6 +235,16 @@ impl Queue {
                 batch.finish(Outcome::Written { base_offset, log_append_time })
             }
             Verdict::Passing(error) => self.again(batch, error, now, unit),
+            // An earlier batch is on its way, or will be again.
+            Verdict::Gap(error) if self.rules.transactional && self.has_older(batch.order) => {
+                self.again(batch, error, now, unit)
+            }
+            Verdict::Gap(error) | Verdict::Forgotten(error) | Verdict::Fenced(error)
+                if self.rules.transactional =>
+            {
+                let refusal = self.refusal(error);
+                self.fail(batch, refusal)
+            }
             Verdict::Gap(error) => {
                 if !self.has_older(batch.order) {
                     self.want_restart(&batch, Restart::Epoch);
@@ -229,14 +263,19 @@ impl Queue {
             // What follows a refused batch goes on with the sequences it has. If they leave a gap, the broker says so,
             // and only then is it certain that no request which is still under way can write any of it.
             Verdict::TooLarge(error) | Verdict::Refused(error) => {
-                batch.finish(Outcome::Failed(self.refusal(error)))
+                let refusal = self.refusal(error);
+                self.fail(batch, refusal)
             }
-            Verdict::Blamed { records, rest } => batch.finish(Outcome::Blamed {
-                records: records.into_iter().map(|(index, error)| (index, self.refusal(error))).collect(),
-                rest: self.refusal(rest),
-            }),
+            Verdict::Blamed { records, rest } => {
+                let rest = self.refusal(rest);
+                self.note_failure(&batch, &rest);
+                batch.finish(Outcome::Blamed {
+                    records: records.into_iter().map(|(index, error)| (index, self.refusal(error))).collect(),
+                    rest,
+                })
+            }
         };
-        Aftermath { freed, used_up: self.maybe_restart() }
+        self.aftermath(freed)
     }
 
     /// Puts a batch back in its place, unless its time or its retries are over.
@@ -246,13 +285,10 @@ impl Queue {
         }
         if batch.attempts > self.rules.retries {
             let (partition, attempts) = (self.partition, batch.attempts);
-            return batch.finish(Outcome::Failed(SendError::RetriesSpent {
-                partition,
-                attempts,
-                source: error,
-            }));
+            return self.fail(batch, SendError::RetriesSpent { partition, attempts, source: error });
         }
-        self.not_before = Some(now + self.rules.backoff.wait(batch.attempts - 1, unit));
+        let wait = self.rules.backoff.wait(batch.attempts - 1, unit).min(longest_wait(&error));
+        self.not_before = Some(now + wait);
         batch.last = Some(error);
         self.put_back(batch);
         0
@@ -270,8 +306,29 @@ impl Queue {
                 self.put_back(one);
                 0
             }
-            Err(batch) => batch.finish(Outcome::Failed(self.refusal(error))),
+            Err(batch) => {
+                let refusal = self.refusal(error);
+                self.fail(*batch, refusal)
+            }
         }
+    }
+
+    /// Ends a batch that was not written; the bytes that are free now.
+    fn fail(&mut self, batch: Batch, error: SendError) -> usize {
+        self.note_failure(&batch, &error);
+        batch.finish(Outcome::Failed(error))
+    }
+
+    fn note_failure(&mut self, batch: &Batch, error: &SendError) {
+        if self.rules.transactional {
+            let stamped = batch.stamp.is_some();
+            let failure = self.failure.get_or_insert_with(|| Failure { error: error.clone(), stamped });
+            failure.stamped |= stamped;
+        }
+    }
+
+    fn aftermath(&mut self, freed: usize) -> Aftermath {
+        Aftermath { freed, used_up: self.maybe_restart(), failure: self.failure.take() }
     }
 
     fn refusal(&self, source: Error) -> SendError {
@@ -316,22 +373,26 @@ impl Queue {
             }
         }
         self.ready = kept;
-        for sent in self.on_wire.iter().filter(|sent| sent.deadline <= now) {
-            sent.receipt
-                .complete(Outcome::Failed(self.timeout("it was sent and not answered yet".to_owned())));
+        for sent in self.on_wire.iter().filter(|sent| sent.deadline <= now && !sent.receipt.is_complete()) {
+            let error = self.timeout("it was sent and not answered yet".to_owned());
+            if self.rules.transactional {
+                self.failure.get_or_insert_with(|| Failure { error: error.clone(), stamped: true });
+            }
+            sent.receipt.complete(Outcome::Failed(error));
         }
         let freed = expired.into_iter().map(|batch| self.expired(batch, "")).sum();
-        Aftermath { freed, used_up: self.maybe_restart() }
+        self.aftermath(freed)
     }
 
-    fn expired(&self, batch: Batch, last: &str) -> usize {
+    fn expired(&mut self, batch: Batch, last: &str) -> usize {
         let last = match (&batch.last, &self.trouble) {
             _ if !last.is_empty() => last.to_owned(),
             (Some(error), _) => error.to_string(),
             (None, Some(trouble)) => trouble.clone(),
             (None, None) => "it was not sent: too much was waiting before it".to_owned(),
         };
-        batch.finish(Outcome::Failed(self.timeout(last)))
+        let error = self.timeout(last);
+        self.fail(batch, error)
     }
 
     fn timeout(&self, last: String) -> SendError {
@@ -361,16 +422,28 @@ impl Queue {
 
     /// Fails everything: how many batches had no outcome, and the bytes that are free now. (What is on the wire frees
     /// its own when it is answered.)
-    pub(super) fn abandon(&mut self, error: &SendError) -> (usize, usize) {
+    pub(super) fn abandon(&mut self, error: &SendError) -> (usize, Aftermath) {
         let open: Vec<_> = self.receipts().into_iter().filter(|receipt| !receipt.is_complete()).collect();
+        let waiting: Vec<_> = self.ready.drain(..).chain(self.open.take()).collect();
+        for batch in &waiting {
+            self.note_failure(batch, error);
+        }
         open.iter().for_each(|receipt| receipt.complete(Outcome::Failed(error.clone())));
-        let freed = self.ready.drain(..).chain(self.open.take()).map(|batch| batch.charged).sum();
-        (open.len(), freed)
+        let freed = waiting.iter().map(|batch| batch.charged).sum();
+        (open.len(), self.aftermath(freed))
     }
 
     /// Bytes of the next batch.
     pub(super) fn head_size(&self) -> usize {
         self.ready.front().or(self.open.as_ref()).map_or(0, Batch::size)
+    }
+}
+
+/// What passes within milliseconds is not waited for longer: the end of the transaction before (KIP-890).
+fn longest_wait(error: &Error) -> Duration {
+    match error.code() {
+        Some(ResponseError::ConcurrentTransactions) => SOON,
+        _ => Duration::MAX,
     }
 }
 

@@ -184,10 +184,10 @@ impl World {
 
     fn settle(&mut self, batch: Batch, verdict: Verdict) {
         let aftermath = self.queue.answered(batch, verdict, self.now, self.rng.unit());
-        self.clear(aftermath);
+        self.clear(&aftermath);
     }
 
-    fn clear(&mut self, aftermath: queue::Aftermath) {
+    fn clear(&mut self, aftermath: &queue::Aftermath) {
         self.freed += aftermath.freed;
         if aftermath.used_up.is_some() {
             self.identity = self.identity.map(|identity| Identity { id: identity.id + 1, epoch: 0 });
@@ -235,7 +235,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         let aftermath = self.queue.expire(self.now);
-        self.clear(aftermath);
+        self.clear(&aftermath);
     }
 
     /// No more faults, until everything has its outcome: the records that were acknowledged.

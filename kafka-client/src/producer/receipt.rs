@@ -133,15 +133,16 @@ impl Future for Delivery {
     }
 }
 
-/// Waits until each of these batches has an outcome, parts of split ones included.
+/// Waits until each of these batches has an outcome, parts of split ones included: the first failure among them.
 #[derive(Debug)]
 pub(super) struct Settled {
     open: Vec<(Arc<Receipt>, Option<usize>)>,
+    failure: Option<SendError>,
 }
 
 impl Settled {
     pub(super) fn new(receipts: Vec<Arc<Receipt>>) -> Self {
-        Self { open: receipts.into_iter().map(|receipt| (receipt, None)).collect() }
+        Self { open: receipts.into_iter().map(|receipt| (receipt, None)).collect(), failure: None }
     }
 
     /// How many batches are still waited for.
@@ -151,20 +152,25 @@ impl Settled {
 }
 
 impl Future for Settled {
-    type Output = ();
+    type Output = Option<SendError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        while let Some((receipt, place)) = self.open.last_mut() {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { open, failure } = &mut *self;
+        while let Some((receipt, place)) = open.last_mut() {
             let parts = match receipt.poll(place, context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Outcome::Split(parts)) => {
                     parts.iter().map(|(_, part)| (Arc::clone(part), None)).collect()
                 }
-                Poll::Ready(_) => Vec::new(),
+                Poll::Ready(Outcome::Written { .. }) => Vec::new(),
+                Poll::Ready(Outcome::Failed(error) | Outcome::Blamed { rest: error, .. }) => {
+                    failure.get_or_insert_with(|| error.clone());
+                    Vec::new()
+                }
             };
-            self.open.pop();
-            self.open.extend(parts);
+            open.pop();
+            open.extend(parts);
         }
-        Poll::Ready(())
+        Poll::Ready(failure.take())
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    InitProducerIdRequest, ProduceRequest, ProduceResponse, TopicName as WireTopic,
+    InitProducerIdRequest, ProduceRequest, ProduceResponse, TopicName as WireTopic, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -23,6 +23,7 @@ pub(super) fn produce(
     batches: impl IntoIterator<Item = (TopicPartition, Bytes)>,
     acks: Acks,
     timeout: Duration,
+    transaction: Option<TransactionalId>,
 ) -> ProduceRequest {
     let mut topics = BTreeMap::<TopicName, Vec<PartitionProduceData>>::new();
     for (partition, records) in batches {
@@ -36,6 +37,7 @@ pub(super) fn produce(
             .with_partition_data(data)
     };
     ProduceRequest::default()
+        .with_transactional_id(transaction)
         .with_acks(match acks {
             Acks::None => 0,
             Acks::Leader => 1,

@@ -22,6 +22,7 @@ use super::verdict::Verdict;
 use crate::cluster::{Cluster, ClusterMetadata};
 use crate::config::Acks;
 use crate::error::{Error, Result};
+use crate::ids::TopicPartition;
 use crate::net::{Connection, Pool, Purpose};
 
 /// Topics that are sent to are marked as used so often; see [`Cluster::track_while_used`].
@@ -47,6 +48,8 @@ enum Event {
         answer: Result<Option<ProduceResponse>>,
     },
     Identified(Result<Identity>),
+    /// The coordinator of transactions was asked; the answer is in the machine.
+    Added,
 }
 
 /// A batch on the wire.
@@ -85,6 +88,8 @@ pub(super) struct Sender {
     lanes: HashMap<i32, Lane>,
     idempotence: Idempotence,
     renewed: Instant,
+    /// That the transaction went on, or was refused.
+    transaction_news: Option<watch::Receiver<()>>,
 }
 
 impl Sender {
@@ -95,7 +100,6 @@ impl Sender {
     ) -> Self {
         let now = cluster.seams().clock.now();
         Self {
-            shared,
             pool: Arc::new(Pool::new(Arc::clone(&cluster))),
             pictures: cluster.watch(),
             cluster,
@@ -105,6 +109,8 @@ impl Sender {
             lanes: HashMap::new(),
             idempotence: Idempotence::Missing { failures: 0, not_before: now },
             renewed: now,
+            transaction_news: shared.transaction.as_ref().map(|transaction| transaction.news()),
+            shared,
         }
     }
 
@@ -123,6 +129,7 @@ impl Sender {
                     let picture = Arc::clone(&self.pictures.borrow_and_update());
                     self.shared.topics.update(&picture);
                 }
+                () = news_of(&mut self.transaction_news) => {}
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(command) = self.inbox.try_recv() {
@@ -149,6 +156,7 @@ impl Sender {
             Ok(Event::Connected(broker, result)) => self.connected(broker, result),
             Ok(Event::Answered { broker, sent, answer }) => self.answered(broker, sent, answer),
             Ok(Event::Identified(result)) => self.identified(result),
+            Ok(Event::Added) => {}
             Err(error) => tracing::error!(%error, "a request of the producer ended without an outcome"),
         }
     }
@@ -166,6 +174,7 @@ impl Sender {
         let now = self.now();
         self.renew(now);
         let (by_leader, mut wake) = self.due(now);
+        self.add_partitions();
         let mut served = 0;
         for (leader, partitions) in by_leader {
             served += self.serve(leader, partitions, now, &mut wake);
@@ -188,6 +197,7 @@ impl Sender {
     fn due(&mut self, now: Instant) -> (BTreeMap<i32, Vec<Arc<Partition>>>, Instant) {
         let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
         let mut by_leader = BTreeMap::<i32, Vec<_>>::new();
+        let mut refused = false;
         let mut wake = now + RENEW;
         for partition in std::mem::take(&mut self.active) {
             let mut queue = partition.queue();
@@ -200,6 +210,7 @@ impl Sender {
                     self.clear_up(aftermath);
                     continue;
                 }
+                (Due::Now, Some(_)) if !self.admits(partition.id) => refused |= self.is_refused(),
                 (Due::Now, Some(leader)) => by_leader.entry(leader).or_default().push(Arc::clone(&partition)),
                 (Due::Now, None) => {
                     queue.trouble.get_or_insert_with(|| "the partition has no leader".to_owned());
@@ -214,6 +225,9 @@ impl Sender {
             drop(queue);
             self.clear_up(aftermath);
             self.active.push(partition);
+        }
+        if let (true, Some(transaction)) = (refused, &self.shared.transaction) {
+            transaction.abandon(&self.shared);
         }
         (by_leader, wake)
     }
@@ -279,6 +293,9 @@ impl Sender {
                 return true;
             }
             let Some(batch) = queue.take(identity) else { return false };
+            if let Some(transaction) = &self.shared.transaction {
+                transaction.machine().sent();
+            }
             size += next;
             sent.push(Sent { partition: Arc::clone(partition), batch });
             true
@@ -286,8 +303,32 @@ impl Sender {
         sent
     }
 
+    /// Whether a batch may go to this partition now: only in transactions it may not.
+    fn admits(&self, partition: TopicPartition) -> bool {
+        self.shared.transaction.as_ref().is_none_or(|transaction| transaction.machine().admits(partition))
+    }
+
+    /// Whether nothing more will be part of the open transaction.
+    fn is_refused(&self) -> bool {
+        self.shared.transaction.as_ref().is_some_and(|transaction| transaction.machine().refusal().is_some())
+    }
+
+    /// Tells the transaction's coordinator of partitions.
+    fn add_partitions(&mut self) {
+        let Some(transaction) = &self.shared.transaction else { return };
+        let Some(partitions) = transaction.machine().next_to_add() else { return };
+        let transaction = Arc::clone(transaction);
+        self.calls.spawn(async move {
+            transaction.add_partitions(partitions).await;
+            Event::Added
+        });
+    }
+
     /// The producer id; asked for if it is needed and not there.
     fn identity(&mut self, now: Instant) -> Option<Identity> {
+        if let Some(transaction) = &self.shared.transaction {
+            return transaction.machine().identity();
+        }
         match self.idempotence {
             _ if !self.shared.config.idempotence => None,
             Idempotence::Known(identity) => Some(identity),
@@ -314,9 +355,14 @@ impl Sender {
                 Err(error) => broken.push((one, error)),
             }
         }
-        let request = request::produce(bytes, config.acks, config.request_timeout);
+        let transaction = self.shared.transaction.as_ref();
+        let id = transaction.map(|transaction| transaction.wire_id());
+        let request = request::produce(bytes, config.acks, config.request_timeout, id);
         let (acks, timeout) = (config.acks, config.request_timeout);
-        let version = connection.version::<ProduceRequest>();
+        let version = connection.version::<ProduceRequest>().map(|version| match transaction {
+            Some(transaction) => version.min(transaction.highest::<ProduceRequest>()),
+            None => version,
+        });
         let begun = version.and_then(|version| match acks {
             Acks::None => {
                 let done = connection.begin_send(version, &request)?;
@@ -370,8 +416,8 @@ impl Sender {
             queue.trouble = Some(error.to_string());
             if !error.is_retriable() {
                 let refused = SendError::Refused { partition: partition.id, source: error.clone() };
-                let (_, freed) = queue.abandon(&refused);
-                self.shared.memory.add_permits(freed);
+                let (_, aftermath) = queue.abandon(&refused);
+                self.shared.memory.add_permits(aftermath.freed);
             }
         }
     }
@@ -416,12 +462,20 @@ impl Sender {
         let (now, unit) = (self.now(), self.unit());
         let aftermath = one.partition.queue().answered(one.batch, verdict, now, unit);
         self.clear_up(aftermath);
+        if let Some(transaction) = &self.shared.transaction {
+            transaction.settled();
+        }
     }
 
     fn clear_up(&mut self, aftermath: Aftermath) {
         self.shared.memory.add_permits(aftermath.freed);
         if aftermath.used_up.is_some_and(|used_up| self.idempotence == Idempotence::Known(used_up)) {
             self.idempotence = Idempotence::Missing { failures: 0, not_before: self.now() };
+        }
+        if let (Some(failure), Some(transaction)) = (aftermath.failure, &self.shared.transaction) {
+            transaction.failed(failure);
+            // Nothing more of it can be committed, and nobody shall wait for it.
+            transaction.abandon(&self.shared);
         }
     }
 
@@ -432,6 +486,16 @@ impl Sender {
             topics.into_iter().for_each(|topic| self.cluster.track_while_used(topic, true));
         }
     }
+}
+
+/// Waits for news, for ever where there are none.
+async fn news_of(news: &mut Option<watch::Receiver<()>>) {
+    if let Some(news) = news
+        && news.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Two kinds of future as one.
@@ -445,6 +509,9 @@ impl Drop for Sender {
     /// Whatever ended the sender, nobody waits for ever.
     fn drop(&mut self) {
         self.shared.topics.close();
+        if let Some(transaction) = &self.shared.transaction {
+            transaction.close();
+        }
         let abandon = |partition: &Arc<Partition>| partition.queue().abandon(&SendError::Closed).0;
         let batches: usize = self.shared.topics.partitions().iter().map(abandon).sum();
         if batches > 0 {

@@ -5,6 +5,9 @@
 //! A batch that is given up leaves a gap that no later batch can pass. When the broker says so, the epoch is raised, by
 //! the client itself as the Java client does it, and what is left starts again at sequence 0. But not before everything
 //! older has its outcome: a batch whose answer was lost may have been written, and only its old stamp tells.
+//!
+//! In transactions the epoch belongs to the whole producer, not to a partition: it is raised between two transactions
+//! (see [`super::transaction`]), when nothing is left of the one before, and all partitions begin at 0 again.
 
 use crate::records::encode::ProducerStamp;
 
@@ -19,6 +22,7 @@ pub(super) struct Identity {
 #[derive(Debug, Default)]
 pub(super) struct Sequences {
     identity: Option<Identity>,
+    transactional: bool,
     next: i32,
     /// Whether a broker has taken a batch with this identity and epoch. Until then it takes any sequence as the
     /// first, even a later one when the first was lost: so the first goes alone.
@@ -43,11 +47,19 @@ pub(super) fn advance(sequence: i32, by: i32) -> i32 {
 }
 
 impl Sequences {
+    pub(super) fn new(transactional: bool) -> Self {
+        Self { transactional, ..Self::default() }
+    }
+
     /// The stamp of the next batch. `None` without an identity.
     pub(super) fn stamp(&mut self, known: Option<Identity>, records: i32) -> Option<ProducerStamp> {
         let identity = match self.identity {
-            Some(identity) => identity,
-            None => *self.identity.insert(known?),
+            Some(identity) if !self.transactional || known == Some(identity) => identity,
+            _ => {
+                let fresh = known?;
+                (self.identity, self.next, self.proven) = (Some(fresh), 0, false);
+                fresh
+            }
         };
         let base_sequence = self.next;
         self.next = advance(base_sequence, records);
@@ -55,7 +67,7 @@ impl Sequences {
             producer_id: identity.id,
             epoch: identity.epoch,
             base_sequence,
-            transactional: false,
+            transactional: self.transactional,
         })
     }
 
@@ -131,6 +143,18 @@ mod tests {
         assert_eq!(sequences.restart(), None);
         assert_eq!(stamp(&mut sequences, 2), (7, 1, 0));
         assert_eq!(sequences.restarts_at(), None);
+    }
+
+    #[test]
+    fn in_transactions_the_producer_says_which_epoch_it_is() {
+        let mut sequences = Sequences::new(true);
+        let one = sequences.stamp(ONE, 10).unwrap();
+        assert!(one.transactional);
+        assert_eq!(sequences.stamp(ONE, 1).unwrap().base_sequence, 10, "the same epoch goes on");
+        sequences.prove();
+        let two = sequences.stamp(Some(Identity { id: 7, epoch: 1 }), 1).unwrap();
+        assert_eq!((two.epoch, two.base_sequence, sequences.is_proven()), (1, 0, false));
+        assert_eq!(sequences.stamp(None, 1), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::partitioner::Chooser;
 use super::queue::{Queue, Rules};
+use super::receipt::Settled;
 use crate::cluster::{ClusterMetadata, TopicMetadata};
 use crate::config::Partitioner;
 use crate::ids::{TopicName, TopicPartition};
@@ -148,6 +149,11 @@ impl Topics {
     pub(super) fn partitions(&self) -> Vec<Arc<Partition>> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         map.topics.values().flat_map(|topic| topic.partitions.iter().map(Arc::clone)).collect()
+    }
+
+    /// The outcome of all that is under way now.
+    pub(super) fn settled(&self) -> Settled {
+        Settled::new(self.partitions().iter().flat_map(|partition| partition.queue().receipts()).collect())
     }
 
     /// Takes nothing more.

@@ -65,6 +65,8 @@ impl Verdict {
             ResponseError::UnknownProducerId => Self::Forgotten(error),
             ResponseError::InvalidProducerEpoch | ResponseError::ProducerFenced => Self::Fenced(error),
             ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge => Self::TooLarge(error),
+            // The end of the transaction before is not written everywhere yet.
+            ResponseError::ConcurrentTransactions => Self::Passing(error),
             code if code.is_retriable() => Self::Passing(error),
             _ => Self::Refused(error),
         }
@@ -88,6 +90,7 @@ impl Verdict {
                     code,
                     ResponseError::NotEnoughReplicas
                         | ResponseError::NotEnoughReplicasAfterAppend
+                        | ResponseError::ConcurrentTransactions
                         | ResponseError::ThrottlingQuotaExceeded
                 ),
                 None => true,

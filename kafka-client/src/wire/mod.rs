@@ -20,6 +20,7 @@ mod tests;
 
 pub use throttle::throttle_millis;
 pub use versions::{Api, api, supported};
+pub(crate) use versions::{KIP_890_FEATURE, highest_in_transaction};
 
 /// Why a message could not be decoded.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -283,5 +283,5 @@ fn every_api_is_in_the_table_once() {
         assert!(!api.versions.is_empty(), "{}", api.name);
     }
     assert_eq!(supported(4), None, "LeaderAndIsr is for brokers");
-    assert_eq!(supported(ProduceRequest::KEY).unwrap().max, 11);
+    assert_eq!(supported(ProduceRequest::KEY).unwrap().max, 12);
 }

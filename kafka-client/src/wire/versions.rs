@@ -41,8 +41,8 @@ macro_rules! apis {
 }
 
 const APIS: &[Api] = apis! {
-    ProduceRequest "Produce", 11, None;
-        "12 needs transaction.version 2 (KIP-890) when transactional; 13 names topics by id"
+    ProduceRequest "Produce", 12, None;
+        "13 names topics by id; in a transaction see `highest_in_transaction`"
     FetchRequest "Fetch", 16, Some(1);
         "13 names topics by id, 16 tells the new leader's address (KIP-951); 17 and 18 are for followers"
     ListOffsetsRequest "ListOffsets", 9, Some(2); "10 adds a timeout for tiered storage"
@@ -66,8 +66,8 @@ const APIS: &[Api] = apis! {
     OffsetForLeaderEpochRequest "OffsetForLeaderEpoch", 4, Some(2); "the highest"
     AddPartitionsToTxnRequest "AddPartitionsToTxn", 3, Some(0); "from 4 on it is for brokers"
     AddOffsetsToTxnRequest "AddOffsetsToTxn", 3, Some(0); "4 only adds TRANSACTION_ABORTABLE (KIP-890)"
-    EndTxnRequest "EndTxn", 4, Some(0); "5 needs transaction.version 2 (KIP-890)"
-    TxnOffsetCommitRequest "TxnOffsetCommit", 4, Some(0); "5 needs transaction.version 2 (KIP-890)"
+    EndTxnRequest "EndTxn", 5, Some(0); "the highest; see `highest_in_transaction`"
+    TxnOffsetCommitRequest "TxnOffsetCommit", 5, Some(0); "the highest; see `highest_in_transaction`"
     DescribeConfigsRequest "DescribeConfigs", 4, Some(0); "the highest"
     SaslAuthenticateRequest "SaslAuthenticate", 2, None; "the highest"
     CreatePartitionsRequest "CreatePartitions", 3, Some(0); "the highest"
@@ -86,6 +86,21 @@ pub fn api(key: i16) -> Option<&'static Api> {
 #[must_use]
 pub fn supported(api_key: i16) -> Option<VersionRange> {
     api(api_key).map(|api| api.versions)
+}
+
+/// Where a version says that partitions and groups join a transaction by being written to, and that its end raises the
+/// epoch (KIP-890).
+const KIP_890: &[(i16, i16)] =
+    &[(ProduceRequest::KEY, 12), (EndTxnRequest::KEY, 5), (TxnOffsetCommitRequest::KEY, 5)];
+
+/// The finalised `transaction.version` from which on those versions may be used.
+pub(crate) const KIP_890_FEATURE: i16 = 2;
+
+/// The highest version of request `api_key` in a transaction, on a cluster whose finalised feature
+/// `transaction.version` is `feature` (0 where the broker tells none).
+pub(crate) fn highest_in_transaction(api_key: i16, feature: i16) -> i16 {
+    let first = KIP_890.iter().find(|(key, _)| *key == api_key).map(|(_, first)| *first);
+    first.filter(|_| feature < KIP_890_FEATURE).map_or(i16::MAX, |first| first - 1)
 }
 
 #[cfg(test)]

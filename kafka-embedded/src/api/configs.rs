@@ -108,12 +108,21 @@ fn describe_broker(
     };
     let settings = &context.cluster.settings;
     let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+    let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX).to_string();
     let all = [
         ("auto.create.topics.enable", settings.auto_create_topics.to_string(), Kind::Boolean),
         ("broker.id", id.to_string(), Kind::Int),
         ("default.replication.factor", context.cluster.default_replication().to_string(), Kind::Int),
+        (
+            "group.consumer.heartbeat.interval.ms",
+            millis(settings.consumer_groups.heartbeat_interval),
+            Kind::Int,
+        ),
+        ("group.consumer.max.size", size(settings.consumer_groups.max_size), Kind::Int),
+        ("group.consumer.session.timeout.ms", millis(settings.consumer_groups.session_timeout), Kind::Int),
         ("group.initial.rebalance.delay.ms", millis(settings.initial_rebalance_delay), Kind::Int),
         ("group.max.session.timeout.ms", millis(*settings.session_timeout.end()), Kind::Int),
+        ("group.max.size", size(settings.group_max_size), Kind::Int),
         ("group.min.session.timeout.ms", millis(*settings.session_timeout.start()), Kind::Int),
         ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
         ("num.partitions", settings.default_partitions.to_string(), Kind::Int),

@@ -16,7 +16,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator};
-use crate::group::{Committed, Group};
+use crate::faults::allowed;
+use crate::group::{Committed, Committing, Group, Members};
 use crate::server::connection::Context;
 use crate::topics::owned;
 
@@ -25,9 +26,13 @@ const MAX_METADATA: usize = 4096;
 
 pub(crate) async fn commit(context: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let store = |group: &mut Group, now| {
-        let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
-        let generation = request.generation_id_or_member_epoch;
-        group.classic.validate_commit(now, id, instance, generation)?;
+        let who = Committing {
+            member_id: &request.member_id,
+            instance_id: request.group_instance_id.as_ref(),
+            generation: request.generation_id_or_member_epoch,
+            knows_epochs: context.version >= 9,
+        };
+        group.validate_commit(now, &who)?;
         Ok(commit_all(context, group, &request))
     };
     let groups = &context.cluster.groups;
@@ -37,7 +42,7 @@ pub(crate) async fn commit(context: &Context, request: OffsetCommitRequest) -> O
         Err(error) => Err(error),
         // Offsets without membership make a group of their own.
         Ok(()) if request.generation_id_or_member_epoch < 0 => {
-            groups.run_or_create(&request.group_id, context.cluster.settings.initial_rebalance_delay, store)
+            groups.run_or_create(&request.group_id, &context.cluster.settings, store)
         }
         Ok(()) => groups.run(&request.group_id, store).unwrap_or(Err(missing)),
     };
@@ -51,6 +56,9 @@ fn commit_all(
     request: &OffsetCommitRequest,
 ) -> Vec<OffsetCommitResponseTopic> {
     respond(request, |name, partition| {
+        if let Err(error) = allowed(context, name, partition.partition_index) {
+            return error.code();
+        }
         let known = context.cluster.topics.by_name(name);
         let metadata = partition.committed_metadata.as_ref();
         if known.is_none_or(|topic| topic.partition(partition.partition_index).is_none()) {
@@ -93,7 +101,7 @@ pub(crate) async fn fetch(context: &Context, request: OffsetFetchRequest) -> Off
     let topics = request.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
-    match read(context, &request.group_id, topics) {
+    match read(context, &request.group_id, (None, -1), topics) {
         Ok(topics) => OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect()),
         Err(error) => OffsetFetchResponse::default().with_error_code(error.code()),
     }
@@ -103,7 +111,7 @@ fn fetch_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetch
     let topics = group.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
-    let found = read(context, &group.group_id, topics);
+    let found = read(context, &group.group_id, (group.member_id.as_ref(), group.member_epoch), topics);
     let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
     match found {
         Ok(topics) => response.with_topics(topics.into_iter().map(new_topic).collect()),
@@ -117,10 +125,16 @@ type Found = (TopicName, Vec<(i32, Option<Committed>)>);
 fn read(
     context: &Context,
     group: &StrBytes,
+    (member, epoch): (Option<&StrBytes>, i32),
     topics: Option<Vec<(TopicName, Vec<i32>)>>,
 ) -> Result<Vec<Found>, ResponseError> {
     check_coordinator(context, group)?;
     let asked = topics.clone();
+    let allowed = context.cluster.groups.run(group, |group, _| match &group.members {
+        Members::Classic(_) => Ok(()),
+        Members::Consumer(group) => group.validate_fetch(member, epoch),
+    });
+    allowed.unwrap_or(Ok(()))?;
     let found = context.cluster.groups.run(group, |group, _| match topics {
         None => {
             let all = group.offsets.all().iter();

@@ -19,35 +19,39 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator, text};
-use crate::group::{Group, MemberId, State};
+use crate::group::{Classic, Group, MemberId, Members, State};
 use crate::server::connection::Context;
 
-/// What a consumer calls its protocol type.
+/// What a consumer calls its protocol type, and the type of its groups by KIP-848.
 const CONSUMER: &str = "consumer";
 const CLASSIC: &str = "classic";
 
 pub(crate) async fn describe(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let groups = request.groups.into_iter().map(|id| {
         let described = match check_coordinator(context, &id) {
-            Ok(()) => context.cluster.groups.run(&id, |group, _| describe_one(group)),
+            Ok(()) => context.cluster.groups.run(&id, |group, _| match &group.members {
+                Members::Classic(classic) => describe_one(classic),
+                Members::Consumer(_) => {
+                    unknown(context, &format!("Group {} is not a classic group.", id.as_str()))
+                }
+            }),
             Err(error) => Some(DescribedGroup::default().with_error_code(error.code())),
         };
-        described.unwrap_or_else(|| unknown(context, &id)).with_group_id(id)
+        let missing = || unknown(context, &format!("Group {} not found.", id.as_str()));
+        described.unwrap_or_else(missing).with_group_id(id)
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }
 
-fn unknown(context: &Context, id: &GroupId) -> DescribedGroup {
+fn unknown(context: &Context, message: &str) -> DescribedGroup {
     let dead = DescribedGroup::default().with_group_state(StrBytes::from_static_str(State::Dead.name()));
     if context.version < 6 {
         return dead;
     }
-    dead.with_error_code(ResponseError::GroupIdNotFound.code())
-        .with_error_message(text(format!("Group {} not found.", id.as_str())))
+    dead.with_error_code(ResponseError::GroupIdNotFound.code()).with_error_message(text(message))
 }
 
-fn describe_one(group: &Group) -> DescribedGroup {
-    let classic = &group.classic;
+fn describe_one(classic: &Classic) -> DescribedGroup {
     // Before it is stable, what the members said is not settled and not shown.
     let protocol = classic.protocol().filter(|_| classic.state() == State::Stable);
     let members = classic.members().iter().map(|(id, member)| {
@@ -75,18 +79,22 @@ pub(crate) async fn list(context: &Context, request: ListGroupsRequest) -> ListG
     let ids = context.cluster.groups.ids();
     let own = ids.into_iter().filter(|id| check_coordinator(context, id).is_ok());
     let listed = own.filter_map(|id| {
-        let (state, protocol_type) = context
-            .cluster
-            .groups
-            .run(&id, |group, _| (group.classic.state(), group.classic.protocol_type().cloned()))?;
-        if !wanted(&request.states_filter, state.name()) || !wanted(&request.types_filter, CLASSIC) {
+        let facts = |group: &mut Group, _| {
+            let (name, protocol_type) = match &group.members {
+                Members::Classic(classic) => (CLASSIC, classic.protocol_type().cloned()),
+                Members::Consumer(_) => (CONSUMER, Some(StrBytes::from_static_str(CONSUMER))),
+            };
+            (group.state_name(), name, protocol_type)
+        };
+        let (state, name, protocol_type) = context.cluster.groups.run(&id, facts)?;
+        if !wanted(&request.states_filter, state) || !wanted(&request.types_filter, name) {
             return None;
         }
         let group = ListedGroup::default()
             .with_group_id(GroupId(id))
             .with_protocol_type(protocol_type.unwrap_or_default())
-            .with_group_state(StrBytes::from_static_str(state.name()))
-            .with_group_type(StrBytes::from_static_str(CLASSIC));
+            .with_group_state(StrBytes::from_static_str(state))
+            .with_group_type(StrBytes::from_static_str(name));
         Some(group)
     });
     ListGroupsResponse::default().with_error_code(NONE).with_groups(listed.collect())
@@ -117,16 +125,19 @@ pub(crate) async fn delete_offsets(context: &Context, request: OffsetDeleteReque
 
 /// The topics whose offsets are in use and cannot be deleted.
 fn deletable(group: &Group) -> Result<BTreeSet<TopicName>, ResponseError> {
-    match group.classic.state() {
+    let classic = match &group.members {
+        Members::Classic(classic) => classic,
+        Members::Consumer(group) => return Ok(group.subscribed()),
+    };
+    match classic.state() {
         State::Dead => Err(ResponseError::GroupIdNotFound),
         State::Empty => Ok(BTreeSet::new()),
-        _ if group.classic.protocol_type().is_some_and(|name| &**name == CONSUMER) => Ok(subscribed(group)),
+        _ if classic.protocol_type().is_some_and(|name| &**name == CONSUMER) => Ok(subscribed(classic)),
         _ => Err(ResponseError::NonEmptyGroup),
     }
 }
 
-fn subscribed(group: &Group) -> BTreeSet<TopicName> {
-    let classic = &group.classic;
+fn subscribed(classic: &Classic) -> BTreeSet<TopicName> {
     let Some(protocol) = classic.protocol() else { return BTreeSet::new() };
     let topics = |member: &MemberId| {
         let metadata =

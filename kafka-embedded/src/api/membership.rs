@@ -14,7 +14,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_members_group};
-use crate::group::{Answer, Group, Joined, Joining, MemberId, NotJoined, Synced, Syncing};
+use crate::group::{Answer, Group, Joined, Joining, NotJoined, Synced, Syncing};
 use crate::server::connection::Context;
 use crate::topics::owned;
 
@@ -52,19 +52,21 @@ fn check_join(context: &Context, request: &JoinGroupRequest) -> Result<(), Respo
 async fn wait_to_join(context: &Context, request: &JoinGroupRequest) -> Result<Joined, NotJoined> {
     let joining = joining(context, request);
     let groups = &context.cluster.groups;
+    let settings = &context.cluster.settings;
+    let refuse = |error| NotJoined { error, member_id: joining.member_id.clone() };
+    let unknown = || refuse(ResponseError::UnknownMemberId);
     let start = |group: &mut Group, now| {
         let (token, answer) = group.wait();
-        group.classic.join(now, &joining, token);
-        answer
+        let other = || refuse(ResponseError::InconsistentGroupProtocol);
+        group.for_classic_join(settings).ok_or_else(other)?.join(now, &joining, token);
+        Ok(answer)
     };
-    let unknown =
-        || NotJoined { error: ResponseError::UnknownMemberId, member_id: joining.member_id.clone() };
     let answer = if joining.member_id.is_empty() {
-        groups.run_or_create(&request.group_id, context.cluster.settings.initial_rebalance_delay, start)
+        groups.run_or_create(&request.group_id, settings, start)
     } else {
         groups.run(&request.group_id, start).ok_or_else(unknown)?
     };
-    match answer.await {
+    match answer?.await {
         Ok(Answer::Join(answer)) => answer,
         _ => Err(unknown()),
     }
@@ -154,10 +156,10 @@ async fn wait_to_sync(context: &Context, request: SyncGroupRequest) -> Result<Sy
     };
     let answer = context.cluster.groups.run(&request.group_id, |group, now| {
         let (token, answer) = group.wait();
-        group.classic.sync(now, &syncing, token);
-        answer
+        group.classic()?.sync(now, &syncing, token);
+        Some(answer)
     });
-    match answer.ok_or(ResponseError::UnknownMemberId)?.await {
+    match answer.flatten().ok_or(ResponseError::UnknownMemberId)?.await {
         Ok(Answer::Sync(answer)) => answer,
         _ => Err(ResponseError::UnknownMemberId),
     }
@@ -168,9 +170,9 @@ pub(crate) async fn heartbeat(context: &Context, request: HeartbeatRequest) -> H
         check_members_group(context, &request.group_id)?;
         let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
         let beat = context.cluster.groups.run(&request.group_id, |group, now| {
-            group.classic.heartbeat(now, id, instance, request.generation_id)
+            Some(group.classic()?.heartbeat(now, id, instance, request.generation_id))
         });
-        beat.unwrap_or(Err(ResponseError::UnknownMemberId))
+        beat.flatten().unwrap_or(Err(ResponseError::UnknownMemberId))
     };
     HeartbeatResponse::default().with_error_code(code(beat()))
 }
@@ -188,18 +190,16 @@ pub(crate) async fn leave(context: &Context, request: LeaveGroupRequest) -> Leav
     } else {
         vec![MemberIdentity::default().with_member_id(request.member_id)]
     };
-    let leave = |member: &MemberId, instance: Option<&StrBytes>, group: &mut Group| {
-        group.classic.leave(member, instance)
-    };
     let left = context.cluster.groups.run(&request.group_id, |group, now| {
-        let leave_one = |one: &MemberIdentity| leave(&one.member_id, one.group_instance_id.as_ref(), group);
+        let classic = group.classic()?;
+        let leave_one = |one: &MemberIdentity| classic.leave(&one.member_id, one.group_instance_id.as_ref());
         let left: Vec<_> = members.iter().map(leave_one).collect();
         if left.iter().any(Result::is_ok) {
-            group.classic.member_gone(now);
+            classic.member_gone(now);
         }
-        left
+        Some(left)
     });
-    let left = left.unwrap_or_else(|| vec![Err(ResponseError::UnknownMemberId); members.len()]);
+    let left = left.flatten().unwrap_or_else(|| vec![Err(ResponseError::UnknownMemberId); members.len()]);
     if context.version < 3 {
         let error = left.into_iter().next().map_or(NONE, code);
         return LeaveGroupResponse::default().with_error_code(error);

@@ -13,6 +13,7 @@ use kafka_protocol::messages::{
 };
 
 use super::{NONE, text};
+use crate::faults::allowed;
 use crate::server::connection::Context;
 use crate::topics::{Topic, check_name, owned};
 
@@ -79,7 +80,8 @@ fn one(context: &Context, wanted: &MetadataRequestTopic, may_create: bool) -> Me
                 .with_error_code(ResponseError::UnknownTopicId.code()),
         };
     };
-    match find_or_create(context, name, may_create) {
+    let found = allowed(context, name, -1).and_then(|()| find_or_create(context, name, may_create));
+    match found {
         Ok(topic) => describe(context, &topic),
         Err(error) => {
             MetadataResponseTopic::default().with_name(Some(name.clone())).with_error_code(error.code())
@@ -104,6 +106,12 @@ fn find_or_create(
 }
 
 fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
+    if let Err(error) = allowed(context, &topic.name, -1) {
+        return MetadataResponseTopic::default()
+            .with_name(Some(topic.name.clone()))
+            .with_topic_id(topic.id)
+            .with_error_code(error.code());
+    }
     let alive = |id: &&i32| context.cluster.node(**id).is_some();
     let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| {
         let state = partition.lock();

@@ -1,6 +1,7 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
 pub(crate) mod configs;
+pub(crate) mod consumer_groups;
 pub(crate) mod coordinator;
 pub(crate) mod fetch;
 pub(crate) mod group_offsets;
@@ -20,6 +21,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use crate::faults::allowed;
 use crate::server::connection::Context;
 use crate::topics::{Partition, PartitionState, Topic};
 
@@ -44,8 +46,13 @@ pub(crate) fn find_topic(
     context.cluster.topics.by_name(name).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
-/// Partition `index` of `topic`.
-pub(crate) fn find_partition(topic: &Topic, index: i32) -> Result<&Arc<Partition>, ResponseError> {
+/// Partition `index` of `topic`, unless a fault refuses it.
+pub(crate) fn find_partition<'t>(
+    context: &Context,
+    topic: &'t Topic,
+    index: i32,
+) -> Result<&'t Arc<Partition>, ResponseError> {
+    allowed(context, &topic.name, index)?;
     topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 

@@ -50,7 +50,7 @@ fn one(
     topic: &Topic,
     asked: &ListOffsetsPartition,
 ) -> Result<Option<Found>, ResponseError> {
-    let state = find_partition(topic, asked.partition_index)?.lock();
+    let state = find_partition(context, topic, asked.partition_index)?.lock();
     check_leader(context, &state, asked.current_leader_epoch)?;
     let log = &state.log;
     let bare = |offset, epoch| Some(Found { offset, timestamp: -1, leader_epoch: epoch });
@@ -98,7 +98,7 @@ pub(crate) async fn for_leader_epoch(
         let topic = find_topic(context, &asked.topic, Uuid::nil(), false);
         let end = |partition: &OffsetForLeaderPartition| {
             let topic = topic.as_ref().map_err(|error| *error)?;
-            let state = find_partition(topic, partition.partition)?.lock();
+            let state = find_partition(context, topic, partition.partition)?.lock();
             check_leader(context, &state, partition.current_leader_epoch)?;
             Ok::<_, ResponseError>(state.log.end_of_epoch(partition.leader_epoch).unwrap_or((-1, -1)))
         };
@@ -128,7 +128,7 @@ pub(crate) async fn delete_records(
         let topic = find_topic(context, &asked.name, Uuid::nil(), false);
         let delete = |index: i32, offset: i64| {
             let topic = topic.as_ref().map_err(|error| *error)?;
-            let mut state = find_partition(topic, index)?.lock();
+            let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
             let offset = if offset == TO_THE_END { state.log.end() } else { offset };
             state.log.delete_before(offset).map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;

@@ -111,7 +111,7 @@ fn append(
     data: PartitionProduceData,
     terms: Terms,
 ) -> Result<(Written, i64), Refused> {
-    let partition = find_partition(topic, data.index)?;
+    let partition = find_partition(context, topic, data.index)?;
     let mut batch = checked(context, &topic.configs, data.records, terms)?;
     let stamp = Stamp::of(&batch.header);
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };

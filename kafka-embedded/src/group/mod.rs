@@ -1,18 +1,21 @@
 //! Groups: the pure machine of each behind a lock, the requests that wait for it, and one task for all their timers.
 //!
 //! ```text
-//! api::membership ──▶ Groups::run ──▶ Classic (pure) ──answers──▶ whoever waits
-//!                                        ▲
-//!          run_timers ── expire ─────────┘
+//! api::membership ─────▶ Groups::run ──▶ Classic (pure) ──answers──▶ whoever waits
+//! api::consumer_groups ─▶     │    └───▶ ConsumerGroup (pure)
+//!                             ▲
+//!          run_timers ── expire
 //! ```
+//!
+//! A group is of the type of its members. One without members becomes what the next one asks for; its offsets stay.
 
 mod classic;
+pub(crate) mod consumer;
 mod member;
 mod offsets;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -20,20 +23,164 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::cluster::Settings;
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
+use consumer::ConsumerGroup;
 pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
 
 /// One group.
 #[derive(Debug)]
 pub(crate) struct Group {
-    pub(crate) classic: Classic,
+    pub(crate) members: Members,
     pub(crate) offsets: Offsets,
     waiting: HashMap<Token, oneshot::Sender<Answer>>,
     next_token: Token,
 }
 
+/// Who is in a group, and by which protocol.
+#[derive(Debug)]
+pub(crate) enum Members {
+    Classic(Classic),
+    Consumer(ConsumerGroup),
+}
+
+/// On whose behalf offsets are committed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Committing<'a> {
+    pub(crate) member_id: &'a MemberId,
+    pub(crate) instance_id: Option<&'a StrBytes>,
+    /// Generation of a classic group, epoch of a member of KIP-848; below 0 for somebody who is no member.
+    pub(crate) generation: i32,
+    /// Whether the request can carry an epoch: OffsetCommit from version 9 on, and every TxnOffsetCommit.
+    pub(crate) knows_epochs: bool,
+}
+
 impl Group {
+    fn new(members: Members) -> Self {
+        Self { members, offsets: Offsets::default(), waiting: HashMap::new(), next_token: 0 }
+    }
+
+    /// As ListGroups and DescribeGroups spell it.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match &self.members {
+            Members::Classic(classic) => classic.state().name(),
+            Members::Consumer(group) => group.state_name(),
+        }
+    }
+
+    /// Whether nobody is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.members {
+            Members::Classic(classic) => classic.state() == State::Empty,
+            Members::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    /// Whether these offsets may be committed.
+    pub(crate) fn validate_commit(
+        &mut self,
+        now: Instant,
+        who: &Committing<'_>,
+    ) -> Result<(), ResponseError> {
+        match &mut self.members {
+            Members::Classic(classic) => {
+                classic.validate_commit(now, who.member_id, who.instance_id, who.generation)
+            }
+            Members::Consumer(group) => {
+                let knows = who.knows_epochs || !group.members().contains_key(who.member_id);
+                if knows {
+                    group.validate_commit(who.member_id, who.generation)
+                } else {
+                    Err(ResponseError::UnsupportedVersion)
+                }
+            }
+        }
+    }
+
+    /// The group as a classic one, for whoever joins: one of KIP-848 that has no members becomes one.
+    pub(crate) fn for_classic_join(&mut self, settings: &Settings) -> Option<&mut Classic> {
+        if matches!(&self.members, Members::Consumer(group) if group.is_empty()) {
+            self.members = Members::Classic(Classic::of(settings));
+        }
+        self.classic()
+    }
+
+    /// The group as one of KIP-848, for whoever joins: a classic one that has no members becomes one.
+    pub(crate) fn for_consumer_join(
+        &mut self,
+        id: &StrBytes,
+        settings: &Settings,
+    ) -> Option<&mut ConsumerGroup> {
+        if matches!(&self.members, Members::Classic(classic) if classic.state() == State::Empty) {
+            let group = ConsumerGroup::new(crate::topics::owned(id), settings.consumer_groups);
+            self.members = Members::Consumer(group);
+        }
+        self.consumer()
+    }
+
+    pub(crate) fn classic(&mut self) -> Option<&mut Classic> {
+        match &mut self.members {
+            Members::Classic(classic) => Some(classic),
+            Members::Consumer(_) => None,
+        }
+    }
+
+    pub(crate) fn consumer(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.members {
+            Members::Classic(_) => None,
+            Members::Consumer(group) => Some(group),
+        }
+    }
+
+    /// Takes out a member as if its session had ended: that of this id, instance id or client id, the first of several.
+    /// Whether there was one.
+    pub(crate) fn expire_member(&mut self, now: Instant, name: &str) -> bool {
+        let named = |id: &MemberId, instance: &Option<StrBytes>, client: &StrBytes| {
+            &**id == name || instance.as_deref() == Some(name) || &**client == name
+        };
+        match &mut self.members {
+            Members::Classic(classic) => {
+                let mut members = classic.members().iter();
+                let found = members.find(|(id, known)| named(id, &known.instance_id, &known.client_id));
+                let id = found.map(|(id, _)| id.clone());
+                let left = id.is_some_and(|id| classic.leave(&id, None).is_ok());
+                if left {
+                    classic.member_gone(now);
+                }
+                left
+            }
+            Members::Consumer(group) => {
+                let mut members = group.members().iter();
+                let found = members.find(|(id, known)| named(id, &known.instance_id, &known.client_id));
+                let id = found.map(|(id, _)| id.clone());
+                id.inspect(|id| group.fence(id)).is_some()
+            }
+        }
+    }
+
+    /// As if a member had gone, but nobody has.
+    pub(crate) fn force_rebalance(&mut self, now: Instant) {
+        match &mut self.members {
+            Members::Classic(classic) => classic.member_gone(now),
+            Members::Consumer(group) => group.assign_anew(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match &self.members {
+            Members::Classic(classic) => classic.next_deadline(),
+            Members::Consumer(group) => group.next_deadline(),
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        match &mut self.members {
+            Members::Classic(classic) => classic.expire(now),
+            Members::Consumer(group) => group.expire(now),
+        }
+    }
+
     /// A token for a request that may have to wait, and where its answer will come.
     pub(crate) fn wait(&mut self) -> (Token, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
@@ -43,7 +190,8 @@ impl Group {
     }
 
     fn deliver(&mut self) {
-        for (token, answer) in self.classic.take_answers() {
+        let Some(classic) = self.classic() else { return };
+        for (token, answer) in classic.take_answers() {
             if let Some(sender) = self.waiting.remove(&token) {
                 // A client that has gone does not want it any more.
                 let _ = sender.send(answer);
@@ -78,7 +226,7 @@ impl Groups {
     pub(crate) fn run_or_create<T>(
         &self,
         id: &StrBytes,
-        initial_delay: Duration,
+        settings: &Settings,
         change: impl FnOnce(&mut Group, Instant) -> T,
     ) -> T {
         let cell = {
@@ -86,12 +234,7 @@ impl Groups {
             match cells.get(id.as_bytes()) {
                 Some(cell) => Arc::clone(cell),
                 None => {
-                    let group = Group {
-                        classic: Classic::new(initial_delay),
-                        offsets: Offsets::default(),
-                        waiting: HashMap::new(),
-                        next_token: 0,
-                    };
+                    let group = Group::new(Members::Classic(Classic::of(settings)));
                     let cell = Arc::new(Mutex::new(group));
                     cells.insert(crate::topics::owned(id), Arc::clone(&cell));
                     cell
@@ -106,7 +249,7 @@ impl Groups {
             let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
             let result = change(&mut group, Instant::now());
             group.deliver();
-            (result, group.classic.next_deadline())
+            (result, group.next_deadline())
         };
         let armed = *self.armed.lock().unwrap_or_else(PoisonError::into_inner);
         if next.is_some_and(|next| armed.is_none_or(|armed| next < armed)) {
@@ -127,10 +270,12 @@ impl Groups {
         let mut cells = self.cells();
         let cell = cells.get(id).cloned().ok_or(ResponseError::GroupIdNotFound)?;
         let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
-        if group.classic.state() != State::Empty {
+        if !group.is_empty() {
             return Err(ResponseError::NonEmptyGroup);
         }
-        group.classic.kill();
+        if let Some(classic) = group.classic() {
+            classic.kill();
+        }
         cells.remove(id);
         Ok(())
     }
@@ -168,11 +313,11 @@ impl Groups {
         let now = Instant::now();
         let expire = |cell: &Cell| {
             let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
-            if group.classic.next_deadline().is_some_and(|at| at <= now) {
-                group.classic.expire(now);
+            if group.next_deadline().is_some_and(|at| at <= now) {
+                group.expire(now);
                 group.deliver();
             }
-            group.classic.next_deadline()
+            group.next_deadline()
         };
         self.all().iter().filter_map(|(_, cell)| expire(cell)).min()
     }

@@ -8,10 +8,13 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::dispatch::{Closed, dispatch};
-use super::response::Response;
+use super::response::{Parts, Response};
 use crate::cluster::Cluster;
+use crate::faults::{Delivery, Rule};
 use kafka_client::seams::Stream;
 
 /// `socket.request.max.bytes`
@@ -33,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) client_id: Option<StrBytes>,
     /// The version that the request was written in.
     pub(crate) version: i16,
+    /// The faults that refuse some of what the request names.
+    pub(crate) refusing: Vec<Arc<Rule>>,
 }
 
 /// A request, as an observer sees it.
@@ -59,7 +64,7 @@ pub(crate) async fn serve(
     peer: StrBytes,
     mut stopped: watch::Receiver<()>,
 ) {
-    let mut context = Context { cluster, node, peer, client_id: None, version: 0 };
+    let mut context = Context { cluster, node, peer, client_id: None, version: 0, refusing: Vec::new() };
     let ended = tokio::select! {
         ended = run(&mut stream, &mut context) => ended,
         _ = stopped.changed() => Ok(()),
@@ -78,11 +83,35 @@ async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Clos
     let mut input = BytesMut::with_capacity(READ_AHEAD);
     while let Some(frame) = read_frame(stream, &mut input).await? {
         if let Some(response) = answer(stream, &mut input, context, frame).await? {
-            let mut parts = response.finish();
-            stream.write_all_buf(&mut parts).await?;
-            stream.flush().await?;
+            let (delivery, mute) = (response.delivery(), response.mute());
+            deliver(stream, response.finish(), delivery).await?;
+            // KIP-219: the client is told to wait, and what it sends nevertheless is not read.
+            if let Some(time) = mute {
+                sleep(time).await;
+            }
         }
     }
+    Ok(())
+}
+
+async fn deliver(stream: &mut impl Stream, mut parts: Parts, delivery: Delivery) -> Result<(), Closed> {
+    match delivery {
+        Delivery::Whole => stream.write_all_buf(&mut parts).await?,
+        Delivery::ByteByByte => {
+            while parts.has_remaining() {
+                stream.write_u8(parts.get_u8()).await?;
+                stream.flush().await?;
+                yield_now().await;
+            }
+        }
+        Delivery::Cut(bytes) => {
+            let kept = bytes.min(parts.remaining().saturating_sub(1));
+            stream.write_all_buf(&mut parts.take(kept)).await?;
+            stream.flush().await?;
+            return Err(Closed::Fault);
+        }
+    }
+    stream.flush().await?;
     Ok(())
 }
 

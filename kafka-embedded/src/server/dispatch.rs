@@ -5,13 +5,13 @@ use std::io;
 use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, ResponseHeader,
-    SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -35,6 +35,8 @@ pub(crate) enum Closed {
     Malformed(#[from] DecodeError),
     #[error("the answer cannot be encoded: {0}")]
     Unencodable(#[from] EncodeError),
+    #[error("a fault was asked for")]
+    Fault,
 }
 
 /// What a handler gives back.
@@ -70,7 +72,19 @@ macro_rules! apis {
             match key {
                 $($request::KEY => {
                     let (correlation, request) = open::<$request>(context, frame)?;
-                    close::<$request>(context, correlation, &$handler(context, request).await)
+                    let struck = context.cluster.faults.judge(context, &request);
+                    let refused = match &struck {
+                        None => None,
+                        Some(treatment) => treatment.before(context, correlation, &request).await?,
+                    };
+                    let response = match refused {
+                        Some(refusal) => Some(refusal),
+                        None => close::<$request>(context, correlation, &$handler(context, request).await)?,
+                    };
+                    match struck {
+                        None => Ok(response),
+                        Some(treatment) => treatment.after::<$request>(context, response).await,
+                    }
                 })*
                 _ => Err(Closed::Unsupported(key, context.version)),
             }
@@ -105,6 +119,8 @@ apis! {
     IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
     OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
     DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
+    ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
+    ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
 }
 
 /// Answers one request; `None` where it wants no answer.
@@ -155,7 +171,7 @@ fn open<R: Request>(context: &mut Context, mut frame: Bytes) -> Result<(i32, R),
 }
 
 /// Writes header and body.
-fn close<R: Request>(
+pub(crate) fn close<R: Request>(
     context: &Context,
     correlation: i32,
     reply: &impl Reply,

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::faults::Delivery;
 
 /// From this size on a part is attached, not copied.
 const ATTACH_FROM: usize = 2048;
@@ -15,13 +18,15 @@ pub(crate) struct Response {
     text: BytesMut,
     /// Parts to be sent before the byte of `text` at that index.
     attached: Vec<(usize, Bytes)>,
+    delivery: Delivery,
+    mute: Option<Duration>,
 }
 
 impl Response {
     pub(crate) fn new() -> Self {
         let mut text = BytesMut::with_capacity(256);
         text.put_bytes(0, LENGTH);
-        Self { text, attached: Vec::new() }
+        Self { text, attached: Vec::new(), delivery: Delivery::Whole, mute: None }
     }
 
     /// Where text is encoded to.
@@ -36,6 +41,48 @@ impl Response {
         } else {
             self.attached.push((self.text.len(), part.clone()));
         }
+    }
+
+    /// How it is to be sent.
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// For how long nothing is to be read after it.
+    pub(crate) fn mute(&self) -> Option<Duration> {
+        self.mute
+    }
+
+    /// Only so many bytes of it leave.
+    pub(crate) fn cut(mut self, bytes: usize) -> Self {
+        self.delivery = Delivery::Cut(bytes);
+        self
+    }
+
+    /// Each byte of it leaves by itself.
+    pub(crate) fn byte_by_byte(mut self) -> Self {
+        self.delivery = Delivery::ByteByByte;
+        self
+    }
+
+    /// Nothing is read for `time` after it.
+    pub(crate) fn muted(mut self, time: Duration) -> Self {
+        self.mute = Some(time);
+        self
+    }
+
+    /// Muted, and the four bytes at `at` of the frame say so.
+    pub(crate) fn throttled(mut self, at: usize, millis: i32, time: Duration) -> Self {
+        if let Some(field) = self.text.get_mut(at..at + 4) {
+            field.copy_from_slice(&millis.to_be_bytes());
+        }
+        self.muted(time)
+    }
+
+    /// The same for four bytes that stand so many before the end.
+    pub(crate) fn throttled_at_end(self, before: usize, millis: i32, time: Duration) -> Self {
+        let at = self.text.len().saturating_sub(before);
+        self.throttled(at, millis, time)
     }
 
     /// The whole frame, its length filled in.

@@ -299,3 +299,20 @@ async fn members_that_come_together_share_the_first_generation_where_the_broker_
     let (leader, follower) = (one.joined().await, two.joined().await);
     assert_eq!((leader.generation_id, follower.generation_id, leader.members.len()), (1, 1, 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_is_expired_and_a_rebalance_forced_on_request() {
+    let kafka = started().await;
+    let (mut one, mut two) = two(&kafka).await;
+    let rebalancing = ResponseError::RebalanceInProgress.code();
+    assert_eq!((one.heartbeat().await, two.heartbeat().await), (0, 0));
+    assert!(kafka.faults().force_rebalance(GROUP));
+    assert_eq!((one.heartbeat().await, two.heartbeat().await), (rebalancing, rebalancing));
+    assert!(kafka.faults().expire_member(GROUP, &two.id));
+    assert_eq!(two.heartbeat().await, ResponseError::UnknownMemberId.code());
+    one.peer.send(9, &join(&one.id)).await;
+    assert_eq!(one.joined().await.members.len(), 1, "it is alone now");
+    assert!(!kafka.faults().expire_member(GROUP, &two.id));
+    assert!(!kafka.faults().force_rebalance("nobody's"));
+    assert!(kafka.faults().expire_member(GROUP, "peer"), "by its client id");
+}

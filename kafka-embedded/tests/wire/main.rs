@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
+mod consumer_groups;
+mod faults;
 mod fetch;
 mod garbage;
 mod groups;

@@ -72,6 +72,14 @@ impl Peer {
         self.receive::<R>(version, 0).await
     }
 
+    /// What still comes before the broker closes the connection.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // An end without farewell is an end.
+        let _ = self.stream.read_to_end(&mut rest).await;
+        rest
+    }
+
     /// The next frame, `None` where the broker closed the connection.
     pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let mut length = [0; 4];

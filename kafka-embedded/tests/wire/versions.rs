@@ -1,8 +1,11 @@
 //! Every version that the broker offers, of every API, is answered in its own layout.
 
+use std::fmt::Debug;
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_client::wire::{decode, decode_part};
-use kafka_embedded::EmbeddedKafka;
+use kafka_embedded::{Api, EmbeddedKafka, ErrorCode};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
@@ -27,13 +30,14 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, ResponseHeader, SyncGroupRequest, TopicName, incremental_alter_configs_request,
+    AlterConfigsRequest, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest,
+    TopicName, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::Request;
 
@@ -41,7 +45,7 @@ use crate::peer::{Peer, plain, produce_request, text, topic};
 
 /// One broker, a topic with a record, and what is offered.
 struct Bench {
-    _kafka: EmbeddedKafka,
+    kafka: EmbeddedKafka,
     peer: Peer,
     offered: ApiVersionsResponse,
     covered: Vec<i16>,
@@ -52,11 +56,11 @@ impl Bench {
         let kafka = EmbeddedKafka::builder().topic("orders", 2).in_memory().start().await.unwrap();
         let mut peer = Peer::connect(&kafka, 1).await;
         let offered = peer.call(0, &ApiVersionsRequest::default()).await;
-        Self { _kafka: kafka, peer, offered, covered: Vec::new() }
+        Self { kafka, peer, offered, covered: Vec::new() }
     }
 
     /// Calls each offered version of `R` with what `request` makes for it; `check` looks at the answers.
-    async fn each<R: Request>(
+    async fn each<R: Request<Response: Debug>>(
         &mut self,
         request: impl Fn(i16) -> R,
         check: impl Fn(i16, R::Response) -> Result<(), String>,
@@ -66,9 +70,46 @@ impl Bench {
         for version in offered.min_version.max(R::VERSIONS.min)..=offered.max_version {
             let answer = self.peer.call(version, &request(version)).await;
             let name = std::any::type_name::<R>();
+            self.refused_by_a_fault::<R>(version, &request(version), name).await;
             check(version, answer).unwrap_or_else(|problem| panic!("{name} v{version}: {problem}"));
         }
         self.covered.push(R::KEY);
+    }
+
+    /// A fault finds the place of the error, and that of the throttle time, in every version of every answer.
+    async fn refused_by_a_fault<R: Request<Response: Debug>>(
+        &mut self,
+        version: i16,
+        request: &R,
+        name: &str,
+    ) {
+        let api = Api::try_from(R::KEY).unwrap();
+        let refused = self.kafka.faults().on(api).answer(ErrorCode::Unknown(4711));
+        let throttled = self.kafka.faults().on(api).throttle(Duration::from_millis(7));
+        let answer = format!("{:?}", self.peer.call(version, request).await);
+        assert_eq!((refused.strikes(), throttled.strikes()), (1, 1), "{name} v{version}");
+        assert!(answer.contains("error_code: 4711"), "{name} v{version}: {answer}");
+        if version >= throttled_from(api) {
+            assert!(answer.contains("throttle_time_ms: 7,"), "{name} v{version}: {answer}");
+        }
+        self.kafka.faults().clear();
+    }
+}
+
+/// The first version whose answers say for how long the client is throttled.
+fn throttled_from(api: Api) -> i16 {
+    match api {
+        // It has the field, but a fault does not look for it behind the versions.
+        Api::ApiVersions => i16::MAX,
+        Api::Metadata | Api::OffsetCommit | Api::OffsetFetch => 3,
+        Api::ListOffsets | Api::JoinGroup => 2,
+        Api::FindCoordinator
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::SyncGroup
+        | Api::DescribeGroups
+        | Api::ListGroups => 1,
+        _ => 0,
     }
 }
 
@@ -91,6 +132,7 @@ async fn every_offered_version_is_answered() {
     groups(&mut bench).await;
     topics(&mut bench).await;
     cluster(&mut bench).await;
+    consumer_groups(&mut bench).await;
     let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
     bench.covered.sort_unstable();
     assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");
@@ -348,6 +390,28 @@ async fn topics(bench: &mut Bench) {
         .each::<IncrementalAlterConfigsRequest>(change, |_, answer| {
             is(answer.responses[0].error_code, ResponseError::InvalidRequest.code())
         })
+        .await;
+}
+
+async fn consumer_groups(bench: &mut Bench) {
+    let joining = |version: i16| {
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(text("consumer-group")))
+            .with_member_id(text(if version == 0 { "" } else { "member" }))
+            .with_rebalance_timeout_ms(1000)
+            .with_subscribed_topic_names(Some(vec![orders()]))
+            .with_topic_partitions(Some(Vec::new()))
+    };
+    bench
+        .each::<ConsumerGroupHeartbeatRequest>(joining, |version, answer| {
+            assert_eq!(answer.member_epoch, 1 + i32::from(version));
+            is(answer.error_code, 0)
+        })
+        .await;
+    let describe =
+        |_| ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(text("consumer-group"))]);
+    bench
+        .each::<ConsumerGroupDescribeRequest>(describe, |_, answer| is(answer.groups[0].error_code, 0))
         .await;
 }
 

@@ -24,6 +24,7 @@ use session::{Opened, Target};
 pub(crate) use session::Sessions;
 
 use super::{NONE, check_leader, find_partition, find_topic};
+use crate::faults::allowed;
 use crate::log::{Limit, OutOfRange};
 use crate::server::connection::Context;
 use crate::topics::Topic;
@@ -101,6 +102,9 @@ impl<'c, 't> Lookup<'c, 't> {
             _ => {
                 let by_id = self.context.version >= BY_ID;
                 let found = find_topic(self.context, &target.topic, target.topic_id, by_id);
+                // A fault in all partitions is one in those of unknown topics too.
+                let refused = |error| allowed(self.context, "", target.partition).err().unwrap_or(error);
+                let found = found.map_err(refused);
                 self.last = Some((target, found.clone()));
                 found
             }
@@ -138,7 +142,7 @@ fn read_one(
     terms: Terms,
     fetched: &mut Fetched,
 ) -> Result<FetchedPartition, ResponseError> {
-    let state = find_partition(topic, target.partition)?.lock();
+    let state = find_partition(context, topic, target.partition)?.lock();
     if let Err(error) = check_leader(context, &state, target.leader_epoch) {
         let failed = FetchedPartition::failed(target.partition, error);
         return Ok(FetchedPartition { leader: Some((state.leader, state.leader_epoch)), ..failed });

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::super::NONE;
 use super::answer::{Fetched, FetchedPartition};
+use crate::faults::subject::{Named, See};
 use crate::topics::owned;
 
 /// `max.incremental.fetch.session.cache.slots`
@@ -44,6 +45,13 @@ impl Target {
             max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
             leader_epoch: asked.current_leader_epoch,
         }
+    }
+
+    fn named(&self) -> Named<'_> {
+        if self.topic_id.is_nil() {
+            return Named::Partition(&self.topic, self.partition);
+        }
+        Named::PartitionOf(self.topic_id, self.partition)
     }
 
     pub(super) fn same_topic(&self, other: &Self) -> bool {
@@ -189,6 +197,14 @@ impl Sessions {
         } else {
             Opened::Session(session)
         })
+    }
+
+    /// Tells `see` the partitions of a session.
+    pub(crate) fn names(&self, node: i32, id: i32, see: See<'_>) {
+        let cache = self.lock();
+        let members =
+            cache.sessions.get(&(node, id)).into_iter().flat_map(|session| session.members.values());
+        members.for_each(|member| see(member.target.named()));
     }
 
     /// Keeps the session for the next request.

@@ -30,6 +30,10 @@ impl Classic {
         if self.state == State::Dead {
             return refuse(ResponseError::CoordinatorNotAvailable, &request.member_id);
         }
+        if !self.has_room_for(&request.member_id) {
+            self.remove(&request.member_id);
+            return refuse(ResponseError::GroupMaxSizeReached, &MemberId::default());
+        }
         if !self.supports(request) {
             return refuse(ResponseError::InconsistentGroupProtocol, &request.member_id);
         }
@@ -43,6 +47,21 @@ impl Classic {
         match self.validate(&request.member_id, request.instance_id.as_ref()) {
             Ok(()) => self.join_known(now, request, token),
             Err(error) => refuse(error, &request.member_id),
+        }
+    }
+
+    /// Whether the group may have one member more, if this is not one already.
+    fn has_room_for(&self, id: &MemberId) -> bool {
+        let waits = |member: &Member| member.awaiting_join.is_some();
+        match self.state {
+            State::Empty | State::Dead => true,
+            State::PreparingRebalance => {
+                self.members.get(id).is_some_and(waits)
+                    || self.members.values().filter(|member| waits(member)).count() < self.max_size
+            }
+            State::CompletingRebalance | State::Stable => {
+                self.members.contains_key(id) || self.members.len() < self.max_size
+            }
         }
     }
 

@@ -27,6 +27,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::member::{Member, MemberId};
+use crate::cluster::Settings;
 use rebalance::JoinPhase;
 
 pub(crate) use sync::Syncing;
@@ -118,12 +119,18 @@ pub(crate) struct Classic {
     sync_until: Option<Instant>,
     new_member_came: bool,
     initial_delay: Duration,
+    max_size: usize,
     answers: Vec<(Token, Answer)>,
 }
 
 impl Classic {
-    /// An empty group; the first rebalance waits `initial_delay` for further members.
-    pub(crate) fn new(initial_delay: Duration) -> Self {
+    /// An empty group of a broker with these settings.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self::new(settings.initial_rebalance_delay, settings.group_max_size)
+    }
+
+    /// An empty group; the first rebalance waits `initial_delay` for further members, of which it takes `max_size`.
+    pub(crate) fn new(initial_delay: Duration, max_size: usize) -> Self {
         Self {
             state: State::Empty,
             generation: 0,
@@ -138,6 +145,7 @@ impl Classic {
             sync_until: None,
             new_member_came: false,
             initial_delay,
+            max_size,
             answers: Vec::new(),
         }
     }

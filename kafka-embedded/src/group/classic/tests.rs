@@ -52,7 +52,12 @@ impl Bench {
         Self::with_delay(Duration::ZERO)
     }
     pub(super) fn with_delay(delay: Duration) -> Self {
-        Self { group: Classic::new(delay), now: Instant::now(), tokens: 0, answers: BTreeMap::new() }
+        Self {
+            group: Classic::new(delay, usize::MAX),
+            now: Instant::now(),
+            tokens: 0,
+            answers: BTreeMap::new(),
+        }
     }
     fn run(&mut self, request: impl FnOnce(&mut Classic, Instant, Token)) -> Token {
         self.tokens += 1;
@@ -350,4 +355,19 @@ fn offsets_are_committed_by_members_of_this_generation_only() {
     assert_eq!(bench.group.state(), State::CompletingRebalance);
     let mut commit = |id: &str, generation| bench.group.validate_commit(now, &name(id), None, generation);
     assert_eq!(commit("a", generation + 1), Err(ResponseError::RebalanceInProgress));
+}
+
+#[test]
+fn a_full_group_takes_nobody_else() {
+    let mut bench = Bench::new();
+    bench.group = Classic::new(Duration::ZERO, 2);
+    let generation = bench.with_two();
+    let other = bench.join(&joining("", "c"));
+    let refused = bench.not_joined(other);
+    assert_eq!((refused.error, refused.member_id), (ResponseError::GroupMaxSizeReached, name("")));
+    // Who is in stays in, also while all join again.
+    assert_eq!(bench.heartbeat("a", generation), Ok(()));
+    bench.join(&joining("a", "-"));
+    let one = bench.join(&joining("b", "-"));
+    assert_eq!(bench.joined(one).generation, generation + 1);
 }

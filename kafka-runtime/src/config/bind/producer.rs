@@ -114,6 +114,7 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
             partitioner,
             |partitioner| format!("{partitioner:?}").to_lowercase(),
         ),
+        transaction_timeout: defaults.transaction_timeout,
     };
     config.idempotence = idempotence(binding, &config);
     config.delivery_timeout = delivery_timeout(binding, &config);

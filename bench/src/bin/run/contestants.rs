@@ -1,0 +1,79 @@
+//! Who takes part.
+
+use std::path::Path;
+
+use crate::options::Options;
+
+/// A contestant: its name in the tables, and the command that runs it.
+pub(crate) struct Contestant {
+    pub(crate) name: &'static str,
+    pub(crate) command: Vec<String>,
+}
+
+/// The folder of the programs of this package.
+pub(crate) fn programs() -> std::path::PathBuf {
+    std::env::current_exe().expect("path").parent().expect("folder").to_owned()
+}
+
+/// A contestant of this package.
+pub(crate) fn rust(name: &'static str, binary: &str, mode: &str) -> Contestant {
+    Contestant { name, command: vec![programs().join(binary).display().to_string(), mode.to_owned()] }
+}
+
+/// Readers of a filled topic, those that this machine can run.
+pub(crate) fn readers(options: &Options) -> Vec<Contestant> {
+    let mut all = vec![
+        rust("ours", "ours", "owned"),
+        rust("ours borrowed", "ours", "borrowed"),
+        rust("ours batch", "ours", "batch"),
+        rust("ours without commits", "ours", "owned+async+{time: 10h}"),
+        rust("ours async", "ours", "owned+async"),
+        rust("ours sync", "ours", "owned+sync"),
+        rust("ours sync per batch", "ours", "owned+sync+batch"),
+        rust("ours {records: 500}", "ours", "owned+combined+{records: 500}"),
+        rust("hand-written loop", "handloop", "owned"),
+        rust("hand-written loop borrowed", "handloop", "borrowed"),
+        rust("rdkafka stream", "librdkafka", "stream"),
+        rust("rdkafka stream tuned", "librdkafka", "stream-tuned"),
+        rust("rdkafka base", "librdkafka", "base"),
+        rust("rdkafka base tuned", "librdkafka", "base-tuned"),
+        rust("ruststream", "ruststream", ""),
+        rust("ruststream tuned", "ruststream", "tuned"),
+        rust("rskafka", "rskafka", ""),
+    ];
+    all.extend(go("franz-go", "franz"));
+    all.extend(go("kafka-go", "segmentio"));
+    all.extend(spring("Spring Kafka", "1"));
+    all.extend(spring("Spring Kafka, 2 consumers", "2"));
+    all.retain(|one| options.wants(one.name));
+    all
+}
+
+/// Those that send a record and wait until their own listener has it.
+pub(crate) fn round_trips(options: &Options) -> Vec<Contestant> {
+    let mut all = vec![
+        rust("ours", "latency", "ours"),
+        rust("rdkafka", "latency", "rdkafka"),
+        rust("rdkafka tuned", "latency", "rdkafka-tuned"),
+        rust("rskafka", "latency", "rskafka"),
+    ];
+    all.extend(go("franz-go", "franz-latency"));
+    all.extend(go("kafka-go", "segmentio-latency"));
+    all.retain(|one| options.wants(one.name));
+    all
+}
+
+fn go(name: &'static str, mode: &str) -> Option<Contestant> {
+    let program = format!("{}/go/contestant", env!("CARGO_MANIFEST_DIR"));
+    Path::new(&program).exists().then(|| Contestant { name, command: vec![program, mode.to_owned()] })
+}
+
+fn spring(name: &'static str, concurrency: &str) -> Option<Contestant> {
+    let target = format!("{}/spring/target", env!("CARGO_MANIFEST_DIR"));
+    let classpath = format!("{target}/classes:{target}/libs/*");
+    let command = ["java", "-Xmx1g", "-cp", &classpath, "bench.Contestant", concurrency];
+    Path::new(&target)
+        .join("libs")
+        .exists()
+        .then(|| Contestant { name, command: command.map(str::to_owned).to_vec() })
+}

@@ -1,0 +1,43 @@
+//! Runs the contestants side by side, interleaved, several rounds, each as a process of its own, and writes tables and plots.
+//!
+//! ```text
+//! options      what was asked for
+//! contestants  who takes part, and the command of each
+//! process      one run of one contestant, measured from outside
+//! throughput   a filled topic, read from the first record to the last
+//! latency      one record at a time, end to end
+//! listeners    many listeners in one process, and what they cost while nothing comes
+//! report       markdown and SVG
+//! ```
+//!
+//! `bench/run` builds everything and starts it under `scripts/with-kafka`. See `options` for the arguments.
+
+mod contestants;
+mod latency;
+mod listeners;
+mod options;
+mod process;
+mod report;
+mod throughput;
+
+use std::fs;
+
+use options::{Mode, Options};
+
+fn main() {
+    let options = Options::read();
+    let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("run under scripts/with-kafka");
+    let mut text = String::new();
+    for mode in &options.modes {
+        let section = match mode {
+            Mode::Throughput => throughput::run(&options, &servers),
+            Mode::Latency => latency::run(&options, &servers),
+            Mode::Listeners => listeners::run(&options, &servers),
+        };
+        println!("{section}");
+        text.push_str(&section);
+        if let Some(out) = &options.out {
+            fs::write(out, &text).expect("write the tables");
+        }
+    }
+}

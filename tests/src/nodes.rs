@@ -1,0 +1,48 @@
+//! The nodes of an Apache Kafka cluster, to be killed and started again.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// The nodes of the cluster that `scripts/with-kafka` started for this test.
+#[derive(Debug)]
+pub struct Nodes {
+    folder: PathBuf,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Nodes {
+    /// `None`, loudly, where there are fewer than `needed`.
+    pub fn at_least(needed: usize) -> Option<Self> {
+        let folder = PathBuf::from(std::env::var_os("KAFKA_CLUSTER_DIR").unwrap_or_default());
+        let count = (1..).take_while(|node| folder.join(format!("node-{node}/pid")).exists()).count();
+        if count < needed {
+            eprintln!(
+                "NOT RUN: {needed} nodes are needed that may be killed (scripts/with-kafka -n {needed})"
+            );
+            return None;
+        }
+        Some(Self { folder, count })
+    }
+
+    /// Kills a node (from 1) without a goodbye, and starts it again after `pause`; returns when it is up.
+    pub async fn restart(&self, node: usize, pause: Duration) {
+        let folder = self.folder.join(format!("node-{node}"));
+        let log = || {
+            std::fs::read_to_string(folder.join("log"))
+                .unwrap_or_default()
+                .matches("Kafka Server started")
+                .count()
+        };
+        let before = log();
+        let pid = std::fs::read_to_string(folder.join("pid")).expect("pid");
+        assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill").success());
+        tokio::time::sleep(pause).await;
+        assert!(Command::new(folder.join("start")).status().expect("start").success());
+        crate::eventually(&format!("node {node} is up again"), Duration::from_secs(60), || async {
+            log() > before
+        })
+        .await;
+    }
+}

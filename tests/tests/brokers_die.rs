@@ -1,0 +1,137 @@
+//! Brokers are killed, one after the other, while we produce: what the Java client then reads is each record once, and
+//! of each transaction all or nothing. On Apache Kafka alone: embedded brokers do not die.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kafka_client::TopicPartition;
+use kafka_client::admin::NewTopic;
+use kafka_client::config::ProducerConfig;
+use kafka_client::consumer::GroupMetadata;
+use kafka_client::group::CommittedOffset;
+use kafka_client::producer::{Outgoing, Remedy, TransactionError, TransactionalProducer};
+use tests::{Cluster, Nodes, Peer, unique};
+
+/// One test at a time: each kills brokers.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn record<'a>(topic: &str, partition: i32, value: &'a str) -> Outgoing<'a> {
+    Outgoing {
+        topic: topic.into(),
+        partition: Some(partition),
+        timestamp: None,
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: &[],
+    }
+}
+
+fn offset(partition: TopicPartition, offset: i64) -> Vec<(TopicPartition, CommittedOffset)> {
+    vec![(partition, CommittedOffset { offset, leader_epoch: -1, metadata: String::new() })]
+}
+
+async fn replicated(cluster: &Cluster, topics: &[&str]) {
+    let new = |name: &&str| NewTopic {
+        name: (*name).to_owned(),
+        partitions: Some(3),
+        replication: Some(3),
+        config: BTreeMap::new(),
+    };
+    let topics: Vec<_> = topics.iter().map(new).collect();
+    for (topic, created) in cluster.admin().create_topics(&topics, Duration::from_secs(30)).await.unwrap() {
+        created.unwrap_or_else(|error| panic!("{topic}: {error}"));
+    }
+}
+
+/// Kills one broker after the other until it is `done`; the next one when all replicas have caught up, so that no two
+/// are missing at once.
+async fn trouble(nodes: &Nodes, cluster: &Cluster, topic: &str, done: &AtomicBool) {
+    let mut killed = 0;
+    for node in (1..=nodes.count).cycle() {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+        nodes.restart(node, Duration::from_millis(200)).await;
+        killed += 1;
+        tests::eventually("all replicas are in sync", Duration::from_secs(120), || async {
+            let names = [topic, "__transaction_state", "__consumer_offsets"];
+            let Ok(found) = cluster.admin().describe_topics(&names).await else { return false };
+            let mut partitions = found.values().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.leader.is_some() && partition.isr.len() >= 3)
+        })
+        .await;
+    }
+    assert!(killed > 0, "it was over before a broker died");
+}
+
+/// Consume-transform-produce in small, its position in the group's committed offset alone.
+async fn pipeline(cluster: &Cluster, producer: &TransactionalProducer, topic: &str, group: &str, last: i64) {
+    let source = TopicPartition::new(format!("{topic}-in").as_str(), 0);
+    loop {
+        let committed = loop {
+            match cluster.admin().committed(group, &[source]).await {
+                Ok(found) => break found[0].1.as_ref().map_or(0, |found| found.offset),
+                Err(error) => eprintln!("the position is not known yet: {error}"),
+            }
+        };
+        if committed >= last {
+            return;
+        }
+        for at in committed..last {
+            let step = async {
+                let transaction = producer.begin().await?;
+                for copy in 0..5 {
+                    let value = format!("{at}-{copy}");
+                    let partition = i32::try_from((at + copy) % 3).unwrap();
+                    // What fails shows in the commit.
+                    let _ = transaction.enqueue(record(topic, partition, &value)).await;
+                }
+                transaction.send_offsets(offset(source, at + 1), GroupMetadata::nobody(group)).await?;
+                transaction.commit().await
+            };
+            if let Err(error) = step.await {
+                eprintln!("step {at}: {error}");
+                assert_ne!(error.remedy(), Remedy::NewProducer, "{error}");
+                // Whether it was committed is not asked of the error, but of the group.
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_input_has_one_result_though_brokers_die() {
+    let Some(nodes) = Nodes::at_least(3) else { return };
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start().await;
+    let topic = unique("survivor");
+    replicated(&cluster, &[&topic, &format!("{topic}-in")]).await;
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(40),
+        request_timeout: Duration::from_secs(5),
+        ..ProducerConfig::default()
+    };
+    let (group, id) = (unique("survivor"), unique("survivor"));
+    let producer = cluster.client().transactional_producer(config, &id).unwrap();
+    let done = AtomicBool::new(false);
+    let steps = 300;
+    let work = async {
+        pipeline(&cluster, &producer, &topic, &group, steps).await;
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(work, trouble(&nodes, &cluster, &topic, &done));
+    let count = usize::try_from(steps * 5).unwrap();
+    let Some(values) = Peer::values(cluster.bootstrap(), &topic, count).await else { return };
+    let mut seen: Vec<String> = values.into_values().flatten().collect();
+    seen.sort();
+    let mut expected: Vec<String> =
+        (0..steps).flat_map(|at| (0..5).map(move |copy| format!("{at}-{copy}"))).collect();
+    expected.sort();
+    assert_eq!(seen, expected);
+    // A second one with the same id takes over at once.
+    let heir = cluster.client().transactional_producer(ProducerConfig::default(), &id).unwrap();
+    heir.prepare().await.unwrap();
+    assert!(matches!(producer.begin().await.map(|_| ()), Ok(()) | Err(TransactionError::Fenced { .. })));
+}
