@@ -122,7 +122,7 @@ impl Recovery {
                 Resolution::Settled
             }
             Decision::Exhausted(OnExhausted::Stop) => {
-                self.stop(record, format!("{cause} (on-exhausted: stop)"))
+                self.stop(record, &format!("{cause} (on-exhausted: stop)"))
             }
         }
     }
@@ -158,7 +158,7 @@ impl Recovery {
                 Resolution::Settled
             }
             Err(why) => {
-                self.stop(record, format!("{cause}; its dead letter cannot be written to {topic}: {why}"))
+                self.stop(record, &format!("{cause}; its dead letter cannot be written to {topic}: {why}"))
             }
         }
     }
@@ -191,7 +191,7 @@ impl Recovery {
         Letter { topic, source: partition, key, value, headers, plan: &self.dead_letters }
     }
 
-    fn stop(&self, record: Where<'_>, cause: String) -> Resolution {
+    fn stop(&self, record: Where<'_>, cause: &str) -> Resolution {
         error!(
             listener = self.listener, %record, cause,
             "partition stopped: its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
