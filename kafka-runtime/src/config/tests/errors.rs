@@ -180,7 +180,7 @@ fn what_is_not_supported_yet_is_refused_where_it_would_change_what_happens() {
 fn keys_without_effect_are_named() {
     let text = "
 spring.kafka:
-  listener: {poll-timeout: 3s, idle-event-interval: 1s}
+  listener: {poll-timeout: 3s, monitor-interval: 1}
   retry.topic.enabled: true
   streams: {application-id: x}
   consumer.properties: {spring.json.trusted.packages: '*', receive.buffer.bytes: 1, linger.ms: 5}
@@ -191,7 +191,7 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
     let notices: Vec<String> = config.notices(&[]).iter().map(ToString::to_string).collect();
     for expected in [
         "application.yml:3:28: `spring.kafka.listener.poll-timeout` has no effect: there is no poll loop",
-        "`spring.kafka.listener.idle-event-interval` has no effect",
+        "`spring.kafka.listener.monitor-interval` has no effect",
         "`spring.kafka.retry.topic.enabled` has no effect: retry topics are not supported yet",
         "`spring.kafka.streams.application-id` has no effect",
         "spring.json.trusted.packages` has no effect",

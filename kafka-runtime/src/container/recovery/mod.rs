@@ -194,7 +194,7 @@ impl Recovery {
     fn stop(&self, record: Where<'_>, cause: &str) -> Resolution {
         error!(
             listener = self.listener, %record, cause,
-            "partition stopped: its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
+            "partition stopped: its offset stays at this record, other partitions go on; `resume` or a seek starts it again, as does a new assignment"
         );
         Resolution::Stop(format!("{record}: {cause}"))
     }

@@ -204,13 +204,18 @@ fn of_client(error: &Error) -> Trouble {
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerOutlet {
     pub(crate) publisher: Arc<Publisher>,
-    /// The cluster that the listener reads, which may be another.
-    pub(crate) source: Client,
+    /// The cluster that the listener reads, where it is another.
+    pub(crate) source: Option<Client>,
 }
 
 impl Outlet for ListenerOutlet {
     fn send<'a>(&'a self, letter: Letter<'a>) -> Sending<'a> {
-        Box::pin(async move { self.publisher.send(&letter, &self.source).await })
+        Box::pin(async move {
+            {
+                let source = self.source.as_ref().unwrap_or(&self.publisher.client);
+                self.publisher.send(&letter, source).await
+            }
+        })
     }
 
     fn now(&self) -> i64 {
