@@ -19,6 +19,7 @@ pub mod config;
 pub mod container;
 pub mod dead_letter;
 mod error;
+mod json;
 pub mod listener;
 pub mod prelude;
 pub mod template;

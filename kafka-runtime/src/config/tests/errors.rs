@@ -169,7 +169,6 @@ fn what_is_not_supported_yet_is_refused_where_it_would_change_what_happens() {
         "spring.kafka.producer.transaction-id-prefix: tx-",
         "spring.kafka.template.transaction-id-prefix: tx-",
         "spring.kafka.producer.properties.transactional.id: tx",
-        "spring.kafka.consumer.properties.group.protocol: consumer",
         "spring.kafka.producer.properties.partitioner.ignore.keys: true",
     ] {
         assert!(mistake(text, &[]).contains("is refused"), "{text}");
@@ -287,4 +286,28 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_the_coordinator_decides_is_refused_with_the_consumer_protocol() {
+    for (key, value) in [
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+        ("partition.assignment.strategy", "range"),
+    ] {
+        let text =
+            format!("spring.kafka.consumer.properties:\n  group.protocol: consumer\n  {key}: {value}\n");
+        let mistake = mistake(&text, &[&bill()]);
+        assert!(
+            mistake.contains(&format!("`{key}` cannot be set with group.protocol consumer")),
+            "{mistake}"
+        );
+    }
+    let text =
+        "spring.kafka.consumer.heartbeat-interval: 1s\nspring.kafka.properties.group.protocol: consumer";
+    assert!(mistake(text, &[&bill()]).contains("cannot be set with group.protocol consumer"));
+    let text = "spring.kafka.consumer.properties.group.remote.assignor: range";
+    assert!(mistake(text, &[&bill()]).contains("cannot be set with group.protocol classic"));
+    let text = "spring.kafka.consumer.properties.group.protocol: consumed";
+    assert!(mistake(text, &[&bill()]).contains("did you mean `consumer`?"));
 }
