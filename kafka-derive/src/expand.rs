@@ -345,12 +345,14 @@ fn attributes(settings: &Settings) -> TokenStream {
     let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
     let (retry, dead_letter) = (retry(&settings.retry), dead_letter(&settings.dead_letter));
     let [on_exhausted, handler_timeout] = [&settings.on_exhausted, &settings.handler_timeout].map(optional);
-    let [pattern, group, concurrency, members, commit, auto_startup, client_id] = [
+    let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
+    let [pattern, group, concurrency, members, commit, commit_remember, auto_startup, client_id] = [
         &settings.pattern,
         &settings.group,
         &settings.concurrency,
         &settings.members,
         &settings.commit,
+        &settings.commit_remember,
         &settings.auto_startup,
         &settings.client_id,
     ]
@@ -362,10 +364,12 @@ fn attributes(settings: &Settings) -> TokenStream {
             pattern: #pattern,
             partitions: &[#(#partitions),*],
             group: #group,
+            ordering: #ordering,
             concurrency: #concurrency,
             members: #members,
             commit: #commit,
             commit_every: #commit_every,
+            commit_remember: #commit_remember,
             ack: #ack,
             retry: #retry,
             on_exhausted: #on_exhausted,

@@ -256,7 +256,9 @@ impl Crew {
             let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
             let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
-            self.work = Some(Arc::new(work.telling(self.events.clone())));
+            let work = Arc::new(work.telling(self.events.clone()));
+            self.board.set_work(&work);
+            self.work = Some(work);
         }
         match &self.work {
             Some(work) => Arc::clone(work),

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
@@ -103,13 +104,27 @@ async fn again<H: Handler>(
     }
 }
 
-/// Calls a handler for the `records` in hand; a panic in it is a failure like others, and so is time that runs out
-/// (`handler-timeout`, from when it first waits): it is dropped where it waits then.
+/// Calls a handler for the `records` in hand, see [`caught`].
 pub(super) async fn guarded<F, E>(
     lane: &mut Lane,
     records: u64,
     call: impl FnOnce() -> F,
     failed: impl Fn(Failure) -> E,
+) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let limit = lane.work.settings.handler_timeout;
+    caught(call, failed, || lane.handler_waits(records), limit).await
+}
+
+/// Calls a handler. A panic in it is a failure like others, and so is time that runs out (`limit`, from when it first has
+/// to wait): it is dropped where it waits then. `waits` is called once, when it first has to wait.
+pub(super) async fn caught<F, E>(
+    call: impl FnOnce() -> F,
+    failed: impl Fn(Failure) -> E,
+    waits: impl FnOnce(),
+    limit: Option<Duration>,
 ) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
@@ -120,13 +135,11 @@ where
         Err(panic) => return Err(panicked(&*panic)),
     };
     let (mut future, mut time_is_over) = (pin!(future), pin!(None::<Sleep>));
-    let mut waits = false;
+    let mut waits = Some(waits);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => {
-            let limit = lane.work.settings.handler_timeout;
-            if !waits {
-                waits = true;
-                lane.handler_waits(records);
+            if let Some(waits) = waits.take() {
+                waits();
                 time_is_over.set(limit.map(tokio::time::sleep));
             }
             match (limit, time_is_over.as_mut().as_pin_mut().map(|time| time.poll(context))) {

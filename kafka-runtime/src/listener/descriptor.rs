@@ -90,6 +90,8 @@ pub struct Attributes {
     pub partitions: &'static [PartitionsAttribute],
     /// `group = ".."`.
     pub group: Option<&'static str>,
+    /// `ordering = "partition" | "key" | "none"`.
+    pub ordering: Option<&'static str>,
     /// `concurrency = 4` or `"${..}"`.
     pub concurrency: Option<&'static str>,
     /// `members = 2`.
@@ -98,6 +100,8 @@ pub struct Attributes {
     pub commit: Option<&'static str>,
     /// `commit_every`.
     pub commit_every: Option<CommitEvery>,
+    /// `commit_remember = false`.
+    pub commit_remember: Option<&'static str>,
     /// `ack = "auto" | "manual" | "manual-immediate"`.
     pub ack: Option<&'static str>,
     /// `retry(..)`.

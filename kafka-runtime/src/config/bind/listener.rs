@@ -11,7 +11,8 @@ use super::super::settings::{ClientIds, ListenerSettings};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, of_listener, recovery, rules, subscription,
+    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, recovery, rules,
+    subscription,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -21,6 +22,7 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &Declared) -> Listen
     let subscribed = subscription::subscription(binding, listener);
     let settings = settings(binding, listener, subscribed);
     commit::contradictions(binding, listener, settings.cadence, settings.ack);
+    order::contradictions(binding, listener, &settings);
     rules::of_listener(binding, listener, &settings);
     settings
 }
@@ -66,6 +68,8 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         client_ids,
         members: binding.at_least_one("members", &layered(listener, "members", attributes.members), 1),
         concurrency: concurrency(binding, listener),
+        ordering: order::ordering(binding, listener),
+        remember: order::remember(binding, listener),
         commit: committing.strategy,
         cadence: committing.cadence,
         ack: committing.ack,

@@ -18,6 +18,7 @@ pub(crate) const STRATEGIES: &[&str] = &["sync", "async", "combined"];
 pub(crate) const EACH: &[&str] = &["record", "batch"];
 pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
 pub(crate) const EXHAUSTED: &[&str] = &["dead-letter", "skip", "stop"];
+pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
 
 /// Once for all listeners, and again for one.
 const EVERY_LISTENER: &[Key] = &[
@@ -26,6 +27,8 @@ const EVERY_LISTENER: &[Key] = &[
     key("commit.every", Word(EACH), "", Honoured),
     key("commit.every.records", Whole(1), "", Honoured),
     key("commit.every.time", Time, "1s", Honoured),
+    key("commit.remember", Flag, "true", Honoured),
+    key("ordering", Word(ORDERINGS), "partition", Honoured),
     key("ack", Word(ACKS), "auto", Honoured),
     key("retry.attempts", Whole(1), "10", Honoured),
     key("retry.backoff", Text, "100ms..10s", Honoured),

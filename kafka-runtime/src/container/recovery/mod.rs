@@ -32,7 +32,7 @@ use self::outlet::Letter;
 pub(crate) use self::outlet::{ListenerOutlet, Outlet, Publisher};
 use self::policy::{Decision, Policy};
 use super::outcome::{Where, told};
-use super::shared::{Counts, PartitionPhase, Shared};
+use super::shared::{Counts, Shared};
 use crate::config::{DeadLetters, ListenerSettings, OnExhausted};
 use crate::dead_letter::headers::{self, FirstPlace, Reason};
 use crate::listener::{Failure, causes};
@@ -142,7 +142,6 @@ impl Recovery {
         shared: &Shared,
     ) -> Resolution {
         let (listener, record) = (self.listener, failed.at());
-        shared.set_phase(PartitionPhase::Waiting);
         shared.set_cause(Some(format!("{record}: {cause}; its dead letter is being written")));
         let topic = self.dead_letters.topic.replace("{topic}", failed.partition.topic.as_str());
         let sent = match TopicName::new(&topic) {
