@@ -23,7 +23,8 @@ async fn work(job: Job, failures: &State<Failures>, template: &State<Template>) 
     if failures.1.fetch_add(1, Ordering::Relaxed) < failures.0 {
         return Err(format!("job {} is not ready", job.id));
     }
-    let done = Record::to("done").key("k").json(&job).map_err(|error| error.to_string())?.header("by", "work");
+    let done =
+        Record::to("done").key("k").json(&job).map_err(|error| error.to_string())?.header("by", "work");
     template.send_record(done).await.map_err(|error| error.to_string())?;
     Ok(())
 }
@@ -96,12 +97,8 @@ async fn a_restart_goes_on_where_it_was() {
 #[tokio::test]
 async fn faults_are_at_hand() {
     let app = TestApp::start(app("work", 0)).await.unwrap();
-    let fault = app
-        .broker()
-        .faults()
-        .on(Api::OffsetCommit)
-        .first(2)
-        .answer(ErrorCode::CoordinatorLoadInProgress);
+    let fault =
+        app.broker().faults().on(Api::OffsetCommit).first(2).answer(ErrorCode::CoordinatorLoadInProgress);
     app.send("jobs", "a", &Job { id: 1 }).await;
     app.handled("work", 1).await;
     assert_eq!(app.committed("workers", "jobs", 0).await, 1);
