@@ -54,11 +54,9 @@ impl Clients {
     }
 
     fn listening(&mut self, config: &ClientConfig) -> kafka_client::Result<Client> {
-        let alone = self.seams.is_some();
         let cluster = self.cluster(config)?;
         let client = match &cluster.listening {
             Some(client) => client,
-            None if alone => &cluster.sending,
             None => cluster.listening.insert(cluster.sending.on_another_thread()?),
         };
         Ok(client.named(&config.client_id))
