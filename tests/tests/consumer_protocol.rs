@@ -47,7 +47,7 @@ async fn with_librdkafka() {
 async fn a_group_changes_its_protocol_while_it_runs() {
     let fleet = Fleet::new("").await;
     let (classic, new) = ("session.timeout.ms: 6000, heartbeat.interval.ms: 300", "group.protocol: consumer");
-    let probes = [const { () }; 6].map(|()| Probe::default());
+    let probes: [Probe; 6] = std::array::from_fn(|_| Probe::default());
     let [one, two, three, four, five, six] = &probes;
     let first = fleet.member_with(one, classic).await;
     fleet.shared_out(&first, &[one], false).await;
