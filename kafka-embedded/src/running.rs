@@ -95,6 +95,12 @@ impl EmbeddedKafka {
         self.cluster.nodes.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
+    /// Whether it is served over pipes in memory, on the runtime that started it.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// What a client connects through to a cluster in memory. (Clients of a cluster on TCP need none; there, this
     /// gives a transport to the same brokers, whose tasks run where the client's do.)
     #[must_use]
