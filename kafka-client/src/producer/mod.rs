@@ -41,7 +41,9 @@ mod queue_tests;
 #[cfg(test)]
 mod tests;
 
-pub use partitioner::{murmur2, partition_for_key};
+pub use partitioner::{
+    Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner, murmur2, partition_for_key,
+};
 pub use receipt::Delivery;
 pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
 
@@ -115,6 +117,12 @@ pub enum SendError {
         partition: i32,
         /// How many there are.
         count: usize,
+    },
+    /// The record names no partition, and the partitioner is [`Partitioner::Manual`].
+    #[error("record for {topic} names no partition, and the partitioner is manual")]
+    NoPartition {
+        /// The topic.
+        topic: TopicName,
     },
     /// `buffer.memory` stayed full for `max.block.ms`.
     #[error(
@@ -248,7 +256,7 @@ impl Handle {
         let rules = Rules::new(&config, context.cluster.config().retry_backoff);
         let rules = if transaction.is_some() { rules.transactional() } else { rules };
         let shared = Arc::new(Shared {
-            topics: Topics::new(rules, config.partitioner),
+            topics: Topics::new(rules, &config),
             // What a caller waits for must fit.
             memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
             config,

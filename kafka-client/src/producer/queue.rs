@@ -399,12 +399,18 @@ impl Queue {
         SendError::DeliveryTimeout { partition: self.partition, after: self.rules.delivery_timeout, last }
     }
 
+    /// Batches that wait to be sent.
+    pub(super) fn backlog(&self) -> usize {
+        self.ready.len() + usize::from(self.open.is_some())
+    }
+
     /// When the first of all batches expires that has no outcome.
     pub(super) fn expiry(&self) -> Option<Instant> {
-        let waiting =
-            self.ready.iter().chain(&self.open).map(|batch| batch.created + self.rules.delivery_timeout);
+        // In order, so that the first is the oldest.
+        let waiting = self.ready.front().or(self.open.as_ref());
+        let waiting = waiting.map(|batch| batch.created + self.rules.delivery_timeout);
         let sent = self.on_wire.iter().filter(|sent| !sent.receipt.is_complete()).map(|sent| sent.deadline);
-        waiting.chain(sent).min()
+        sent.chain(waiting).min()
     }
 
     /// Whether nothing is in it, nor on its way.
