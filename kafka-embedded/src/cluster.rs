@@ -16,6 +16,7 @@ use crate::group::Groups;
 use crate::group::consumer::Terms;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
+use crate::transaction::Transactions;
 
 /// One broker as clients see it.
 #[derive(Debug, Clone)]
@@ -53,6 +54,7 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Registry,
     next_producer_id: AtomicI64,
@@ -70,6 +72,7 @@ impl Cluster {
             rng,
             topics: Topics::default(),
             groups: Groups::default(),
+            transactions: Transactions::default(),
             sessions: Sessions::default(),
             faults: Registry::default(),
             next_producer_id: AtomicI64::new(0),
@@ -97,9 +100,12 @@ impl Cluster {
 
     /// The broker that coordinates `key` (a group or a transactional id).
     pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
-        let hash =
-            key.encode_utf16().fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
-        self.nodes.get(hash as usize % self.nodes.len().max(1))
+        self.nodes.get(java_hash(key) as usize % self.nodes.len().max(1))
+    }
+
+    /// Lets time pass for all that has deadlines, for ever.
+    pub(crate) async fn run_timers(&self) {
+        tokio::join!(self.groups.run_timers(), self.run_transaction_timers());
     }
 
     /// Replicas of `count` new partitions: leaders go round the brokers, from one topic to the next.
@@ -132,4 +138,9 @@ impl Cluster {
         let topic = self.new_topic(name, replicas, TopicConfigs::default());
         self.topics.insert(topic).unwrap_or_else(|present| present)
     }
+}
+
+/// Java's hash of a string, its bits.
+pub(crate) fn java_hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
 }

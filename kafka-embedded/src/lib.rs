@@ -23,13 +23,17 @@
 //! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
 //! topics      topics and partitions; configs: what is set on them
-//! log         a partition's batches as received; producers: its sequences
+//! partition   what is written to a partition and read from it
+//! log         its batches as received; producers: their sequences and open transactions
 //! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
+//! transaction the transaction coordinator: a pure machine for each transactional id, its timers, the markers
+//! alarm       one task for many deadlines
 //! ```
 //!
 //! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the
 //! brokers of one cluster are views of the same data: a leader is a number. All timers are tokio's.
 
+mod alarm;
 mod api;
 mod builder;
 mod cluster;
@@ -37,10 +41,12 @@ mod configs;
 mod faults;
 mod group;
 mod log;
+mod partition;
 mod producers;
 mod running;
 mod server;
 mod topics;
+mod transaction;
 mod transport;
 
 pub use builder::{Builder, Error, InMemory};

@@ -57,7 +57,7 @@ impl EmbeddedKafka {
         let shared = Arc::clone(&cluster);
         tokio::spawn(async move {
             tokio::select! {
-                () = shared.groups.run_timers() => {}
+                () = shared.run_timers() => {}
                 _ = stopped.changed() => {}
             }
         });

@@ -22,7 +22,7 @@ use crate::server::connection::Context;
 use crate::topics::owned;
 
 /// `offset.metadata.max.bytes`
-const MAX_METADATA: usize = 4096;
+pub(crate) const MAX_METADATA: usize = 4096;
 
 pub(crate) async fn commit(context: &Context, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let store = |group: &mut Group, now| {
@@ -95,23 +95,25 @@ fn respond(
 
 pub(crate) async fn fetch(context: &Context, request: OffsetFetchRequest) -> OffsetFetchResponse {
     if context.version >= 8 {
-        let groups = request.groups.into_iter().map(|group| fetch_group(context, group));
+        let groups =
+            request.groups.into_iter().map(|group| fetch_group(context, group, request.require_stable));
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
     let topics = request.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
-    match read(context, &request.group_id, (None, -1), topics) {
+    match read(context, &request.group_id, (None, -1), topics, request.require_stable) {
         Ok(topics) => OffsetFetchResponse::default().with_topics(topics.into_iter().map(old_topic).collect()),
         Err(error) => OffsetFetchResponse::default().with_error_code(error.code()),
     }
 }
 
-fn fetch_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn fetch_group(context: &Context, group: OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let topics = group.topics.map(|topics| {
         topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect::<Vec<_>>()
     });
-    let found = read(context, &group.group_id, (group.member_id.as_ref(), group.member_epoch), topics);
+    let who = (group.member_id.as_ref(), group.member_epoch);
+    let found = read(context, &group.group_id, who, topics, stable);
     let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
     match found {
         Ok(topics) => response.with_topics(topics.into_iter().map(new_topic).collect()),
@@ -119,56 +121,79 @@ fn fetch_group(context: &Context, group: OffsetFetchRequestGroup) -> OffsetFetch
     }
 }
 
-type Found = (TopicName, Vec<(i32, Option<Committed>)>);
+/// What a group has committed for a partition.
+enum Known {
+    Nothing,
+    Offset(Committed),
+    /// A transaction is about to commit another (KIP-447).
+    Unstable,
+}
 
-/// The offsets of these topics, or all. Without transactions none is ever unstable.
+type Found = (TopicName, Vec<(i32, Known)>);
+
+/// The offsets of these topics, or all.
 fn read(
     context: &Context,
     group: &StrBytes,
     (member, epoch): (Option<&StrBytes>, i32),
     topics: Option<Vec<(TopicName, Vec<i32>)>>,
+    stable: bool,
 ) -> Result<Vec<Found>, ResponseError> {
     check_coordinator(context, group)?;
     let asked = topics.clone();
-    let allowed = context.cluster.groups.run(group, |group, _| match &group.members {
-        Members::Classic(_) => Ok(()),
-        Members::Consumer(group) => group.validate_fetch(member, epoch),
-    });
-    allowed.unwrap_or(Ok(()))?;
-    let found = context.cluster.groups.run(group, |group, _| match topics {
-        None => {
-            let all = group.offsets.all().iter();
-            all.map(|(name, partitions)| {
-                let known = partitions.iter().map(|(index, committed)| (*index, Some(committed.clone())));
-                (name.clone(), known.collect())
-            })
-            .collect()
+    let found = context.cluster.groups.run(group, |group, _| {
+        if let Members::Consumer(group) = &group.members {
+            group.validate_fetch(member, epoch)?;
         }
-        Some(topics) => {
-            let one = |(name, indexes): (TopicName, Vec<i32>)| {
-                let known = indexes.iter().map(|index| (*index, group.offsets.get(&name, *index).cloned()));
-                let known = known.collect();
-                (name, known)
-            };
-            topics.into_iter().map(one).collect()
-        }
+        let wanted = topics.unwrap_or_else(|| all_partitions(group));
+        let known = |(name, indexes): (TopicName, Vec<i32>)| {
+            let known = indexes.into_iter().map(|index| (index, known(group, &name, index, stable)));
+            let known = known.collect();
+            (name, known)
+        };
+        Ok(wanted.into_iter().map(known).collect())
     });
     let nothing = |(name, indexes): (TopicName, Vec<i32>)| {
-        (name, indexes.into_iter().map(|index| (index, None)).collect::<Vec<_>>())
+        (name, indexes.into_iter().map(|index| (index, Known::Nothing)).collect::<Vec<_>>())
     };
-    Ok(found.unwrap_or_else(|| asked.unwrap_or_default().into_iter().map(nothing).collect()))
+    found.unwrap_or_else(|| Ok(asked.unwrap_or_default().into_iter().map(nothing).collect()))
 }
 
-/// What stands for no offset.
-fn or_none(committed: Option<Committed>) -> Committed {
-    committed.unwrap_or(Committed { offset: -1, leader_epoch: -1, metadata: StrBytes::default() })
+fn all_partitions(group: &Group) -> Vec<(TopicName, Vec<i32>)> {
+    let mut topics: Vec<(TopicName, Vec<i32>)> = Vec::new();
+    for (name, partition, _) in group.offsets.all() {
+        match topics.last_mut() {
+            Some((last, partitions)) if last == name => partitions.push(partition),
+            _ => topics.push((name.clone(), vec![partition])),
+        }
+    }
+    topics
+}
+
+fn known(group: &Group, name: &TopicName, index: i32, stable: bool) -> Known {
+    match group.offsets.get(name, index) {
+        _ if stable && group.offsets.is_unstable(name, index) => Known::Unstable,
+        Some(committed) => Known::Offset(committed.clone()),
+        None => Known::Nothing,
+    }
+}
+
+/// The error that stands with an offset, and what stands for none.
+fn or_none(known: Known) -> (i16, Committed) {
+    let none = || Committed { offset: -1, leader_epoch: -1, metadata: StrBytes::default() };
+    match known {
+        Known::Nothing => (NONE, none()),
+        Known::Offset(committed) => (NONE, committed),
+        Known::Unstable => (ResponseError::UnstableOffsetCommit.code(), none()),
+    }
 }
 
 fn old_topic((name, partitions): Found) -> OffsetFetchResponseTopic {
     let partitions = partitions.into_iter().map(|(index, committed)| {
-        let committed = or_none(committed);
+        let (error, committed) = or_none(committed);
         OffsetFetchResponsePartition::default()
             .with_partition_index(index)
+            .with_error_code(error)
             .with_committed_offset(committed.offset)
             .with_committed_leader_epoch(committed.leader_epoch)
             .with_metadata(Some(committed.metadata))
@@ -178,9 +203,10 @@ fn old_topic((name, partitions): Found) -> OffsetFetchResponseTopic {
 
 fn new_topic((name, partitions): Found) -> OffsetFetchResponseTopics {
     let partitions = partitions.into_iter().map(|(index, committed)| {
-        let committed = or_none(committed);
+        let (error, committed) = or_none(committed);
         OffsetFetchResponsePartitions::default()
             .with_partition_index(index)
+            .with_error_code(error)
             .with_committed_offset(committed.offset)
             .with_committed_leader_epoch(committed.leader_epoch)
             .with_metadata(Some(committed.metadata))

@@ -10,8 +10,10 @@ pub(crate) mod membership;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
 pub(crate) mod produce;
-pub(crate) mod producer_ids;
+pub(crate) mod producers;
 pub(crate) mod topics;
+pub(crate) mod transactions;
+pub(crate) mod txn_offsets;
 pub(crate) mod versions;
 
 use std::sync::Arc;
@@ -27,6 +29,11 @@ use crate::topics::{Partition, PartitionState, Topic};
 
 /// No error.
 pub(crate) const NONE: i16 = 0;
+
+/// A result's error code.
+pub(crate) fn code(result: Result<(), ResponseError>) -> i16 {
+    result.map_or_else(|error| error.code(), |()| NONE)
+}
 
 /// An error's message as the protocol carries it.
 pub(crate) fn text(message: impl Into<String>) -> Option<StrBytes> {

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{NONE, check_leader, find_partition, find_topic};
 use crate::log::{Found, OutOfRange};
+use crate::partition::Isolation;
 use crate::server::connection::Context;
 use crate::topics::Topic;
 
@@ -33,11 +34,12 @@ mod special {
 }
 
 pub(crate) async fn list(context: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let isolation = Isolation::of(request.isolation_level);
     let topics = request.topics.into_iter().map(|asked| {
         let topic = find_topic(context, &asked.name, Uuid::nil(), false);
         let partitions = asked.partitions.iter().map(|partition| {
             let found = topic.as_ref().map_err(|error| *error);
-            answer(context, partition, found.and_then(|topic| one(context, topic, partition)))
+            answer(context, partition, found.and_then(|topic| one(context, topic, partition, isolation)))
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(asked.name).with_partitions(partitions)
@@ -49,19 +51,22 @@ fn one(
     context: &Context,
     topic: &Topic,
     asked: &ListOffsetsPartition,
+    isolation: Isolation,
 ) -> Result<Option<Found>, ResponseError> {
     let state = find_partition(context, topic, asked.partition_index)?.lock();
     check_leader(context, &state, asked.current_leader_epoch)?;
     let log = &state.log;
     let bare = |offset, epoch| Some(Found { offset, timestamp: -1, leader_epoch: epoch });
+    let end = state.readable_until(isolation);
+    let readable = |found: &Found| found.offset < end;
     Ok(match asked.timestamp {
-        special::LATEST => bare(log.end(), state.leader_epoch),
+        special::LATEST => bare(end, state.leader_epoch),
         special::EARLIEST | special::EARLIEST_LOCAL => {
             bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.leader_epoch))
         }
-        special::MAX_TIMESTAMP => log.at_max_time(),
+        special::MAX_TIMESTAMP => log.at_max_time().filter(readable),
         special::LATEST_TIERED => None,
-        timestamp if timestamp >= 0 => log.at_time(timestamp),
+        timestamp if timestamp >= 0 => log.at_time(timestamp).filter(readable),
         _ => return Err(ResponseError::UnsupportedVersion),
     })
 }

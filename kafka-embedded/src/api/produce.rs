@@ -3,26 +3,33 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use kafka_client::records::Codec;
+use kafka_client::records::{BatchHeader, Codec};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
 
+use super::transactions::run;
 use super::{NONE, check_leader, find_partition, find_topic, text};
 use crate::cluster::Node;
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
-use crate::producers::{Stamp, Verdict, Written};
+use crate::producers::{Admission, Stamp, Written};
 use crate::server::connection::Context;
 use crate::server::dispatch::{Closed, Reply};
 use crate::server::response::Response;
-use crate::topics::Topic;
+use crate::topics::{Partition, Topic, owned};
+use crate::transaction::{Participant, Protocol};
 
 /// Produce requests name topics by id from this version on.
 const BY_ID: i16 = 13;
+/// From this version on writing adds the partition to the transaction (KIP-890).
+const ADDS: i16 = 12;
+/// From this version on clients know TRANSACTION_ABORTABLE.
+const KNOWS_ABORTABLE: i16 = 11;
 
 /// The answer; none is sent to a request with acks 0.
 pub(crate) struct Acknowledged(Option<ProduceResponse>);
@@ -56,18 +63,32 @@ impl From<Refusal> for Refused {
 
 /// What all partitions of a request share.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct Terms<'r> {
     acks: i16,
-    /// Whether it names a transactional id.
-    transactional: bool,
+    transactional_id: Option<&'r StrBytes>,
 }
 
 pub(crate) async fn produce(context: &Context, request: ProduceRequest) -> Acknowledged {
-    let terms = Terms { acks: request.acks, transactional: request.transactional_id.is_some() };
-    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, terms));
+    let transactional_id = request.transactional_id.map(|id| id.0);
+    let terms = Terms { acks: request.acks, transactional_id: transactional_id.as_ref() };
+    let refused = refuse_all(&request.topic_data, terms);
+    let topics = request.topic_data.into_iter().map(|data| one_topic(context, data, terms, refused));
     let response = ProduceResponse::default().with_responses(topics.collect());
     let endpoints = endpoints(context, &response);
     Acknowledged((terms.acks != 0).then(|| response.with_node_endpoints(endpoints)))
+}
+
+/// What is wrong with the whole request.
+fn refuse_all(topics: &[TopicProduceData], terms: Terms<'_>) -> Option<ResponseError> {
+    let partitions = || topics.iter().flat_map(|topic| &topic.partition_data);
+    let is_transactional = |data: &PartitionProduceData| {
+        let header = data.records.as_ref().map(|records| BatchHeader::parse(records));
+        matches!(header, Some(Ok(Some(header))) if header.is_transactional)
+    };
+    if terms.transactional_id.is_none() && partitions().any(is_transactional) {
+        return Some(ResponseError::TransactionalIdAuthorizationFailed);
+    }
+    (!(-1..=1).contains(&terms.acks)).then_some(ResponseError::InvalidRequiredAcks)
 }
 
 /// KIP-951: where the leaders are that the answer names.
@@ -84,14 +105,19 @@ fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint>
     nodes.map(endpoint).collect()
 }
 
-fn one_topic(context: &Context, data: TopicProduceData, terms: Terms) -> TopicProduceResponse {
+fn one_topic(
+    context: &Context,
+    data: TopicProduceData,
+    terms: Terms<'_>,
+    refused: Option<ResponseError>,
+) -> TopicProduceResponse {
     let topic = find_topic(context, &data.name, data.topic_id, context.version >= BY_ID);
     let partitions = data.partition_data.into_iter().map(|partition| {
         let index = partition.index;
-        let written = match &topic {
-            _ if !(-1..=1).contains(&terms.acks) => Err(ResponseError::InvalidRequiredAcks.into()),
-            Ok(topic) => append(context, topic, partition, terms),
-            Err(error) => Err(Refused(*error, None)),
+        let written = match (refused, &topic) {
+            (Some(error), _) => Err(error.into()),
+            (None, Ok(topic)) => append(context, topic, partition, terms),
+            (None, Err(error)) => Err(Refused(*error, None)),
         };
         answer(context, topic.as_deref().ok(), index, written)
     });
@@ -104,45 +130,84 @@ fn one_topic(context: &Context, data: TopicProduceData, terms: Terms) -> TopicPr
     }
 }
 
-/// Where the batch went, and the log's start.
+/// Where a batch went, and the log's start.
+type Place = (Written, i64);
+
 fn append(
     context: &Context,
     topic: &Topic,
     data: PartitionProduceData,
-    terms: Terms,
-) -> Result<(Written, i64), Refused> {
+    terms: Terms<'_>,
+) -> Result<Place, Refused> {
     let partition = find_partition(context, topic, data.index)?;
-    let mut batch = checked(context, &topic.configs, data.records, terms)?;
-    let stamp = Stamp::of(&batch.header);
+    let mut batch = checked(context, &topic.configs, data.records)?;
     let append_time = if topic.configs.log_append_time { context.cluster.clock.wall_millis() } else { -1 };
     if append_time >= 0 {
         batch.stamp_append_time(append_time)?;
     }
-    let mut state = partition.lock();
-    check_leader(context, &state, -1)?;
-    if let Some(stamp) = stamp {
-        match state.producers.check(stamp) {
-            Verdict::Append => {}
-            Verdict::Duplicate(written) => return Ok((written, state.log.start())),
-            Verdict::OutOfOrder => return Err(ResponseError::OutOfOrderSequenceNumber.into()),
-            Verdict::Fenced => return Err(ResponseError::InvalidProducerEpoch.into()),
+    let write = |batch: Produced, admission| {
+        let mut state = partition.lock();
+        check_leader(context, &state, -1)?;
+        let written = state.append(batch, append_time, admission)?;
+        Ok((written, state.log.start()))
+    };
+    let stamp = Stamp::of(&batch.header).filter(|_| batch.header.is_transactional);
+    match (stamp, terms.transactional_id) {
+        (Some(stamp), Some(id)) if !is_open(context, partition, stamp)? => {
+            let place = Participant::Partition(TopicName(owned(&topic.name)), data.index);
+            Ok(write_admitted(context, id, stamp, place, |admission| write(batch, admission))?)
         }
+        _ => Ok(write(batch, Admission::Plain)?),
     }
-    let epoch = state.leader_epoch;
-    let written = Written { base_offset: state.log.append(batch, epoch), append_time };
-    if let Some(stamp) = stamp {
-        state.producers.written(stamp, written);
-    }
-    state.changed();
-    Ok((written, state.log.start()))
 }
 
-fn checked(
+/// Whether a transaction of the producer is open in the partition.
+fn is_open(context: &Context, partition: &Partition, stamp: Stamp) -> Result<bool, ResponseError> {
+    let state = partition.lock();
+    check_leader(context, &state, -1)?;
+    Ok(state.producers.is_open(stamp.by()))
+}
+
+/// The first batch of a transaction in a partition (KIP-890): its coordinator is asked, or told from version 12 on, and
+/// cannot end the transaction before the batch is in.
+fn write_admitted(
     context: &Context,
-    configs: &TopicConfigs,
-    records: Option<Bytes>,
-    terms: Terms,
-) -> Result<Produced, Refused> {
+    id: &str,
+    stamp: Stamp,
+    place: Participant,
+    write: impl FnOnce(Admission) -> Result<Place, ResponseError>,
+) -> Result<Place, ResponseError> {
+    let protocol = if context.version >= ADDS { Protocol::Two } else { Protocol::One };
+    let mut admitted = false;
+    let written = run(context, id, |transaction, now| {
+        let admission = match protocol {
+            Protocol::One => {
+                transaction.verify(stamp.by(), &place)?;
+                Admission::Verified
+            }
+            Protocol::Two => {
+                transaction.add(stamp.by(), [place], now)?;
+                Admission::Added
+            }
+        };
+        admitted = true;
+        write(admission)
+    });
+    written.map_err(|error| match error {
+        _ if admitted => error,
+        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        ResponseError::TransactionAbortable if context.version < KNOWS_ABORTABLE => {
+            ResponseError::InvalidTxnState
+        }
+        // An error that old clients retry.
+        ResponseError::ConcurrentTransactions if protocol == Protocol::One => {
+            ResponseError::NotEnoughReplicas
+        }
+        other => other,
+    })
+}
+
+fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) -> Result<Produced, Refused> {
     let records = records.unwrap_or_default();
     if records.len() > configs.max_message_bytes {
         return Err(ResponseError::MessageTooLarge.into());
@@ -151,13 +216,6 @@ fn checked(
     let header = &batch.header;
     if header.codec == Codec::Zstd && context.version < 7 {
         return Err(ResponseError::UnsupportedCompressionType.into());
-    }
-    if header.is_transactional {
-        // No transaction is ever open, and a request that names none may not even ask.
-        return Err(match terms.transactional {
-            true => ResponseError::InvalidTxnState.into(),
-            false => ResponseError::TransactionalIdAuthorizationFailed.into(),
-        });
     }
     let ahead = header.max_timestamp.saturating_sub(context.cluster.clock.wall_millis());
     let in_time =

@@ -20,14 +20,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::cluster::Settings;
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
 use consumer::ConsumerGroup;
 pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
+
+use crate::alarm::Alarm;
 
 /// One group.
 #[derive(Debug)]
@@ -94,6 +96,23 @@ impl Group {
                 } else {
                     Err(ResponseError::UnsupportedVersion)
                 }
+            }
+        }
+    }
+
+    /// Whether a transaction may commit these offsets (KIP-447); who names no member need not be one.
+    pub(crate) fn validate_txn_commit(&self, who: &Committing<'_>) -> Result<(), ResponseError> {
+        let is_nobody = who.generation < 0 && who.member_id.is_empty() && who.instance_id.is_none();
+        match &self.members {
+            Members::Classic(classic) => {
+                classic.validate_txn_commit(who.member_id, who.instance_id, who.generation)
+            }
+            Members::Consumer(_) if is_nobody => Ok(()),
+            Members::Consumer(group) => {
+                group.validate_commit(who.member_id, who.generation).map_err(|error| match error {
+                    ResponseError::StaleMemberEpoch => ResponseError::IllegalGeneration,
+                    other => other,
+                })
             }
         }
     }
@@ -206,9 +225,7 @@ type Cell = Arc<Mutex<Group>>;
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     cells: Mutex<BTreeMap<StrBytes, Cell>>,
-    /// What the timer task sleeps until.
-    armed: Mutex<Option<Instant>>,
-    earlier: Notify,
+    alarm: Alarm,
 }
 
 impl Groups {
@@ -251,10 +268,7 @@ impl Groups {
             group.deliver();
             (result, group.next_deadline())
         };
-        let armed = *self.armed.lock().unwrap_or_else(PoisonError::into_inner);
-        if next.is_some_and(|next| armed.is_none_or(|armed| next < armed)) {
-            self.earlier.notify_one();
-        }
+        self.alarm.arm(next);
         result
     }
 
@@ -291,21 +305,7 @@ impl Groups {
 
     /// Lets the groups' time pass, for ever.
     pub(crate) async fn run_timers(&self) {
-        loop {
-            // While it looks, whatever is armed counts as earlier.
-            *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            let next = self.expire();
-            *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = next;
-            match next {
-                Some(next) => {
-                    tokio::select! {
-                        () = sleep_until(next) => {}
-                        () = self.earlier.notified() => {}
-                    }
-                }
-                None => self.earlier.notified().await,
-            }
-        }
+        self.alarm.run(|| self.expire()).await;
     }
 
     /// Expires what is due; the next deadline of all.

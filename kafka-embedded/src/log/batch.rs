@@ -2,6 +2,8 @@
 
 use bytes::{BufMut, Bytes};
 use kafka_client::records::append::{AppendStamp, check_produced, stamp};
+use kafka_client::records::control::EndMarker;
+use kafka_client::records::encode::control_batch;
 use kafka_client::records::{BATCH_OVERHEAD, BatchHeader, Batches, Record, RecordError};
 
 /// Below this a batch is copied on arrival, so that a small one does not keep a whole read buffer alive.
@@ -44,9 +46,23 @@ impl Produced {
         if header.base_offset != 0 {
             return Err(invalid("the base offset of a produced batch must be 0"));
         }
+        if header.is_transactional && header.producer_id < 0 {
+            return Err(invalid("a batch of a transaction must have a producer id"));
+        }
         let records = batch.slice(BATCH_OVERHEAD..);
         let records = if batch.len() < COPY_BELOW { Bytes::copy_from_slice(&records) } else { records };
         Ok(Self { header, head: *head, records })
+    }
+
+    /// The control batch that ends a transaction.
+    pub(crate) fn marker(marker: &EndMarker) -> Result<Self, Refusal> {
+        let batch = control_batch(marker)?;
+        match (BatchHeader::parse(&batch)?, batch.first_chunk()) {
+            (Some(header), Some(head)) => {
+                Ok(Self { header, head: *head, records: batch.slice(BATCH_OVERHEAD..) })
+            }
+            _ => Err(Refusal::InvalidRecord("a marker that is no batch".to_owned())),
+        }
     }
 
     /// Makes `now` the timestamp of every record (`message.timestamp.type=LogAppendTime`), which renews the checksum.
@@ -87,6 +103,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// The first offset that it covers.
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.head.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+    }
+
     /// Bytes of the whole batch.
     pub(crate) fn size(&self) -> usize {
         BATCH_OVERHEAD + self.records.len()

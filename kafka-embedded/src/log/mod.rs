@@ -38,6 +38,18 @@ pub(crate) struct Limit {
     pub(crate) bytes: usize,
     /// Whether the first batch is returned even where it is larger (KIP-74).
     pub(crate) at_least_one: bool,
+    /// The first offset that may not be read.
+    pub(crate) until: i64,
+}
+
+/// A transaction that was aborted, as far as it is in this log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Aborted {
+    pub(crate) producer_id: i64,
+    /// Its first record.
+    pub(crate) first: i64,
+    /// Its marker.
+    pub(crate) last: i64,
 }
 
 /// A log. Everything in it is readable: the high watermark is its end.
@@ -48,12 +60,14 @@ pub(crate) struct Log {
     batches: VecDeque<Arc<Batch>>,
     /// Each leader epoch that wrote, with its first offset.
     epochs: Vec<(i32, i64)>,
+    /// In the order of their markers.
+    aborted: VecDeque<Aborted>,
 }
 
 impl Default for Log {
     /// An empty log in its first leader epoch.
     fn default() -> Self {
-        Self { start: 0, end: 0, batches: VecDeque::new(), epochs: vec![(0, 0)] }
+        Self { start: 0, end: 0, batches: VecDeque::new(), epochs: vec![(0, 0)], aborted: VecDeque::new() }
     }
 }
 
@@ -92,6 +106,9 @@ impl Log {
         }
         let mut total = 0;
         for batch in self.batches.range(self.position(offset)..) {
+            if batch.base_offset() >= limit.until {
+                break;
+            }
             let first_of_all = total == 0 && limit.at_least_one;
             if total + batch.size() > limit.bytes && !first_of_all {
                 break;
@@ -100,6 +117,17 @@ impl Log {
             into.push(Arc::clone(batch));
         }
         Ok(total)
+    }
+
+    /// Remembers that a transaction was aborted whose marker was appended last.
+    pub(crate) fn abort(&mut self, producer_id: i64, first: i64) {
+        self.aborted.push_back(Aborted { producer_id, first, last: self.end - 1 });
+    }
+
+    /// The aborted transactions that a reader of the offsets from `from` to before `until` meets.
+    pub(crate) fn aborted(&self, from: i64, until: i64) -> impl Iterator<Item = Aborted> {
+        let begin = self.aborted.partition_point(|aborted| aborted.last < from);
+        self.aborted.range(begin..).filter(move |aborted| aborted.first < until).copied()
     }
 
     /// Index of the first batch that ends at or after `offset`.
@@ -149,6 +177,9 @@ impl Log {
         self.start = self.start.max(offset);
         while self.batches.front().is_some_and(|batch| batch.last_offset < self.start) {
             self.batches.pop_front();
+        }
+        while self.aborted.front().is_some_and(|aborted| aborted.last < self.start) {
+            self.aborted.pop_front();
         }
         let kept = self.epochs.partition_point(|(_, first)| *first <= self.start).saturating_sub(1);
         self.epochs.drain(..kept);

@@ -26,7 +26,7 @@ fn append(log: &mut Log, batch: &Bytes) -> i64 {
 
 fn read(log: &Log, offset: i64, bytes: usize, at_least_one: bool) -> Result<Vec<Arc<Batch>>, OutOfRange> {
     let mut batches = Vec::new();
-    let limit = Limit { bytes, at_least_one };
+    let limit = Limit { bytes, at_least_one, until: i64::MAX };
     let total = log.read(offset, limit, &mut batches)?;
     assert_eq!(total, batches.iter().map(|batch| batch.size()).sum::<usize>());
     Ok(batches)

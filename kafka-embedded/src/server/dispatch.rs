@@ -5,13 +5,15 @@ use std::io;
 use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, RequestHeader, ResponseHeader, SyncGroupRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
+    ResponseHeader, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::{Encodable, HeaderVersion, Request};
 
@@ -110,8 +112,13 @@ apis! {
     CreateTopicsRequest 2 - 7 => api::topics::create,
     DeleteTopicsRequest 1 - 6 => api::topics::delete,
     DeleteRecordsRequest 0 - 2 => api::offsets::delete_records,
-    InitProducerIdRequest 0 - 5 => api::producer_ids::init,
+    InitProducerIdRequest 0 - 5 => api::transactions::init,
     OffsetForLeaderEpochRequest 2 - 4 => api::offsets::for_leader_epoch,
+    AddPartitionsToTxnRequest 0 - 5 => api::transactions::add_partitions,
+    AddOffsetsToTxnRequest 0 - 4 => api::transactions::add_offsets,
+    EndTxnRequest 0 - 5 => api::transactions::end,
+    WriteTxnMarkersRequest 1 - 1 => api::producers::write_markers,
+    TxnOffsetCommitRequest 0 - 5 => api::txn_offsets::commit,
     DescribeConfigsRequest 1 - 4 => api::configs::describe,
     AlterConfigsRequest 0 - 2 => api::configs::alter,
     CreatePartitionsRequest 0 - 3 => api::topics::add_partitions,
@@ -119,6 +126,9 @@ apis! {
     IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
     OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
     DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
+    DescribeProducersRequest 0 - 0 => api::producers::describe_producers,
+    DescribeTransactionsRequest 0 - 0 => api::producers::describe_transactions,
+    ListTransactionsRequest 0 - 2 => api::producers::list_transactions,
     ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
     ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
 }

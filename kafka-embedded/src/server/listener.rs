@@ -65,7 +65,7 @@ pub(crate) async fn run(
     }
     let _ = ready.send(Ok(()));
     tokio::select! {
-        () = cluster.groups.run_timers() => {}
+        () = cluster.run_timers() => {}
         _ = stopped.changed() => {}
     }
 }

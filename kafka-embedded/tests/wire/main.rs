@@ -13,4 +13,5 @@ mod lifecycle;
 mod peer;
 mod produce;
 mod rskafka;
+mod transactions;
 mod versions;

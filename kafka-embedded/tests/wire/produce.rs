@@ -11,7 +11,6 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     CreateTopicsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    TransactionalId,
 };
 use tokio::time::Instant;
 
@@ -104,14 +103,6 @@ async fn repeated_batches_are_answered_again_and_gaps_refused() {
     let fenced = produce(&mut peer, "orders", 0, stamp(0, 4)).await;
     assert_eq!(fenced.error_code, ResponseError::InvalidProducerEpoch.code());
     assert_eq!(records(&fetch(&mut peer, &fetch_request("orders", 0, 0)).await).len(), 6);
-}
-
-#[tokio::test(start_paused = true)]
-async fn transactions_are_refused_with_a_code() {
-    let (_kafka, mut peer) = one_broker().await;
-    let id = Some(TransactionalId(text("payments")));
-    let answer = peer.call(4, &InitProducerIdRequest::default().with_transactional_id(id)).await;
-    assert_eq!(answer.error_code, ResponseError::UnsupportedVersion.code());
 }
 
 #[tokio::test(start_paused = true)]

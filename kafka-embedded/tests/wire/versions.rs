@@ -44,7 +44,7 @@ use kafka_protocol::protocol::Request;
 use crate::peer::{Peer, plain, produce_request, text, topic};
 
 /// One broker, a topic with a record, and what is offered.
-struct Bench {
+pub(crate) struct Bench {
     kafka: EmbeddedKafka,
     peer: Peer,
     offered: ApiVersionsResponse,
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     /// Calls each offered version of `R` with what `request` makes for it; `check` looks at the answers.
-    async fn each<R: Request<Response: Debug>>(
+    pub(crate) async fn each<R: Request<Response: Debug>>(
         &mut self,
         request: impl Fn(i16) -> R,
         check: impl Fn(i16, R::Response) -> Result<(), String>,
@@ -101,6 +101,8 @@ fn throttled_from(api: Api) -> i16 {
     match api {
         // It has the field, but a fault does not look for it behind the versions.
         Api::ApiVersions => i16::MAX,
+        // It has no such field.
+        Api::WriteTxnMarkers => i16::MAX,
         Api::Metadata | Api::OffsetCommit | Api::OffsetFetch => 3,
         Api::ListOffsets | Api::JoinGroup => 2,
         Api::FindCoordinator
@@ -113,7 +115,7 @@ fn throttled_from(api: Api) -> i16 {
     }
 }
 
-fn is(code: i16, expected: i16) -> Result<(), String> {
+pub(crate) fn is(code: i16, expected: i16) -> Result<(), String> {
     if code == expected { Ok(()) } else { Err(format!("error {code} instead of {expected}")) }
 }
 
@@ -133,6 +135,7 @@ async fn every_offered_version_is_answered() {
     topics(&mut bench).await;
     cluster(&mut bench).await;
     consumer_groups(&mut bench).await;
+    crate::transactions::every_version(&mut bench).await;
     let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
     bench.covered.sort_unstable();
     assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");

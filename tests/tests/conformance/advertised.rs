@@ -17,7 +17,6 @@ enum Offer {
     Missing(&'static str),
 }
 
-const TRANSACTIONS: Offer = Missing("transactions: not yet");
 const NEW_GROUPS: Offer = Missing("KIP-848 groups: not yet");
 const CLUSTER: Offer = Missing("cluster operations: not yet");
 const OPEN: Offer = Missing("everybody may do everything: no permissions, users, quotas, tokens");
@@ -47,11 +46,11 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
     ("DeleteRecords", 21, 0..=2, Same),
     ("InitProducerId", 22, 0..=5, Same),
     ("OffsetForLeaderEpoch", 23, 2..=4, Same),
-    ("AddPartitionsToTxn", 24, 0..=5, TRANSACTIONS),
-    ("AddOffsetsToTxn", 25, 0..=4, TRANSACTIONS),
-    ("EndTxn", 26, 0..=5, TRANSACTIONS),
-    ("WriteTxnMarkers", 27, 1..=1, Missing("between brokers: here they share their state")),
-    ("TxnOffsetCommit", 28, 0..=5, TRANSACTIONS),
+    ("AddPartitionsToTxn", 24, 0..=5, Same),
+    ("AddOffsetsToTxn", 25, 0..=4, Same),
+    ("EndTxn", 26, 0..=5, Same),
+    ("WriteTxnMarkers", 27, 1..=1, Same),
+    ("TxnOffsetCommit", 28, 0..=5, Same),
     ("DescribeAcls", 29, 1..=3, OPEN),
     ("CreateAcls", 30, 1..=3, OPEN),
     ("DeleteAcls", 31, 1..=3, OPEN),
@@ -78,10 +77,10 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
     ("DescribeQuorum", 55, 0..=2, QUORUM),
     ("UpdateFeatures", 57, 0..=2, QUORUM),
     ("DescribeCluster", 60, 0..=2, Same),
-    ("DescribeProducers", 61, 0..=0, TRANSACTIONS),
+    ("DescribeProducers", 61, 0..=0, Same),
     ("UnregisterBroker", 64, 0..=0, QUORUM),
-    ("DescribeTransactions", 65, 0..=0, TRANSACTIONS),
-    ("ListTransactions", 66, 0..=2, TRANSACTIONS),
+    ("DescribeTransactions", 65, 0..=0, Same),
+    ("ListTransactions", 66, 0..=2, Same),
     ("ConsumerGroupHeartbeat", 68, 0..=1, NEW_GROUPS),
     ("ConsumerGroupDescribe", 69, 0..=1, NEW_GROUPS),
     ("ListConfigResources", 74, 0..=1, CLUSTER),
@@ -105,7 +104,7 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
 /// Features that clients look at: name, level of Apache Kafka 4.1, the embedded broker's.
 const FEATURES: &[(&str, i16, Offer)] = &[
     ("group.version", 1, NEW_GROUPS),
-    ("transaction.version", 2, TRANSACTIONS),
+    ("transaction.version", 2, Same),
     ("metadata.version", 27, QUORUM),
     ("eligible.leader.replicas.version", 1, QUORUM),
 ];

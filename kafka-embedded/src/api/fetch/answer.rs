@@ -12,7 +12,8 @@ use super::super::NONE;
 use super::BY_ID;
 use super::session::Target;
 use crate::cluster::Node;
-use crate::log::Batch;
+use crate::log::{Aborted, Batch};
+use crate::partition::Isolation;
 use crate::server::dispatch::{Closed, Reply};
 use crate::server::response::Response;
 
@@ -30,7 +31,7 @@ pub(crate) struct Fetched {
     /// The batches of all partitions, one after the other.
     pub(super) batches: Vec<Arc<Batch>>,
     pub(super) bytes: usize,
-    pub(super) read_committed: bool,
+    pub(super) isolation: Isolation,
     /// The brokers that leader hints name.
     pub(super) endpoints: Vec<Node>,
 }
@@ -47,7 +48,10 @@ pub(super) struct FetchedPartition {
     pub(super) index: i32,
     pub(super) error: i16,
     pub(super) high_watermark: i64,
+    pub(super) last_stable: i64,
     pub(super) log_start: i64,
+    /// For a reader of committed records.
+    pub(super) aborted: Vec<Aborted>,
     /// Who leads it, in which epoch: said with an error.
     pub(super) leader: Option<(i32, i32)>,
     pub(super) batches: Range<usize>,
@@ -60,7 +64,9 @@ impl Default for FetchedPartition {
             index: 0,
             error: NONE,
             high_watermark: -1,
+            last_stable: -1,
             log_start: -1,
+            aborted: Vec::new(),
             leader: None,
             batches: 0..0,
             bytes: 0,
@@ -130,15 +136,14 @@ impl Fetched {
         text.put_i32(part.index);
         text.put_i16(part.error);
         text.put_i64(part.high_watermark);
-        // The last stable offset: without transactions all is stable.
-        text.put_i64(part.high_watermark);
+        text.put_i64(part.last_stable);
         if version >= 5 {
             text.put_i64(part.log_start);
         }
-        match (self.read_committed, flexible) {
-            (true, _) => put_count(text, 0, flexible),
-            (false, true) => text.put_u8(0),
-            (false, false) => text.put_i32(-1),
+        match (self.isolation, flexible) {
+            (Isolation::ReadCommitted, _) => put_aborted(text, &part.aborted, flexible),
+            (Isolation::ReadUncommitted, true) => text.put_u8(0),
+            (Isolation::ReadUncommitted, false) => text.put_i32(-1),
         }
         if version >= 11 {
             text.put_i32(-1);
@@ -185,6 +190,17 @@ fn put_topic(text: &mut BytesMut, topic: &FetchedTopic, version: i16) {
         text.put_i16(i16::try_from(topic.name.len()).unwrap_or(0));
     }
     text.put_slice(topic.name.as_bytes());
+}
+
+fn put_aborted(text: &mut BytesMut, aborted: &[Aborted], flexible: bool) {
+    put_count(text, aborted.len(), flexible);
+    for Aborted { producer_id, first, .. } in aborted {
+        text.put_i64(*producer_id);
+        text.put_i64(*first);
+        if flexible {
+            put_no_tags(text);
+        }
+    }
 }
 
 fn put_leader(text: &mut BytesMut, (id, epoch): (i32, i32)) {

@@ -25,7 +25,8 @@ pub(crate) use session::Sessions;
 
 use super::{NONE, check_leader, find_partition, find_topic};
 use crate::faults::allowed;
-use crate::log::{Limit, OutOfRange};
+use crate::log::{Aborted, Limit, OutOfRange};
+use crate::partition::Isolation;
 use crate::server::connection::Context;
 use crate::topics::Topic;
 
@@ -37,7 +38,7 @@ const BY_ID: i16 = 13;
 struct Terms {
     min_bytes: usize,
     max_bytes: usize,
-    read_committed: bool,
+    isolation: Isolation,
     deadline: Instant,
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
     let terms = Terms {
         min_bytes: bytes(request.min_bytes),
         max_bytes: bytes(request.max_bytes),
-        read_committed: request.isolation_level == 1,
+        isolation: Isolation::of(request.isolation_level),
         deadline: Instant::now() + wait,
     };
     let sessions = &context.cluster.sessions;
@@ -123,7 +124,7 @@ fn watch<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, waite
 }
 
 fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms: Terms) -> Fetched {
-    let mut fetched = Fetched { read_committed: terms.read_committed, ..Fetched::default() };
+    let mut fetched = Fetched { isolation: terms.isolation, ..Fetched::default() };
     let mut lookup = Lookup::new(context);
     for target in targets {
         let part =
@@ -151,6 +152,7 @@ fn read_one(
         bytes: target.max_bytes.min(terms.max_bytes.saturating_sub(fetched.bytes)),
         // Within the whole answer, the first batch passes whatever its size (KIP-74).
         at_least_one: fetched.bytes == 0,
+        until: state.readable_until(terms.isolation),
     };
     let first = fetched.batches.len();
     let bytes = state
@@ -158,11 +160,21 @@ fn read_one(
         .read(target.offset, limit, &mut fetched.batches)
         .map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;
     fetched.bytes += bytes;
+    let batches = first..fetched.batches.len();
+    let last = fetched.batches.get(batches.clone()).and_then(|read| read.last());
+    let aborted: Vec<Aborted> = match (terms.isolation, last) {
+        (Isolation::ReadCommitted, Some(last)) => {
+            state.log.aborted(target.offset, last.last_offset + 1).collect()
+        }
+        _ => Vec::new(),
+    };
     Ok(FetchedPartition {
         index: target.partition,
         high_watermark: state.log.end(),
+        last_stable: state.last_stable_offset(),
         log_start: state.log.start(),
-        batches: first..fetched.batches.len(),
+        aborted,
+        batches,
         bytes,
         ..FetchedPartition::default()
     })

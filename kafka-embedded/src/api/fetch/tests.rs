@@ -204,8 +204,14 @@ fn the_hand_written_answer_is_what_the_schema_says_in_every_version() {
     let node = Node { id: 3, host: StrBytes::from_static_str("host"), port: 9 };
     let id = Uuid::from_u128(5);
     for (version, read_committed) in (4..=18).flat_map(|version| [(version, true), (version, false)]) {
-        let good =
-            FetchedPartition { index: 1, high_watermark: 8, log_start: 2, ..FetchedPartition::default() };
+        let good = FetchedPartition {
+            index: 1,
+            high_watermark: 8,
+            last_stable: 7,
+            log_start: 2,
+            aborted: vec![Aborted { producer_id: 4, first: 3, last: 6 }],
+            ..FetchedPartition::default()
+        };
         let failed = FetchedPartition::failed(2, ResponseError::NotLeaderOrFollower);
         let failed = FetchedPartition { leader: Some((3, 7)), ..failed };
         let name = if version >= BY_ID { TopicName::default() } else { topic(1) };
@@ -214,7 +220,7 @@ fn the_hand_written_answer_is_what_the_schema_says_in_every_version() {
             error: if version >= 7 { 71 } else { 0 },
             session_id: if version >= 7 { 6 } else { 0 },
             topics: vec![FetchedTopic { name: name.clone(), id, partitions: vec![good, failed] }],
-            read_committed,
+            isolation: Isolation::of(i8::from(read_committed)),
             endpoints: vec![node.clone()],
             ..Fetched::default()
         };
@@ -228,9 +234,13 @@ fn the_hand_written_answer_is_what_the_schema_says_in_every_version() {
         assert_eq!((decoded.error_code, decoded.session_id), (answer.error, answer.session_id));
         assert_eq!((&topics[0].topic, topics[0].topic_id), (&name, topic_id), "v{version}");
         let (good, failed) = (&topics[0].partitions[0], &topics[0].partitions[1]);
-        assert_eq!((good.partition_index, good.high_watermark, good.last_stable_offset), (1, 8, 8));
+        assert_eq!((good.partition_index, good.high_watermark, good.last_stable_offset), (1, 8, 7));
         assert_eq!(good.log_start_offset, if version >= 5 { 2 } else { -1 });
-        assert_eq!(good.aborted_transactions.is_some(), read_committed);
+        let aborted = good
+            .aborted_transactions
+            .as_ref()
+            .map(|all| all.iter().map(|one| (one.producer_id.0, one.first_offset)).collect::<Vec<_>>());
+        assert_eq!(aborted, read_committed.then(|| vec![(4, 3)]));
         assert_eq!(good.records.as_deref(), Some(&[][..]));
         assert_eq!(failed.error_code, ResponseError::NotLeaderOrFollower.code());
         if version >= 16 {

@@ -10,15 +10,18 @@ use kafka_protocol::messages::describe_transactions_response::TransactionState;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
+use kafka_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
     DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest,
     DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
     InitProducerIdResponse, ListTransactionsRequest, ListTransactionsResponse, ProducerId,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 
-use super::{Named, See, Subject};
+use super::{Named, See, Subject, ThrottleField};
 use crate::server::connection::Context;
 
 impl Subject for InitProducerIdRequest {
@@ -144,5 +147,34 @@ impl Subject for ListTransactionsRequest {
 
     fn refuse(&self, _: &Context, error: ResponseError) -> Option<ListTransactionsResponse> {
         Some(ListTransactionsResponse::default().with_error_code(error.code()))
+    }
+}
+
+impl Subject for WriteTxnMarkersRequest {
+    const THROTTLE: ThrottleField = ThrottleField::Elsewhere;
+
+    fn names(&self, _: &Context, see: See<'_>) {
+        for topic in self.markers.iter().flat_map(|marker| &marker.topics) {
+            topic.partition_indexes.iter().for_each(|index| see(Named::Partition(&topic.name, *index)));
+        }
+    }
+
+    fn refuse(&self, _: &Context, error: ResponseError) -> Option<WriteTxnMarkersResponse> {
+        let markers = self.markers.iter().map(|marker| {
+            let topics = marker.topics.iter().map(|topic| {
+                let partitions = topic.partition_indexes.iter().map(|index| {
+                    WritableTxnMarkerPartitionResult::default()
+                        .with_partition_index(*index)
+                        .with_error_code(error.code())
+                });
+                WritableTxnMarkerTopicResult::default()
+                    .with_name(topic.name.clone())
+                    .with_partitions(partitions.collect())
+            });
+            WritableTxnMarkerResult::default()
+                .with_producer_id(marker.producer_id)
+                .with_topics(topics.collect())
+        });
+        Some(WriteTxnMarkersResponse::default().with_markers(markers.collect()))
     }
 }

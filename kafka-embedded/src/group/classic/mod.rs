@@ -264,6 +264,21 @@ impl Classic {
         Ok(())
     }
 
+    /// Whether a transaction may commit offsets (KIP-447): for a member, or for somebody who is none.
+    pub(crate) fn validate_txn_commit(
+        &self,
+        id: &MemberId,
+        instance: Option<&StrBytes>,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
+        match self.state {
+            State::Dead => Err(ResponseError::CoordinatorNotAvailable),
+            State::Empty if generation < 0 => Ok(()),
+            _ if generation < 0 && id.is_empty() && instance.is_none() => Ok(()),
+            _ => self.validate_generation(id, instance, generation),
+        }
+    }
+
     /// Takes a member out; what it waits for is refused.
     fn remove(&mut self, id: &MemberId) {
         let Some(member) = self.members.shift_remove(id) else { return };
