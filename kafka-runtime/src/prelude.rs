@@ -8,4 +8,4 @@ pub use crate::app::{App, RunningApp, Summary};
 pub use crate::container::{Ack, AckError, CommitEvent};
 pub use crate::kafka_listener;
 pub use crate::listener::{Batch, BatchError, Headers, Key, Metadata, State};
-pub use crate::template::{Record, Template, TemplateError};
+pub use crate::template::{Interceptor, Record, Template, TemplateError, Topic, Tx, TxError};

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, TryAcquireError, watch};
 use super::queue::Change;
 use super::receipt::Delivery;
 use super::sender::Command;
+use super::stats::Counters;
 use super::topics::{Found, Partition, Topics};
 use super::transaction::Coordination;
 use super::{Handle, Outgoing, SendError};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
     /// Where records are sent in transactions.
     pub(super) transaction: Option<Arc<Coordination>>,
+    pub(super) counters: Counters,
 }
 
 /// Where a record goes.

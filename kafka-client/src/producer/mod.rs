@@ -32,6 +32,7 @@ mod receipt;
 mod request;
 mod sender;
 mod sequences;
+mod stats;
 mod topics;
 mod transaction;
 mod verdict;
@@ -45,11 +46,13 @@ pub use partitioner::{
     Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner, murmur2, partition_for_key,
 };
 pub use receipt::Delivery;
+pub use stats::{ProducerStats, Timing};
 pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
 
 use enqueue::Shared;
 use queue::Rules;
 use sender::{Command, Sender};
+use stats::Counters;
 use topics::Topics;
 use transaction::Coordination;
 
@@ -237,6 +240,12 @@ impl Producer {
         self.handle.flush(deadline).await
     }
 
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.handle.shared.counters.read()
+    }
+
     /// Takes no more records, flushes, and ends. What is not delivered by the deadline fails with `Closed`.
     ///
     /// # Errors
@@ -263,6 +272,7 @@ impl Handle {
             hurried: AtomicUsize::new(0),
             closing: watch::Sender::new(false),
             transaction,
+            counters: Counters::new(),
         });
         let (commands, inbox) = mpsc::unbounded_channel();
         context.io.spawn(Sender::new(Arc::clone(&shared), Arc::clone(&context.cluster), inbox).run());

@@ -354,6 +354,7 @@ impl Sender {
                     break;
                 };
                 size += next;
+                self.shared.counters.sent(batch.attempts, now.saturating_duration_since(batch.created));
                 if let Some(transaction) = &self.shared.transaction {
                     transaction.machine().sent();
                 }
@@ -475,6 +476,7 @@ impl Sender {
                 let refused = SendError::Refused { partition: partition.id, source: error.clone() };
                 let (_, aftermath) = queue.abandon(&refused);
                 self.shared.memory.add_permits(aftermath.freed);
+                self.shared.counters.failed(aftermath.failed);
             }
         }
     }
@@ -517,6 +519,10 @@ impl Sender {
         }
         tracing::trace!(partition = %one.partition.id, records = one.batch.records, ?verdict, "batch answered");
         let (now, unit) = (self.now(), self.unit());
+        if let Verdict::Written { .. } = verdict {
+            let took = now.saturating_duration_since(one.batch.created);
+            self.shared.counters.written(one.batch.records, one.batch.size(), took);
+        }
         let aftermath = one.partition.queue().answered(one.batch, verdict, now, unit);
         self.clear_up(aftermath);
         if let Some(transaction) = &self.shared.transaction {
@@ -527,6 +533,7 @@ impl Sender {
 
     fn clear_up(&mut self, aftermath: Aftermath) {
         self.shared.memory.add_permits(aftermath.freed);
+        self.shared.counters.failed(aftermath.failed);
         if aftermath.used_up.is_some_and(|used_up| self.idempotence == Idempotence::Known(used_up)) {
             self.idempotence = Idempotence::Missing { failures: 0, not_before: self.now() };
         }

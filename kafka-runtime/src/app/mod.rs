@@ -27,6 +27,7 @@ use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
+use crate::template::Interceptor;
 
 /// An application that is put together: configuration, states, a choice of listeners.
 ///
@@ -50,6 +51,7 @@ pub struct App {
     states: States,
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
+    interceptors: Vec<Arc<dyn Interceptor>>,
 }
 
 impl std::fmt::Debug for App {
@@ -80,7 +82,7 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self { config, states: States::new(), only: None, on_commit: None }
+        Self { config, states: States::new(), only: None, on_commit: None, interceptors: Vec::new() }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -104,6 +106,12 @@ impl App {
     /// Is called after each commit request, whatever came of it, on the runtime of the listeners: keep it short.
     pub fn on_commit(mut self, callback: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
         self.on_commit = Some(Arc::new(callback));
+        self
+    }
+
+    /// Sees every record that the template sends; several are called in the order in which they were given.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
         self
     }
 

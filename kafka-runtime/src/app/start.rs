@@ -47,7 +47,9 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let settings = app.config.check_only(&linked, &chosen)?;
     let of_template = app.config.template()?;
     let mut clients = Clients::default();
-    let template = clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template));
+    let interceptors = std::mem::take(&mut app.interceptors);
+    let template =
+        clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template, interceptors));
     let template = template.map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
