@@ -1,14 +1,16 @@
-//! An HTTP service beside its listeners: `GET /hello` sends a text and a user, two listeners receive them.
+//! An HTTP service beside its listeners: `GET /hello` sends a text and a user, two listeners receive them; `GET /health`
+//! is for whoever restarts it, `GET /lag` for whoever watches it.
 //!
 //! It runs on a cluster; without one: `cargo run -p kafka-embedded -- --listen 127.0.0.1:9092`, and then
 //! `cargo run --bin service` and `curl localhost:9991/hello`.
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Json, Router};
+use kafka_runtime::container::PartitionLag;
 use kafka_runtime::prelude::*;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +52,17 @@ async fn hello(
     Ok(format!("{text} Sent as {} at {}.\n", sent.partition, sent.offset))
 }
 
+/// 503 when a listener is down, so that an orchestrator notices; degraded is no reason to be restarted.
+async fn health(Shared(listeners): Shared<Listeners>) -> (StatusCode, Json<Health>) {
+    let health = listeners.health();
+    let code = if health.is_alive() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(health))
+}
+
+async fn lag(Shared(listeners): Shared<Listeners>) -> Json<Vec<PartitionLag>> {
+    Json(listeners.lag())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_env_filter("info").init();
@@ -62,7 +75,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if tokio::time::timeout(Duration::from_secs(10), app.ready()).await.is_err() {
         println!("not all listeners have their partitions yet");
     }
+    let watching = Router::new().route("/health", get(health)).route("/lag", get(lag));
     let router = Router::new().route("/hello", get(hello)).with_state(app.template());
+    let router = router.merge(watching.with_state(app.listeners()));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}/hello", listener.local_addr()?);
     axum::serve(listener, router).with_graceful_shutdown(kafka_runtime::shutdown_signal()).await?;

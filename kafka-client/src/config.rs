@@ -137,6 +137,9 @@ pub enum GroupProtocol {
     /// `classic`: a leader among the members assigns; all brokers speak it. **(default)**
     #[default]
     Classic,
+    /// `consumer` (KIP-848): the coordinator assigns and says how often it wants heartbeats; a rebalance stops nobody
+    /// who keeps its partitions. Apache Kafka 4.0 and later.
+    Consumer,
 }
 
 /// Membership of a consumer group.
@@ -144,19 +147,23 @@ pub enum GroupProtocol {
 pub struct GroupConfig {
     /// `group.id`.
     pub group_id: String,
-    /// `group.protocol`. KIP-848's `consumer` has its place here.
+    /// `group.protocol` **(classic)**.
     pub protocol: GroupProtocol,
     /// `group.instance.id`: static membership (KIP-345); such a member does not leave when it closes.
     pub instance_id: Option<String>,
-    /// `session.timeout.ms` **(45 s)**.
+    /// `session.timeout.ms` **(45 s)**. With the consumer protocol the coordinator's counts, which the member asks for;
+    /// this one does if it is not told (`DESCRIBE_CONFIGS` of the group is needed for that).
     pub session_timeout: Duration,
-    /// `heartbeat.interval.ms` **(3 s)**.
+    /// `heartbeat.interval.ms` **(3 s)**; of the classic protocol only.
     pub heartbeat_interval: Duration,
     /// `max.poll.interval.ms` **(5 min)**: how long a rebalance waits for this member.
     pub rebalance_timeout: Duration,
     /// `partition.assignment.strategy` **(range, cooperative-sticky)**. One eager assignor in the list makes the
-    /// member eager, as in the Java client.
+    /// member eager, as in the Java client. Of the classic protocol only.
     pub assignors: Vec<Assignor>,
+    /// `group.remote.assignor`: which assignor the coordinator is to use, `uniform` or `range`, by the consumer
+    /// protocol; the one that most members ask for is used. **(the coordinator's choice)**
+    pub remote_assignor: Option<String>,
 }
 
 impl GroupConfig {
@@ -171,6 +178,7 @@ impl GroupConfig {
             heartbeat_interval: Duration::from_secs(3),
             rebalance_timeout: Duration::from_secs(5 * 60),
             assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
+            remote_assignor: None,
         }
     }
 }

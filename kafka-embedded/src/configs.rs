@@ -126,6 +126,11 @@ impl TopicConfigs {
         self.set.get(name)?.trim().parse().ok()
     }
 
+    /// Whether `cleanup.policy` lets old records be deleted.
+    pub(crate) fn is_deleted_from(&self) -> bool {
+        self.set.get("cleanup.policy").is_none_or(|policy| policy.contains("delete"))
+    }
+
     /// What was set, by name.
     pub(crate) fn set(&self) -> &BTreeMap<String, String> {
         &self.set

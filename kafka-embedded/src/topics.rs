@@ -119,6 +119,17 @@ impl Topics {
         self.read().by_name.values().cloned().collect()
     }
 
+    /// A topic whose name differs from `name` in periods and underscores only: metrics could not tell them apart.
+    pub(crate) fn colliding(&self, name: &TopicName) -> Option<TopicName> {
+        let alike = |byte: u8| if byte == b'.' { b'_' } else { byte };
+        let wanted: Vec<u8> = name.bytes().map(alike).collect();
+        if !wanted.contains(&b'_') {
+            return None;
+        }
+        let index = self.read();
+        index.by_name.keys().find(|other| other.bytes().map(alike).eq(wanted.iter().copied())).cloned()
+    }
+
     /// Adds a topic; the present one as the error where the name is taken.
     pub(crate) fn insert(&self, topic: Topic) -> Result<Arc<Topic>, Arc<Topic>> {
         let mut index = self.write();

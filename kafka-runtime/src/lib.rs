@@ -23,8 +23,12 @@ pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use app::{App, RunningApp, Summary, linked_listeners, shutdown_signal};
+pub use app::{
+    Answer, App, ListenerError, ListenerHandle, Listeners, RunningApp, Summary, linked_listeners,
+    shutdown_signal,
+};
 pub use error::{Error, Result};
+pub use kafka_client::config::StartAt;
 pub use kafka_client::{TopicName, TopicPartition};
 #[doc = include_str!("listener/kafka_listener.md")]
 pub use kafka_derive::kafka_listener;

@@ -139,8 +139,12 @@ public class Peer {
             "sticky", "org.apache.kafka.clients.consumer.StickyAssignor",
             "cooperative-sticky", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
         String assignors = Arrays.stream(assignor.split(",")).map(names::get).collect(Collectors.joining(","));
-        var consumer = consumer("group.id", group, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
-            "partition.assignment.strategy", assignors, "session.timeout.ms", "6000", "heartbeat.interval.ms", "500");
+        // With KIP-848 the coordinator decides the rest.
+        var consumer = assignor.equals("consumer")
+            ? consumer("group.id", group, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
+                "group.protocol", "consumer")
+            : consumer("group.id", group, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
+                "partition.assignment.strategy", assignors, "session.timeout.ms", "6000", "heartbeat.interval.ms", "500");
         var listener = new ConsumerRebalanceListener() {
             public void onPartitionsAssigned(Collection<TopicPartition> partitions) { tell("assigned", partitions); }
             public void onPartitionsRevoked(Collection<TopicPartition> partitions) { tell("revoked", partitions); }

@@ -74,9 +74,11 @@ def committed(servers, group, topic):
 
 
 def member(servers, group, topic, assignor):
+    # With KIP-848 the coordinator decides the rest.
+    own = {"group.protocol": "consumer"} if assignor == "consumer" else {
+        "partition.assignment.strategy": assignor, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
     consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
-                         "enable.auto.commit": False, "partition.assignment.strategy": assignor,
-                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 500})
+                         "enable.auto.commit": False, **own})
 
     def tell(what):
         def listener(consumer, partitions):
@@ -95,7 +97,8 @@ def member(servers, group, topic, assignor):
             consumer.commit(message, asynchronous=False)
         except KafkaException as error:
             # Partitions that stay are committed with the next records.
-            if error.args[0].code() not in (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION):
+            if error.args[0].code() not in (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION,
+                                            KafkaError.STALE_MEMBER_EPOCH):
                 raise
     consumer.close()
     say("left")

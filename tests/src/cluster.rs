@@ -45,7 +45,12 @@ impl Cluster {
         let (bootstrap, embedded) = match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             Ok(servers) => (servers, None),
             Err(_) => {
-                let embedded = EmbeddedKafka::builder().brokers(3).start().await.expect("embedded broker");
+                let embedded = EmbeddedKafka::builder()
+                    .brokers(3)
+                    // As scripts/with-kafka sets Apache Kafka's.
+                    .consumer_session_timeout(Duration::from_secs(6))
+                    .consumer_heartbeat_interval(Duration::from_millis(300));
+                let embedded = embedded.start().await.expect("embedded broker");
                 (embedded.bootstrap_servers().to_owned(), Some(embedded))
             }
         };

@@ -5,11 +5,13 @@
 //! on a cluster of Apache Kafka.
 
 mod cluster;
+mod fleet;
 mod nodes;
 mod peer;
 mod probe;
 
 pub use cluster::{Cluster, eventually, unique};
+pub use fleet::{Fleet, PARTITIONS};
 pub use nodes::Nodes;
 pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};

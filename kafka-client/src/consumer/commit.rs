@@ -204,7 +204,11 @@ impl Committer {
     fn judge(&self, code: ResponseError) -> Judgement {
         use ResponseError as E;
         match code {
-            E::RebalanceInProgress | E::IllegalGeneration if self.identity.is_some() => Judgement::Stamp,
+            E::RebalanceInProgress | E::IllegalGeneration | E::StaleMemberEpoch
+                if self.identity.is_some() =>
+            {
+                Judgement::Stamp
+            }
             E::UnknownMemberId | E::FencedInstanceId => {
                 self.tell(code);
                 Judgement::Final

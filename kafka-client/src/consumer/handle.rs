@@ -99,15 +99,27 @@ impl ConsumerHandle {
     }
 
     /// Moves a partition; its stream yields [`crate::consumer::StreamItem::Moved`], and nothing that was queued
-    /// before. Returns when that is in the stream. A later seek of the same partition takes the place of one that
-    /// is still under way.
+    /// before. Returns the position's new epoch when that is in the stream. A later seek of the same partition takes the
+    /// place of one that is still under way.
     ///
     /// # Errors
     /// [`Error::NotHeld`]; [`Error::NoOffset`] for a committed offset that there is not.
-    pub async fn seek(&self, partition: TopicPartition, to: StartAt) -> Result<()> {
+    pub async fn seek(&self, partition: TopicPartition, to: StartAt) -> Result<u64> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Seek { partition, to, reply }).map_err(|_| Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Ends the partition's stream and begins another at `at`, as if it were assigned anew: the new stream comes with
+    /// a [`crate::consumer::ConsumerEvent::Assigned`] of its own. For a reader that cannot go on with the old one. Commits stay
+    /// possible throughout; a pause ends. Returns when that event is on its way.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`]; what keeps the new position from being known for good.
+    pub async fn restart(&self, partition: TopicPartition, at: StartAt) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Restart { partition, at, reply }).map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed)).map(|_| ())
     }
 
     /// Ends the consumer from elsewhere: fetching stops, held partitions come as `Revoked`, then `next` ends.

@@ -15,6 +15,7 @@
 //!         ├─ loops        the brokers' fetch loops
 //!         └─ outbox       events, problems not too often
 //!   commit                one OffsetCommit after the other, for partitions that are held
+//!   log_end               how far each log goes, as fetch answers told it
 //!   metadata              who the member is, for commits in transactions
 //! ```
 //!
@@ -24,13 +25,15 @@
 //!   the reset policy is `latest`: nobody could have seen its records before. So does one of a topic that was
 //!   deleted and created again.
 //! - A start chosen by `latest` or by age is committed before the first record is handed out.
-//! - Paused partitions keep what is queued.
+//! - Paused partitions keep what is queued (two chunks at most), and are left out of the fetch session: they cost no
+//!   traffic. A pause ends with the assignment: whoever wants it kept pauses the next one.
 
 pub(crate) mod chunk;
 mod commit;
 mod drive;
 mod event;
 mod handle;
+mod log_end;
 mod loops;
 mod metadata;
 mod outbox;
@@ -54,6 +57,7 @@ use crate::ids::TopicPartition;
 pub use chunk::{Chunk, ChunkBatch};
 pub use event::{ConsumerEvent, Revocation, Start, StreamItem};
 pub use handle::{CommitOutcome, ConsumerHandle};
+pub use log_end::LogEnd;
 pub use metadata::GroupMetadata;
 pub use stream::PartitionStream;
 

@@ -34,14 +34,14 @@ pub(super) struct Held {
     pub(super) committed: Option<CommittedOffset>,
     pub(super) paused: bool,
     /// Who waits for a seek.
-    pub(super) seeker: Option<oneshot::Sender<Result<()>>>,
+    pub(super) seeker: Option<oneshot::Sender<Result<u64>>>,
 }
 
 impl Held {
     /// Tells who waits for a seek how it ended.
     pub(super) fn sought(&mut self, result: Result<()>) {
         if let Some(seeker) = self.seeker.take() {
-            let _ = seeker.send(result);
+            let _ = seeker.send(result.map(|()| self.slot.epoch()));
         }
     }
 }
@@ -61,24 +61,43 @@ impl Task {
             return;
         }
         for partition in partitions {
-            let assignment = self.next_turn();
-            let held = Held {
-                slot: Slot::new(*partition, NOWHERE),
-                tracker: Tracker::waiting(),
-                assignment,
-                announced: false,
-                committed: None,
-                paused: false,
-                seeker: None,
-            };
-            if let Some(before) = self.partitions.insert(*partition, held) {
-                // The group never gives what it has not taken back; if it does, the new assignment counts.
-                self.drop_held(*partition, before, Error::NotHeld { partition: *partition });
-            }
-            self.holding.take(*partition, assignment);
-            self.see(*partition);
+            self.hold(*partition, None);
         }
         self.begin(partitions);
+    }
+
+    fn hold(&mut self, partition: TopicPartition, seeker: Option<oneshot::Sender<Result<u64>>>) {
+        let assignment = self.next_turn();
+        let held = Held {
+            slot: Slot::new(partition, NOWHERE),
+            tracker: Tracker::waiting(),
+            assignment,
+            announced: false,
+            committed: None,
+            paused: false,
+            seeker,
+        };
+        if let Some(before) = self.partitions.insert(partition, held) {
+            // The group never gives what it has not taken back; if it does, the new assignment counts.
+            self.drop_held(partition, before, Error::NotHeld { partition });
+        }
+        self.holding.take(partition, assignment);
+        self.see(partition);
+    }
+
+    /// Ends the stream of a partition that is held, and begins another.
+    pub(super) fn restart(
+        &mut self,
+        partition: TopicPartition,
+        at: StartAt,
+        reply: oneshot::Sender<Result<u64>>,
+    ) {
+        if !self.partitions.contains_key(&partition) || !matches!(self.stage, Stage::Running) {
+            let _ = reply.send(Err(Error::NotHeld { partition }));
+            return;
+        }
+        self.hold(partition, Some(reply));
+        self.begin_at(&[(partition, at)]);
     }
 
     /// Ends a partition that is not in the table any more.
@@ -246,7 +265,7 @@ impl Task {
         &mut self,
         partition: TopicPartition,
         to: StartAt,
-        reply: oneshot::Sender<Result<()>>,
+        reply: oneshot::Sender<Result<u64>>,
     ) {
         let Some(held) = self.partitions.get_mut(&partition) else {
             let _ = reply.send(Err(Error::NotHeld { partition }));

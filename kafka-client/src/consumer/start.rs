@@ -89,16 +89,22 @@ impl Task {
             self.before_baseline.extend(partitions);
             return;
         }
+        let place = |partition| self.env.starts.get(partition).copied().unwrap_or(StartAt::Committed);
+        let places: Vec<_> = partitions.iter().map(|partition| (*partition, place(partition))).collect();
+        self.begin_at(&places);
+    }
+
+    /// Looks for these first positions.
+    pub(super) fn begin_at(&mut self, places: &[(TopicPartition, StartAt)]) {
         let mut committed = Vec::new();
-        for partition in partitions {
-            let at = self.env.starts.get(partition).copied().unwrap_or(StartAt::Committed);
+        for (partition, at) in places.iter().copied() {
             match (at, Target::of_place(at)) {
-                (_, Some(target)) => self.look_for(*partition, target, Why::Start { save: false }),
+                (_, Some(target)) => self.look_for(partition, target, Why::Start { save: false }),
                 (StartAt::Offset(offset), None) => {
-                    self.set_off(*partition, Position { offset, leader_epoch: -1 });
+                    self.set_off(partition, Position { offset, leader_epoch: -1 });
                 }
-                (_, None) if self.env.coordinator.is_some() => committed.push(*partition),
-                (_, None) => self.begin_by_policy(*partition),
+                (_, None) if self.env.coordinator.is_some() => committed.push(partition),
+                (_, None) => self.begin_by_policy(partition),
             }
         }
         self.ask_committed(committed, Duration::ZERO);

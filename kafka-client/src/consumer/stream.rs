@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Start, StreamItem};
+use super::{LogEnd, Start, StreamItem};
 use crate::fetch::slot::Slot;
 use crate::ids::TopicPartition;
 
@@ -28,6 +28,12 @@ impl PartitionStream {
     #[must_use]
     pub fn start(&self) -> &Start {
         &self.start
+    }
+
+    /// Where the partition's log ends, kept up to date by its fetches.
+    #[must_use]
+    pub fn log_end(&self) -> Arc<LogEnd> {
+        Arc::clone(self.slot.log_end())
     }
 
     /// The next chunk; `None` when the partition has ended (revoked, lost, closed). Cancel-safe.

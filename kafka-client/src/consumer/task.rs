@@ -34,7 +34,12 @@ pub(super) enum Command {
     Seek {
         partition: TopicPartition,
         to: StartAt,
-        reply: oneshot::Sender<Result<()>>,
+        reply: oneshot::Sender<Result<u64>>,
+    },
+    Restart {
+        partition: TopicPartition,
+        at: StartAt,
+        reply: oneshot::Sender<Result<u64>>,
     },
     Shutdown,
     Close {
@@ -320,6 +325,7 @@ impl Task {
         match command {
             Command::Pause(partitions, paused) => self.pause(&partitions, paused),
             Command::Seek { partition, to, reply } => self.seek(partition, to, reply),
+            Command::Restart { partition, at, reply } => self.restart(partition, at, reply),
             Command::Shutdown => self.shut_down(),
             Command::CommitRefused(code) => {
                 if let Some(membership) = &self.membership {

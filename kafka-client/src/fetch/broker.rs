@@ -393,6 +393,9 @@ impl<L: Link> BrokerLoop<L> {
         if self.entries.get(&partition).is_none_or(|entry| entry.turn != turn) {
             return;
         }
+        if let Some(entry) = self.entries.get(&partition).filter(|_| part.code.is_none()) {
+            entry.slot.log_end().told(part.end_offset);
+        }
         let report = if let Some(code) = part.code {
             Report::Refused { partition, turn, code, asked: asked.offset }
         } else if let Some(to) = part.preferred.filter(|to| *to != self.broker) {

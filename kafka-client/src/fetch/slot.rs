@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
-use crate::consumer::{Chunk, Start, StreamItem};
+use crate::consumer::{Chunk, LogEnd, Start, StreamItem};
 use crate::error::Error;
 use crate::fetch::budget::Usage;
 use crate::ids::TopicPartition;
@@ -93,6 +93,7 @@ pub(crate) enum Queued {
 pub(crate) struct Slot {
     partition: TopicPartition,
     usage: Usage,
+    log_end: Arc<LogEnd>,
     state: Mutex<State>,
 }
 
@@ -137,7 +138,12 @@ impl Slot {
             keeper: None,
             full: false,
         };
-        Arc::new(Self { partition, usage: Usage::default(), state: Mutex::new(state) })
+        Arc::new(Self {
+            partition,
+            usage: Usage::default(),
+            log_end: Arc::default(),
+            state: Mutex::new(state),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,6 +152,11 @@ impl Slot {
 
     pub(crate) fn partition(&self) -> TopicPartition {
         self.partition
+    }
+
+    /// Where its log ends.
+    pub(crate) fn log_end(&self) -> &Arc<LogEnd> {
+        &self.log_end
     }
 
     /// Where the count of its bytes is kept.

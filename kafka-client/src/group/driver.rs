@@ -12,13 +12,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::complaints::Complaints;
+use super::Leave;
 use super::membership::{Effect, Input, Interest, Machine, Moment};
+use super::outlets::Outlets;
 use super::requests::Requests;
-use super::{GroupEvent, Identity, Lease};
 use crate::client::AbortOnDrop;
 use crate::cluster::{Cluster, ClusterMetadata, TrackAll};
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ const LOOK_UP: Duration = Duration::from_secs(10);
 /// What the consumer asks of its membership.
 #[derive(Debug)]
 pub(super) enum Command {
-    Leave { goodbye: bool, done: oneshot::Sender<Result<()>> },
+    Leave { leave: Leave, done: oneshot::Sender<Result<()>> },
     Doubt,
 }
 
@@ -43,14 +43,6 @@ enum Message {
     Left(Result<()>),
 }
 
-/// Where the consumer listens.
-#[derive(Debug)]
-pub(super) struct Outlets {
-    pub(super) events: mpsc::UnboundedSender<GroupEvent>,
-    pub(super) identity: watch::Sender<Identity>,
-    pub(super) lease: Arc<Lease>,
-}
-
 /// The driver of one membership.
 #[derive(Debug)]
 struct Driver {
@@ -59,7 +51,6 @@ struct Driver {
     requests: Requests,
     cluster: Arc<Cluster>,
     outlets: Outlets,
-    complaints: Complaints,
     messages: mpsc::UnboundedSender<Message>,
     tasks: Tasks,
     leaving: Option<oneshot::Sender<Result<()>>>,
@@ -81,15 +72,18 @@ impl Driver {
         for effect in self.machine.handle(at, input) {
             self.perform(effect);
         }
-        for trouble in self.complaints.topics(at.now) {
-            self.emit(GroupEvent::Problem(trouble));
-        }
+        self.outlets.complain_of_topics(at.now);
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Doubt => self.take(Input::Doubt),
-            Command::Leave { goodbye, done } => {
+            Command::Leave { leave, done } => {
+                let goodbye = match leave {
+                    Leave::Default => self.requests.group.instance_id.is_none(),
+                    Leave::Always => true,
+                    Leave::Never => false,
+                };
                 self.tasks = Tasks::default();
                 self.leaving = Some(done);
                 self.take(Input::Leave { goodbye });
@@ -111,7 +105,7 @@ impl Driver {
     /// A new picture of the cluster.
     fn see(&mut self, picture: Arc<ClusterMetadata>) {
         if let Interest::Topics(topics) = &self.interest {
-            self.complaints.look_at(&picture, topics, self.cluster.seams().clock.now());
+            self.outlets.look_at_topics(&picture, topics, self.cluster.seams().clock.now());
         }
         self.take(Input::Picture(picture));
     }
@@ -145,41 +139,24 @@ impl Driver {
                 self.tasks.goodbye =
                     Some(self.send(async move { Message::Left(requests.goodbye(&member_id).await) }));
             }
-            Effect::Identity(identity) => {
-                self.outlets.identity.send_replace(identity);
-            }
+            Effect::Identity(identity) => self.outlets.identity(identity),
             Effect::Lease(until) => self.outlets.lease.extend(until),
             Effect::LeaseEnds => self.outlets.lease.end(),
-            Effect::Assigned(partitions) => {
-                let generation = self.outlets.identity.borrow().generation;
-                tracing::info!(group = %self.group(), generation, added = partitions.len(), "assigned");
-                tracing::debug!(group = %self.group(), ?partitions, "assigned");
-                self.emit(GroupEvent::Assigned(partitions));
-            }
+            Effect::Assigned(partitions) => self.outlets.assigned(partitions),
             Effect::Revoked { round, partitions, deadline } => self.revoke(round, partitions, deadline),
-            Effect::Lost(partitions) => {
-                tracing::warn!(group = %self.group(), count = partitions.len(), "lost");
-                tracing::debug!(group = %self.group(), ?partitions, "lost");
-                self.emit(GroupEvent::Lost(partitions));
-            }
+            Effect::Lost(partitions) => self.outlets.lost(partitions),
             Effect::Problem(error) => self.complain(error),
-            Effect::Fatal(error) => {
-                tracing::error!(group = %self.group(), %error, "the membership has ended");
-                self.emit(GroupEvent::Fatal(error));
-            }
+            Effect::Fatal(error) => self.outlets.fatal(error),
         }
     }
 
     fn revoke(&mut self, round: u64, partitions: Vec<TopicPartition>, deadline: Instant) {
-        tracing::info!(group = %self.group(), count = partitions.len(), "revoked");
-        tracing::debug!(group = %self.group(), ?partitions, "revoked");
-        let (done, given_back) = oneshot::channel();
+        let given_back = self.outlets.revoked(partitions, deadline);
         self.tasks.giving_back = Some(self.report(async move {
             // Dropping it says the same as sending.
             let _ = given_back.await;
             Input::GivenBack { round }
         }));
-        self.emit(GroupEvent::Revoked { partitions, deadline, done });
     }
 
     /// Sees to it that the picture shows these topics, as far as it can.
@@ -228,15 +205,7 @@ impl Driver {
     }
 
     fn complain(&mut self, error: Error) {
-        if self.complaints.admit(&error, self.cluster.seams().clock.now()) {
-            tracing::debug!(group = %self.group(), %error, "the membership goes on");
-            self.emit(GroupEvent::Problem(error));
-        }
-    }
-
-    fn emit(&self, event: GroupEvent) {
-        // A consumer that does not listen any more is about to drop the membership.
-        let _ = self.outlets.events.send(event);
+        self.outlets.complain(error, self.cluster.seams().clock.now());
     }
 
     fn farewell(&mut self, result: Result<()>) {
@@ -284,7 +253,6 @@ impl Starting {
             requests,
             cluster,
             outlets,
-            complaints: Complaints::default(),
             messages,
             tasks: Tasks::default(),
             leaving: None,
@@ -331,7 +299,7 @@ impl Starting {
     }
 }
 
-async fn until(wake: Option<Instant>) {
+pub(super) async fn until(wake: Option<Instant>) {
     match wake {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -60,6 +60,11 @@ impl Lease {
         self.until.fetch_max(self.nanos(until), Ordering::Relaxed);
     }
 
+    /// It holds until then, also where that is shorter than before: the coordinator's session timeout became known.
+    pub(crate) fn set(&self, until: Instant) {
+        self.until.store(self.nanos(until), Ordering::Relaxed);
+    }
+
     /// All is lost: it does not hold any more, and a new epoch begins.
     pub(crate) fn end(&self) {
         self.until.store(0, Ordering::Relaxed);

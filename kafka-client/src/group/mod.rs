@@ -1,5 +1,6 @@
-//! Consumer groups, classic protocol: what members say to each other, how partitions are shared out, and the
-//! membership as a pure state machine with a thin driver.
+//! Consumer groups by the classic protocol: what members say to each other, how partitions are shared out, and the
+//! membership as a pure state machine with a thin driver; and by KIP-848 (`consumer_protocol`), where the coordinator
+//! shares out. The consumer sees one [`Membership`].
 //!
 //! ```text
 //!   consumer ◀── events, identity, lease ── driver ◀── effects ── membership (pure) ──▶ assignor (pure), protocol
@@ -10,11 +11,13 @@
 
 mod assignor;
 mod complaints;
+mod consumer_protocol;
 mod coordinator;
 mod driver;
 mod lease;
 mod membership;
 mod offsets;
+mod outlets;
 mod protocol;
 mod requests;
 
@@ -37,15 +40,17 @@ pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
 pub(crate) use offsets::{commit, fetch_committed};
 
-use driver::{Command, Outlets, Starting};
+use consumer_protocol::Speaker;
+use driver::{Command, Starting};
 use membership::{Interest, Machine, Settings};
+use outlets::Outlets;
 use requests::Requests;
 
 /// Who this member is right now, stamped on every commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) member_id: String,
-    /// -1 before the first join is complete.
+    /// -1 before the first join is complete. The member's epoch, by KIP-848.
     pub(crate) generation: i32,
 }
 
@@ -89,7 +94,7 @@ pub(crate) enum GroupEvent {
 /// How a member goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leave {
-    /// Leaves the group if the member is dynamic; a static one stays until its session ends (Java's default).
+    /// Leaves the group if the member is dynamic; a static one keeps its place until its session ends (Java's default).
     Default,
     /// Leaves in any case.
     Always,
@@ -105,7 +110,6 @@ pub(crate) struct Membership {
     pub(crate) identity: watch::Receiver<Identity>,
     pub(crate) lease: Arc<Lease>,
     commands: mpsc::UnboundedSender<Command>,
-    is_static: bool,
 }
 
 impl Membership {
@@ -117,17 +121,13 @@ impl Membership {
         pool: Arc<Pool>,
         coordinator: Arc<Coordinator>,
     ) -> Self {
-        match config.protocol {
-            GroupProtocol::Classic => {}
-        }
         let cluster = Arc::clone(pool.cluster());
         let seams = cluster.seams();
         let (events, heard) = mpsc::unbounded_channel();
         let (identity, stamped) = watch::channel(Identity::none());
         let (commands, obeyed) = mpsc::unbounded_channel();
         let lease = Lease::new(Arc::clone(&seams.clock));
-        let is_static = config.instance_id.is_some();
-        let this = Self { events: heard, identity: stamped, lease: Arc::clone(&lease), commands, is_static };
+        let this = Self { events: heard, identity: stamped, lease: Arc::clone(&lease), commands };
         let interest = match Interest::of(subscription) {
             Ok(interest) => interest,
             Err(error) => {
@@ -135,34 +135,41 @@ impl Membership {
                 return this;
             }
         };
-        let settings = Settings {
-            group: config.clone(),
-            interest: interest.clone(),
-            rack: cluster.config().rack.clone(),
-            retry: cluster.config().retry_backoff,
-        };
-        let machine = Machine::new(settings, seams.clock.now());
-        let requests = Requests { pool, coordinator, group: Arc::new(config) };
-        let outlets = Outlets { events, identity, lease };
-        tokio::spawn(Starting::new(machine, interest, requests, outlets).run(obeyed));
+        let outlets = Outlets::new(config.group_id.clone(), events, identity, lease);
+        let (rack, retry) = (cluster.config().rack.clone(), cluster.config().retry_backoff);
+        let (now, protocol) = (seams.clock.now(), config.protocol);
+        let requests = Requests { pool, coordinator, group: Arc::new(config.clone()) };
+        match protocol {
+            GroupProtocol::Classic => {
+                let settings = Settings { group: config, interest: interest.clone(), rack, retry };
+                let machine = Machine::new(settings, now);
+                tokio::spawn(Starting::new(machine, interest, requests, outlets).run(obeyed));
+            }
+            GroupProtocol::Consumer => {
+                let member_id = format!("{:016x}{:016x}", seams.rng.next_u64(), seams.rng.next_u64());
+                let speaker = Speaker { requests, member_id, rack };
+                let machine = consumer_protocol::Machine::new(
+                    consumer_protocol::Settings { group: config, interest: interest.clone(), retry },
+                    speaker.member_id.clone(),
+                    now,
+                );
+                let starting = consumer_protocol::Starting::new(machine, interest, speaker, outlets);
+                tokio::spawn(starting.run(obeyed));
+            }
+        }
         this
     }
 
     /// Stops heartbeating and goes. Partitions must have been drained and committed before.
     pub(crate) async fn leave(self, leave: Leave) -> Result<()> {
-        let goodbye = match leave {
-            Leave::Default => !self.is_static,
-            Leave::Always => true,
-            Leave::Never => false,
-        };
         let (done, gone) = oneshot::channel();
         // A membership that has ended already has nobody to listen.
-        let _ = self.commands.send(Command::Leave { goodbye, done });
+        let _ = self.commands.send(Command::Leave { leave, done });
         gone.await.unwrap_or(Ok(()))
     }
 
-    /// A commit was answered with UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS:
-    /// what the driver should look into. It asks the coordinator by a heartbeat, since the commit may have been
+    /// A commit was answered with UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, STALE_MEMBER_EPOCH or
+    /// REBALANCE_IN_PROGRESS: what the driver should look into. It asks the coordinator by a heartbeat, since the commit may have been
     /// stamped before the last round.
     pub(crate) fn commit_refused(&self, code: kafka_protocol::ResponseError) {
         tracing::debug!(%code, "a commit was refused");

@@ -25,7 +25,7 @@ const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
 /// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
-const BEAT_DEADLINE: Duration = Duration::from_secs(7);
+pub(super) const BEAT_DEADLINE: Duration = Duration::from_secs(7);
 /// From here on several members can leave with one request, and static ones at all (KIP-345).
 const MANY_LEAVE: i16 = 3;
 
@@ -175,15 +175,15 @@ impl Requests {
         self.group.rebalance_timeout.saturating_add(ROUND_LAPSE)
     }
 
-    fn instance_id(&self) -> Option<StrBytes> {
+    pub(super) fn instance_id(&self) -> Option<StrBytes> {
         self.group.instance_id.clone().map(StrBytes::from_string)
     }
 
-    fn refused(&self, api: &'static str, code: ResponseError) -> Error {
+    pub(super) fn refused(&self, api: &'static str, code: ResponseError) -> Error {
         Error::Broker { api, code, at: self.coordinator.at() }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.pool.cluster().seams().clock.now()
     }
 }
@@ -203,6 +203,6 @@ fn accepted(answer: JoinGroupResponse) -> Joined {
     Joined { identity, assignor, role }
 }
 
-fn millis(duration: Duration) -> i32 {
+pub(super) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

@@ -23,6 +23,8 @@ use crate::server::connection::Context;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+/// A consumer group (KIP-848).
+const GROUP: i8 = 32;
 
 /// Where a value comes from, as DescribeConfigs numbers it.
 mod source {
@@ -36,6 +38,7 @@ pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest)
         let described = match resource.resource_type {
             TOPIC => describe_topic(context, &resource, request.include_synonyms),
             BROKER => describe_broker(context, &resource),
+            GROUP => Ok(describe_group(context, &resource)),
             other => {
                 Err((ResponseError::InvalidRequest, format!("Resource type {other} has no configs here.")))
             }
@@ -73,17 +76,12 @@ fn describe_topic(
     let describe = |(name, kind, default): &(&'static str, Kind, &'static str)| {
         let set = topic.configs.set().get(*name).map(String::as_str);
         let (value, source) = set.map_or((*default, source::DEFAULT), |value| (value, source::TOPIC));
-        let mut known_values = vec![(*default, source::DEFAULT)];
-        if set.is_some() {
-            known_values.insert(0, (value, source::TOPIC));
-        }
-        let as_synonym = |(value, source): (&str, i8)| {
-            DescribeConfigsSynonym::default()
-                .with_name(StrBytes::from_static_str(name))
-                .with_value(text(value))
-                .with_source(source)
-        };
-        let listed = if synonyms { known_values.into_iter().map(as_synonym).collect() } else { Vec::new() };
+        let own = DescribeConfigsSynonym::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_value(text(value))
+            .with_source(source);
+        // As Kafka, which leaves its defaults out.
+        let listed = if synonyms && set.is_some() { vec![own] } else { Vec::new() };
         config(name, value, source, *kind, context.version).with_synonyms(listed)
     };
     Ok(asked.map(describe).collect())
@@ -125,6 +123,7 @@ fn describe_broker(
         ("group.max.size", size(settings.group_max_size), Kind::Int),
         ("group.min.session.timeout.ms", millis(*settings.session_timeout.start()), Kind::Int),
         ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
+        ("node.id", id.to_string(), Kind::Int),
         ("num.partitions", settings.default_partitions.to_string(), Kind::Int),
     ];
     let asked = all.into_iter().filter(|(name, ..)| is_asked(resource, name));
@@ -132,6 +131,23 @@ fn describe_broker(
         config(name, &value, source::STATIC_BROKER, kind, context.version).with_read_only(true)
     };
     Ok(asked.map(describe).collect())
+}
+
+/// What a group of KIP-848 is told, whether there is one or not: the broker's settings, which no group overrides.
+fn describe_group(
+    context: &Context,
+    resource: &DescribeConfigsResource,
+) -> Vec<DescribeConfigsResourceResult> {
+    let terms = &context.cluster.settings.consumer_groups;
+    let all = [
+        ("consumer.heartbeat.interval.ms", terms.heartbeat_interval),
+        ("consumer.session.timeout.ms", terms.session_timeout),
+    ];
+    let asked = all.into_iter().filter(|(name, _)| is_asked(resource, name));
+    let describe = |(name, value): (&'static str, std::time::Duration)| {
+        config(name, &value.as_millis().to_string(), source::STATIC_BROKER, Kind::Int, context.version)
+    };
+    asked.map(describe).collect()
 }
 
 fn config(

@@ -24,8 +24,15 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
     let may_create = request.allow_auto_topic_creation || context.version < 4;
     let topics = match named {
         None => cluster.topics.all().iter().map(|topic| describe(context, topic)).collect(),
-        Some(named) => named.iter().map(|wanted| one(context, wanted, may_create)).collect(),
+        Some(named) => named.iter().map(|wanted| one(context, wanted, may_create)).collect::<Vec<_>>(),
     };
+    let on_topics = if request.include_topic_authorized_operations { ON_TOPICS } else { NOT_ASKED };
+    let on_the_cluster =
+        if request.include_cluster_authorized_operations { ON_THE_CLUSTER } else { NOT_ASKED };
+    let topics = topics.into_iter().map(|topic| match topic.error_code {
+        NONE => topic.with_topic_authorized_operations(on_topics),
+        _ => topic,
+    });
     let brokers = cluster.nodes.iter().map(|node| {
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(node.id))
@@ -36,7 +43,8 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(cluster.id.clone()))
         .with_controller_id(controller(context))
-        .with_topics(topics)
+        .with_cluster_authorized_operations(on_the_cluster)
+        .with_topics(topics.collect())
 }
 
 /// The broker that answers for the controller.
@@ -44,17 +52,30 @@ fn controller(context: &Context) -> BrokerId {
     BrokerId(context.cluster.nodes.first().map_or(-1, |node| node.id))
 }
 
-/// Brokers, as DescribeCluster numbers the kinds of endpoint.
+/// DescribeCluster's kinds of endpoint.
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
+
+/// What is told where nobody asked which operations are allowed.
+const NOT_ASKED: i32 = i32::MIN;
+/// All operations that there are on a topic: read, write, create, delete, alter, describe, describe and alter configs.
+const ON_TOPICS: i32 = 0b1101_1111_1000;
+/// On the cluster: create, alter, describe, cluster action, describe and alter configs, idempotent write.
+const ON_THE_CLUSTER: i32 = 0b1_1111_1010_0000;
 
 pub(crate) async fn describe_cluster(
     context: &Context,
     request: DescribeClusterRequest,
 ) -> DescribeClusterResponse {
     let cluster = &context.cluster;
-    if request.endpoint_type != BROKERS {
+    let refused = match request.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some(ResponseError::MismatchedEndpointType),
+        _ => Some(ResponseError::UnsupportedEndpointType),
+    };
+    if let Some(error) = refused {
         return DescribeClusterResponse::default()
-            .with_error_code(ResponseError::MismatchedEndpointType.code())
+            .with_error_code(error.code())
             .with_error_message(text("The request was sent to an endpoint of the wrong type."));
     }
     let brokers = cluster.nodes.iter().map(|node| {
@@ -67,6 +88,11 @@ pub(crate) async fn describe_cluster(
         .with_error_code(NONE)
         .with_cluster_id(cluster.id.clone())
         .with_controller_id(controller(context))
+        .with_cluster_authorized_operations(if request.include_cluster_authorized_operations {
+            ON_THE_CLUSTER
+        } else {
+            NOT_ASKED
+        })
         .with_brokers(brokers.collect())
 }
 

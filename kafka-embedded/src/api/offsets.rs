@@ -31,6 +31,16 @@ mod special {
     pub(super) const MAX_TIMESTAMP: i64 = -3;
     pub(super) const EARLIEST_LOCAL: i64 = -4;
     pub(super) const LATEST_TIERED: i64 = -5;
+
+    /// The version of ListOffsets from which on it has a meaning.
+    pub(super) fn known_from(timestamp: i64) -> i16 {
+        match timestamp {
+            MAX_TIMESTAMP => 7,
+            EARLIEST_LOCAL => 8,
+            LATEST_TIERED => 9,
+            _ => i16::MAX,
+        }
+    }
 }
 
 pub(crate) async fn list(context: &Context, request: ListOffsetsRequest) -> ListOffsetsResponse {
@@ -55,6 +65,9 @@ fn one(
 ) -> Result<Option<Found>, ResponseError> {
     let state = find_partition(context, topic, asked.partition_index)?.lock();
     check_leader(context, &state, asked.current_leader_epoch)?;
+    if asked.timestamp < special::EARLIEST && context.version < special::known_from(asked.timestamp) {
+        return Err(ResponseError::UnsupportedVersion);
+    }
     let log = &state.log;
     let bare = |offset, epoch| Some(Found { offset, timestamp: -1, leader_epoch: epoch });
     let end = state.readable_until(isolation);
@@ -135,6 +148,9 @@ pub(crate) async fn delete_records(
             let topic = topic.as_ref().map_err(|error| *error)?;
             let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
+            if !topic.configs.is_deleted_from() {
+                return Err(ResponseError::PolicyViolation);
+            }
             let offset = if offset == TO_THE_END { state.log.end() } else { offset };
             state.log.delete_before(offset).map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;
             Ok::<i64, ResponseError>(state.log.start())

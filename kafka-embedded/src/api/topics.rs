@@ -56,6 +56,11 @@ fn create_one(context: &Context, wanted: &CreatableTopic, validate_only: bool) -
     if cluster.topics.by_name(&wanted.name).is_some() {
         return Err(exists());
     }
+    if let Some(other) = cluster.topics.colliding(&wanted.name) {
+        let message =
+            format!("Topic '{}' collides with existing topic: {}", wanted.name.as_str(), other.as_str());
+        return Err((ResponseError::InvalidTopicException, message));
+    }
     let replicas = replicas(context, wanted)?;
     let mut set = BTreeMap::new();
     for config in &wanted.configs {

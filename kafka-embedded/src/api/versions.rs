@@ -25,7 +25,7 @@ pub(crate) async fn api_versions(context: &Context, request: ApiVersionsRequest)
 }
 
 /// A feature that a cluster of Kafka 4.1 has and this one, too: name, lowest and highest level, level in force.
-const FEATURES: &[(&str, i16, i16, i16)] = &[("transaction.version", 0, 2, 2)];
+const FEATURES: &[(&str, i16, i16, i16)] = &[("group.version", 0, 1, 1), ("transaction.version", 0, 2, 2)];
 /// Features are told from this version on.
 const FEATURES_FROM: i16 = 3;
 /// Version 3 cannot tell a lowest level of 0.

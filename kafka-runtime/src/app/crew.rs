@@ -1,128 +1,343 @@
-//! The members of one listener.
+//! One listener over its lives: started, stopped and steered at run time.
+//!
+//! ```text
+//!   Listeners ──Demand──▶ crew ──▶ life: preparation, then members ──▶ Member (container)
+//!   application's stop ─────▶                                      ◀── Order, stop
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::config::{ClientConfig, StartAt, Subscription};
-use kafka_client::consumer::Consumer;
+use kafka_client::config::StartAt;
 use kafka_client::seams::Rng;
-use kafka_client::{Client, Error, TopicName, TopicPartition};
-use tokio::sync::watch;
+use kafka_client::{Client, Error, TopicPartition};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tracing::warn;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
 
-use super::running::MemberEnd;
+use super::listeners::{ListenerError, Reply};
+use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
-use crate::container::{Board, Bound, CommitHook, CommitPolicy, ListenerWork, Member};
+use crate::container::{
+    Board, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerState, ListenerWork, Member, Order,
+    Rest, Selection, Sought,
+};
 use crate::listener::ListenerDescriptor;
 
-/// How often the cluster is asked again for what it does not know.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often idleness is looked at, where an interval for its event is set; and however short that is.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const OFTEN_ENOUGH: Duration = Duration::from_millis(50);
 
-/// A listener with all that its members need but the handler.
+/// What is wanted of a listener.
+#[derive(Debug)]
+pub(super) enum Demand {
+    Start(Reply<()>),
+    Stop(Reply<()>),
+    Pause { partition: Option<TopicPartition>, paused: bool, reply: Reply<()> },
+    Seek { which: Selection, to: StartAt, reply: Reply<Vec<TopicPartition>> },
+}
+
+/// A listener with all that it needs.
 pub(super) struct Crew {
     pub(super) descriptor: &'static ListenerDescriptor,
     pub(super) settings: ListenerSettings,
     pub(super) board: Arc<Board>,
     pub(super) hook: Option<CommitHook>,
+    pub(super) events: Events,
+    /// When the application stops.
     pub(super) stop: watch::Receiver<Option<Instant>>,
+    pub(super) demands: mpsc::UnboundedReceiver<Demand>,
+    /// Where its failures are heard: id and cause.
+    pub(super) failures: mpsc::UnboundedSender<(&'static str, String)>,
     /// One for each member.
     pub(super) clients: Vec<Client>,
+    /// Until the first life.
+    pub(super) binding: Option<Binding>,
+    /// From the first life on.
+    pub(super) work: Option<Arc<ListenerWork>>,
+    pub(super) rng: Arc<Rng>,
+}
+
+/// What a crew does next.
+enum Next {
+    Live(Option<Reply<()>>),
+    Rest,
+    End,
+}
+
+/// Why a life ended.
+enum Cause {
+    Failed(Error),
+    Stopped(Option<Reply<()>>),
+    Restarted(Reply<()>),
+    Application,
+}
+
+/// From a start to a stop.
+struct Life {
+    preparing: JoinSet<Prepared>,
+    members: JoinSet<kafka_client::Result<()>>,
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    stop: watch::Sender<Option<Instant>>,
+    /// Who waits for its beginning.
+    starter: Option<Reply<()>>,
+    idleness: Idleness,
 }
 
 impl Crew {
-    /// Runs all members to their end.
-    pub(super) async fn run(mut self, bound: Bound) -> MemberEnd {
-        let (id, mut stop) = (self.descriptor.id, self.stop.clone());
-        tokio::select! {
-            () = self.find_whole_topics() => {}
-            _ = stop.wait_for(Option::is_some) => return (id, Ok(())),
-        }
-        let members = match self.members(bound) {
-            Ok(members) => members,
-            Err(error) => return (id, Err(error)),
-        };
-        let mut running: JoinSet<_> = members.into_iter().map(Member::run).collect();
-        let mut end = Ok(());
-        while let Some(ended) = running.join_next().await {
-            end = end.and(ended.unwrap_or(Err(Error::Closed)));
-        }
-        (id, end)
-    }
-
-    fn members(self, bound: Bound) -> kafka_client::Result<Vec<Member>> {
-        let Self { descriptor, settings, board, hook, stop, clients } = self;
-        let rng = Arc::new(Rng::from_entropy());
-        let work = Arc::new(ListenerWork::new(descriptor.id, settings, bound, Arc::clone(&rng)));
-        let member = |(index, client): (usize, &Client)| {
-            let commits = CommitPolicy::new(&work.settings, hook.clone(), Arc::clone(&rng));
-            let consumer: Consumer = client.consumer(work.settings.for_member(index).1)?;
-            Ok(Member::new(consumer, Arc::clone(&work), Arc::clone(&board), commits, stop.clone()))
-        };
-        clients.iter().enumerate().map(member).collect()
-    }
-
-    /// `partitions("orders", "*")`: the cluster says how many there are, as soon as it can.
-    async fn find_whole_topics(&mut self) {
-        for (topic, start) in std::mem::take(&mut self.settings.whole_topics) {
-            let partitions = self.partitions_of(topic, start).await;
-            if let Subscription::Partitions(fixed) = &mut self.settings.consumer.subscription {
-                fixed.retain(|(partition, _)| partition.topic != topic);
-                fixed.extend(partitions);
-            }
-        }
-        self.board.set_problem(None);
-    }
-
-    async fn partitions_of(&self, topic: TopicName, start: StartAt) -> Vec<(TopicPartition, StartAt)> {
+    /// Runs until the application stops.
+    pub(super) async fn run(mut self) {
+        let mut next = if self.settings.auto_startup { Next::Live(None) } else { Next::Rest };
         loop {
-            let problem = match self.ask_for(topic).await {
-                Ok(count) => {
-                    return (0..count).map(|number| (TopicPartition::new(topic, number), start)).collect();
-                }
-                Err(problem) => problem,
+            next = match next {
+                Next::Live(starter) => self.live(starter).await,
+                Next::Rest => self.rest().await,
+                Next::End => return,
             };
-            if self.board.set_problem(Some(problem.clone())) {
-                warn!(listener = self.descriptor.id, problem, "it is tried again until it works");
-            }
-            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
-    async fn ask_for(&self, topic: TopicName) -> Result<i32, String> {
-        let Some(client) = self.clients.first() else { return Ok(0) };
-        let described = client.admin().describe_topics(&[topic.as_str()]).await;
-        let described = described.map_err(|error| error.to_string())?;
-        match described.get(&topic) {
-            Some(found) if found.error.is_none() => {
-                Ok(i32::try_from(found.partitions.len()).unwrap_or(i32::MAX))
+    fn id(&self) -> &'static str {
+        self.descriptor.id
+    }
+
+    fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        self.events.emit(self.id(), kind);
+    }
+
+    /// Between two lives.
+    async fn rest(&mut self) -> Next {
+        loop {
+            let demand = tokio::select! {
+                biased;
+                _ = self.stop.wait_for(Option::is_some) => return Next::End,
+                demand = self.demands.recv() => demand,
+            };
+            match demand {
+                None => return Next::End,
+                Some(Demand::Start(reply)) => return Next::Live(Some(reply)),
+                Some(Demand::Stop(reply)) => _ = reply.send(Ok(())),
+                Some(Demand::Seek { reply, .. }) => {
+                    let _ = reply.send(Err(ListenerError::NotRunning { id: self.id() }));
+                }
+                Some(demand) => self.steer(demand, &[]),
             }
-            Some(found) => Err(format!(
-                "topic {topic}: {}",
-                found.error.map_or(String::new(), |error| error.to_string())
-            )),
-            None => Err(format!("topic {topic} does not exist")),
+        }
+    }
+
+    async fn live(&mut self, starter: Option<Reply<()>>) -> Next {
+        self.board.begin();
+        self.tell(|| EventKind::Started);
+        let mut preparing = JoinSet::new();
+        let late = self.binding.as_ref().and_then(Binding::late);
+        preparing.spawn(prepare(
+            self.id(),
+            self.settings.clone(),
+            self.clients.clone(),
+            Arc::clone(&self.board),
+            late,
+        ));
+        let mut life = Life {
+            preparing,
+            members: JoinSet::new(),
+            orders: Vec::new(),
+            stop: watch::Sender::new(None),
+            starter,
+            idleness: Idleness::new(Instant::now()),
+        };
+        let cause = self.watch_over(&mut life).await;
+        self.wind_up(life).await;
+        match cause {
+            Cause::Failed(error) => {
+                self.failed(&error);
+                Next::Rest
+            }
+            Cause::Restarted(reply) => Next::Live(Some(reply)),
+            Cause::Stopped(reply) => {
+                self.stopped();
+                // Whoever asked may not wait for it.
+                let _ = reply.map(|reply| reply.send(Ok(())));
+                Next::Rest
+            }
+            Cause::Application => {
+                self.stopped();
+                Next::End
+            }
+        }
+    }
+
+    fn stopped(&self) {
+        self.board.set_state(ListenerState::Stopped);
+        info!(listener = self.id(), "stopped");
+        self.tell(|| EventKind::Stopped);
+    }
+
+    fn failed(&self, error: &Error) {
+        let cause = error.to_string();
+        self.board.set_state(ListenerState::Failed(cause.clone()));
+        // The application listens until it has stopped.
+        let _ = self.failures.send((self.id(), cause));
+    }
+
+    /// Until something ends the life.
+    async fn watch_over(&mut self, life: &mut Life) -> Cause {
+        let interval = self.settings.idle_event_interval;
+        let mut ticks =
+            tokio::time::interval(interval.unwrap_or(WATCH_EVERY).clamp(OFTEN_ENOUGH, WATCH_EVERY));
+        let (mut stop, mut failure) = (self.stop.clone(), None);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(Option::is_some) => return Cause::Application,
+                demand = self.demands.recv() => match demand {
+                    None => return Cause::Application,
+                    Some(Demand::Stop(reply)) => return Cause::Stopped(Some(reply)),
+                    // Some of its members have failed: all begin again.
+                    Some(Demand::Start(reply)) if self.board.state() != ListenerState::Running => {
+                        return Cause::Restarted(reply);
+                    }
+                    Some(demand) => self.steer(demand, &life.orders),
+                },
+                Some(prepared) = life.preparing.join_next() => {
+                    let begun = prepared.map_err(|_| Error::Closed).and_then(|ready| self.begin(life, &ready));
+                    if let Some(starter) = life.starter.take() {
+                        let id = self.id();
+                        let told = begun.clone().map_err(|cause| ListenerError::Client { id, cause });
+                        let _ = starter.send(told);
+                    }
+                    if let Err(error) = begun {
+                        return Cause::Failed(error);
+                    }
+                }
+                Some(ended) = life.members.join_next() => {
+                    failure = failure.or(ended.unwrap_or(Err(Error::Closed)).err());
+                    if life.members.is_empty() {
+                        return failure.map_or(Cause::Stopped(None), Cause::Failed);
+                    }
+                }
+                now = ticks.tick(), if interval.is_some() => self.look_for_idleness(&mut life.idleness, now),
+            }
+        }
+    }
+
+    /// Starts the members.
+    fn begin(&mut self, life: &mut Life, ready: &Prepared) -> kafka_client::Result<()> {
+        let work = self.work(ready);
+        for (index, client) in self.clients.iter().enumerate() {
+            let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
+            let consumer = client.consumer(ready.settings.for_member(index).1)?;
+            let (orders, ordered) = mpsc::unbounded_channel();
+            life.orders.push(orders);
+            let (work, board, stop) = (Arc::clone(&work), Arc::clone(&self.board), life.stop.subscribe());
+            life.members.spawn(Member::new(consumer, work, board, commits, stop, ordered).run());
+        }
+        Ok(())
+    }
+
+    /// Tells subscribers of commits, and the application's own callback.
+    fn commit_hook(&self) -> CommitHook {
+        let (id, events, hook) = (self.id(), self.events.clone(), self.hook.clone());
+        Arc::new(move |event| {
+            events.emit(id, || EventKind::Committed(event.clone()));
+            if let Some(hook) = &hook {
+                hook(event);
+            }
+        })
+    }
+
+    /// The same over all lives: a handler is bound once.
+    fn work(&mut self, ready: &Prepared) -> Arc<ListenerWork> {
+        if let (None, Some(binding)) = (&self.work, self.binding.take()) {
+            let bound = binding.bind(self.descriptor, ready);
+            let work = ListenerWork::new(self.id(), ready.settings.clone(), bound, Arc::clone(&self.rng));
+            self.work = Some(Arc::new(work.telling(self.events.clone())));
+        }
+        match &self.work {
+            Some(work) => Arc::clone(work),
+            None => unreachable!("bound above, once"),
+        }
+    }
+
+    /// Stops the members: within the application's time if that stops, or within the listener's own.
+    async fn wind_up(&self, mut life: Life) {
+        life.preparing.abort_all();
+        let asked = *self.stop.borrow();
+        let deadline = asked.unwrap_or_else(|| Instant::now() + self.settings.shutdown_timeout);
+        life.stop.send_replace(Some(deadline));
+        let ended = async { while life.members.join_next().await.is_some() {} };
+        if timeout_at(deadline, ended).await.is_err() {
+            warn!(listener = self.id(), "it did not stop in time: handlers in hand are cut off");
+            life.members.abort_all();
+        }
+    }
+
+    fn steer(&self, demand: Demand, members: &[mpsc::UnboundedSender<Order>]) {
+        let order = |order: fn() -> Order| {
+            for member in members {
+                // One that has ended has nothing left to steer.
+                let _ = member.send(order());
+            }
+        };
+        match demand {
+            Demand::Pause { partition, paused, reply } => {
+                self.board.pauses.set(partition, paused);
+                order(|| Order::Pauses);
+                let which = partition.map_or(Selection::All, Selection::Partition);
+                for member in members.iter().filter(|_| !paused) {
+                    let _ = member.send(Order::Restart(which));
+                }
+                self.tell(
+                    || if paused { EventKind::Paused(partition) } else { EventKind::Resumed(partition) },
+                );
+                let _ = reply.send(Ok(()));
+            }
+            Demand::Seek { which, to, reply } => {
+                let asked = members.iter().map(|member| {
+                    let (told, sought) = oneshot::channel();
+                    let _ = member.send(Order::Seek { which, to, reply: told });
+                    sought
+                });
+                tokio::spawn(collect(self.id(), which, asked.collect(), reply));
+            }
+            Demand::Start(reply) | Demand::Stop(reply) => _ = reply.send(Ok(())),
+        }
+    }
+
+    fn look_for_idleness(&self, idleness: &mut Idleness, now: Instant) {
+        let Some(interval) = self.settings.idle_event_interval else { return };
+        let counts = self.board.counts();
+        let tries = counts.handled + counts.failed + counts.skipped;
+        match idleness.look(tries, !self.board.is_resting(), now, interval) {
+            Some(Rest::Idle(since)) => self.tell(|| EventKind::Idle { partition: None, since }),
+            Some(Rest::Over) => self.tell(|| EventKind::NoLongerIdle { partition: None }),
+            None => {}
         }
     }
 }
 
-/// One client for each way to reach a cluster.
-#[derive(Default)]
-pub(super) struct Clients(Vec<(ClientConfig, Client)>);
-
-impl Clients {
-    pub(super) fn get(&mut self, config: &ClientConfig) -> kafka_client::Result<Client> {
-        if let Some((_, known)) = self.0.iter().find(|(known, _)| known == config) {
-            return Ok(known.clone());
+/// What all members say of a seek.
+async fn collect(
+    id: &'static str,
+    which: Selection,
+    asked: Vec<oneshot::Receiver<Sought>>,
+    reply: Reply<Vec<TopicPartition>>,
+) {
+    let mut moved = Vec::new();
+    let mut failure = None;
+    for sought in asked {
+        // A member that ended meanwhile holds nothing.
+        for (partition, result) in sought.await.unwrap_or_default() {
+            match result {
+                Ok(()) => moved.push(partition),
+                Err(cause) => failure = Some(ListenerError::Client { id, cause }),
+            }
         }
-        let client = Client::new(config.clone())?;
-        self.0.push((config.clone(), client.clone()));
-        Ok(client)
     }
-
-    /// Those of a listener's members.
-    pub(super) fn of(&mut self, settings: &ListenerSettings) -> kafka_client::Result<Vec<Client>> {
-        (0..settings.members.max(1)).map(|index| self.get(&settings.for_member(index).0)).collect()
-    }
+    let failure = failure.or(match which {
+        Selection::Partition(partition) if moved.is_empty() => Some(ListenerError::NotHeld { id, partition }),
+        _ => None,
+    });
+    moved.sort_unstable();
+    let _ = reply.send(failure.map_or(Ok(moved), Err));
 }

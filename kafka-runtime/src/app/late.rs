@@ -11,9 +11,8 @@ use rskafka::client::{Client, ClientBuilder};
 use tokio::sync::OnceCell;
 use tracing::{info, warn};
 
-use super::crew::Crew;
-use super::running::MemberEnd;
-use crate::listener::{Preparation, States};
+use crate::container::Board;
+use crate::listener::States;
 
 /// The client, made once for all listeners that ask for it.
 #[derive(Clone)]
@@ -33,18 +32,13 @@ impl Late {
         !missing.is_empty() && missing.iter().all(|text| text.contains(&wanted))
     }
 
-    /// Runs a listener once the client is there.
-    pub(super) async fn run(self, crew: Crew, mut states: States) -> MemberEnd {
-        let (id, mut stop) = (crew.descriptor.id, crew.stop.clone());
-        crew.board.set_problem(Some("it waits for the rskafka client, which waits for a broker".into()));
-        let client = tokio::select! {
-            client = self.client.get_or_init(|| self.build(id)) => Arc::clone(client),
-            _ = stop.wait_for(Option::is_some) => return (id, Ok(())),
-        };
-        crew.board.set_problem(None);
+    /// The states with the client among them, once it is there.
+    pub(super) async fn complete(&self, id: &'static str, mut states: States, board: &Board) -> States {
+        board.set_problem(Some("it waits for the rskafka client, which waits for a broker".into()));
+        let client = Arc::clone(self.client.get_or_init(|| self.build(id)).await);
+        board.set_problem(None);
         states.insert(TypeId::of::<Client>(), client);
-        let bound = (crew.descriptor.bind)(&mut Preparation::new(&states));
-        crew.run(bound).await
+        states
     }
 
     async fn build(&self, listener: &str) -> Arc<Client> {

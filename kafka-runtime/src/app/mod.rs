@@ -4,11 +4,16 @@
 //!   #[kafka_listener] ──▶ registry ──┐
 //!   application.yml ────▶ Config ────┼──▶ checks, all problems at once ──▶ RunningApp ──▶ stop ──▶ Summary
 //!   .state(value) ──────▶ states ────┘
+//!
+//!   Listeners ── demands ──▶ crew (one per listener) ──▶ prepare ──▶ members (container)
 //! ```
 
+mod clients;
 mod crew;
 #[cfg(feature = "rskafka")]
 mod late;
+mod listeners;
+mod prepare;
 mod registry;
 mod running;
 mod signal;
@@ -20,11 +25,12 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::listeners::{Answer, ListenerError, ListenerHandle, Listeners};
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
 use crate::config::{Config, Explanation};
-use crate::container::{CommitEvent, CommitHook};
+use crate::container::{CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
 use crate::template::Interceptor;
@@ -52,7 +58,11 @@ pub struct App {
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
     interceptors: Vec<Arc<dyn Interceptor>>,
+    on_event: Option<EventHook>,
 }
+
+/// An event callback.
+type EventHook = Arc<dyn Fn(&ListenerEvent) + Send + Sync>;
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,7 +92,8 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self { config, states: States::new(), only: None, on_commit: None, interceptors: Vec::new() }
+        let interceptors = Vec::new();
+        Self { config, states: States::new(), only: None, on_commit: None, interceptors, on_event: None }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -112,6 +123,14 @@ impl App {
     /// Sees every record that the template sends; several are called in the order in which they were given.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Is called for each event of a listener, from the first start on, in a task of its own: a slow callback holds
+    /// nothing up, and misses events (it is told how many) when 1024 wait for it. See
+    /// [`Listeners::events`] for a stream.
+    pub fn on_event(mut self, callback: impl Fn(&ListenerEvent) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Arc::new(callback));
         self
     }
 

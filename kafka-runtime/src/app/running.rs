@@ -1,20 +1,19 @@
 //! An application at work.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::Error as ClientError;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
+use super::listeners::Listeners;
 use super::summary::Summary;
 use crate::config::Config;
-use crate::container::{Board, ListenerState, ListenerStatus};
+use crate::container::{Board, Health, ListenerState, ListenerStatus, PartitionLag};
 use crate::error::{Error, Result};
 use crate::listener::States;
 use crate::template::Template;
@@ -22,16 +21,16 @@ use crate::template::Template;
 /// How often [`RunningApp::handled`] looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How a member of a listener ended.
-pub(super) type MemberEnd = (&'static str, std::result::Result<(), ClientError>);
-
 /// An application at work. Dropping it stops it without waiting: see [`RunningApp::stop`].
 pub struct RunningApp {
     pub(super) config: Config,
     pub(super) states: States,
     pub(super) template: Template,
-    pub(super) boards: BTreeMap<&'static str, Arc<Board>>,
-    pub(super) members: JoinSet<MemberEnd>,
+    pub(super) listeners: Listeners,
+    /// One for each listener.
+    pub(super) crews: JoinSet<()>,
+    /// Listeners that failed: id and cause.
+    pub(super) failures: mpsc::UnboundedReceiver<(&'static str, String)>,
     pub(super) stop: watch::Sender<Option<Instant>>,
     pub(super) shutdown_timeout: Duration,
 }
@@ -61,10 +60,28 @@ impl RunningApp {
         self.states.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
     }
 
+    /// The listeners, to look at and to steer: to keep, and to hand on.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        self.listeners.clone()
+    }
+
     /// Each listener, by id.
     #[must_use]
     pub fn status(&self) -> Vec<ListenerStatus> {
-        self.boards.values().map(|board| board.status()).collect()
+        self.listeners.status()
+    }
+
+    /// As [`Listeners::health`].
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.listeners.health()
+    }
+
+    /// As [`Listeners::lag`].
+    #[must_use]
+    pub fn lag(&self) -> Vec<PartitionLag> {
+        self.listeners.lag()
     }
 
     /// Waits until each listener that was started holds a partition: what is sent from then on is seen by all of them,
@@ -75,7 +92,7 @@ impl RunningApp {
             let status = board.status();
             status.state == ListenerState::Running && status.partitions.is_empty()
         };
-        while self.boards.values().any(|board| waits(board)) {
+        while self.listeners.boards().any(|board| waits(board)) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -85,8 +102,8 @@ impl RunningApp {
     /// # Panics
     /// There is no such listener.
     pub async fn handled(&self, id: &str, count: u64) {
-        let board = self.boards.get(id);
-        assert!(board.is_some(), "no listener `{id}` runs; there are {:?}", self.boards.keys());
+        let board = self.listeners.board(id);
+        assert!(board.is_some(), "no listener `{id}` runs; there are {:?}", self.listeners.ids());
         while board.is_some_and(|board| board.counts().handled < count) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -94,7 +111,7 @@ impl RunningApp {
 
     /// Commits whatever is handled and not committed, and waits for it; failures are logged as ever.
     pub async fn commit_now(&self) {
-        for board in self.boards.values() {
+        for board in self.listeners.boards() {
             board.commit_now().await;
         }
     }
@@ -112,15 +129,15 @@ impl RunningApp {
         let begin = Instant::now();
         let deadline = begin + self.shutdown_timeout;
         self.stop.send_replace(Some(deadline));
-        let ended = async { while self.members.join_next().await.is_some() {} };
+        let ended = async { while self.crews.join_next().await.is_some() {} };
         if timeout_at(deadline, ended).await.is_err() {
             warn!(timeout = ?self.shutdown_timeout, "listeners did not stop in time");
-            self.members.abort_all();
+            self.crews.abort_all();
         }
         let unsent = self.template.close().await.err().map(|error| error.to_string());
         let summary = Summary {
             listeners: self.status(),
-            undone: self.boards.values().flat_map(|board| board.undone()).collect(),
+            undone: self.listeners.boards().flat_map(|board| board.undone()).collect(),
             unsent,
             took: begin.elapsed(),
         };
@@ -143,13 +160,14 @@ impl RunningApp {
             loop {
                 tokio::select! {
                     () = &mut stop => break,
-                    Some(ended) = self.members.join_next() => {
-                        failed.extend(self.note_end(ended));
-                        if self.members.is_empty() && !failed.is_empty() {
+                    Some((id, cause)) = self.failures.recv() => {
+                        failed.push(format!("{id}: {cause}"));
+                        if self.nothing_is_left() {
                             self.stop_all().await;
                             return Err(Error::AllFailed(failed));
                         }
                     }
+                    Some(Err(cause)) = self.crews.join_next() => self.note_end(&cause),
                 }
             }
         }
@@ -160,25 +178,19 @@ impl RunningApp {
         if summary.is_clean() { Ok(()) } else { Err(Error::Unfinished(Box::new(summary))) }
     }
 
-    /// A listener that ends by itself has failed: it said so, and the application goes on without it.
-    fn note_end(&self, ended: std::result::Result<MemberEnd, tokio::task::JoinError>) -> Option<String> {
-        match ended {
-            Ok((_, Ok(()))) => None,
-            Ok((id, Err(cause))) => Some(format!("{id}: {cause}")),
-            Err(cause) => {
-                // A bug of this library; whose member it was is not known here.
-                error!(%cause, "a listener's task ended unexpectedly");
-                for board in self.boards.values().filter(|_| cause.is_panic()) {
-                    board.set_problem(Some(cause.to_string()));
-                }
-                Some(cause.to_string())
-            }
-        }
+    /// Whether every listener that was started has failed, and none was stopped by somebody who may start it again.
+    fn nothing_is_left(&self) -> bool {
+        let over = |board: &Arc<Board>| {
+            matches!(board.state(), ListenerState::Failed(_) | ListenerState::NotStarted)
+        };
+        self.listeners.boards().all(over)
     }
 
-    pub(super) fn new_board(&mut self, id: &'static str, state: ListenerState) -> Arc<Board> {
-        let board = Arc::new(Board::new(id, state));
-        self.boards.insert(id, Arc::clone(&board));
-        board
+    /// A bug of this library; whose crew it was is not known here.
+    fn note_end(&self, cause: &tokio::task::JoinError) {
+        error!(%cause, "a listener's task ended unexpectedly");
+        for board in self.listeners.boards().filter(|_| cause.is_panic()) {
+            board.set_problem(Some(cause.to_string()));
+        }
     }
 }

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_client::config::{ClientConfig, Subscription};
-use tokio::sync::watch;
+use kafka_client::seams::Rng;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::crew::{Clients, Crew};
+use super::clients::Clients;
+use super::crew::Crew;
+use super::listeners::{Entry, Listeners};
+use super::prepare::Binding;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
-use crate::container::{Bound, CommitHook, ListenerState};
+use crate::container::{Board, ListenerState};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
 use crate::template::Template;
@@ -27,13 +31,6 @@ struct Ready {
     descriptor: &'static ListenerDescriptor,
     settings: ListenerSettings,
     bound: Binding,
-}
-
-/// When a handler has what it needs.
-enum Binding {
-    Now(Bound),
-    #[cfg(feature = "rskafka")]
-    Late(super::late::Late),
 }
 
 fn error(what: &str, source: kafka_client::Error) -> Error {
@@ -53,6 +50,8 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let template = template.map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
+    let listeners = Listeners::new();
+    states.entry(TypeId::of::<Listeners>()).or_insert_with(|| Arc::new(listeners.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;
@@ -62,20 +61,51 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     }
     let shutdown_timeout =
         ready.iter().map(|ready| ready.settings.shutdown_timeout).max().unwrap_or(SHUTDOWN);
-    let mut running = RunningApp {
+    let (failing, failures) = mpsc::unbounded_channel();
+    if let Some(hook) = app.on_event {
+        let mut events = listeners.events();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                hook(&event);
+            }
+        });
+    }
+    let stop = watch::Sender::new(None);
+    let (mut crews, mut entries) = (JoinSet::new(), BTreeMap::new());
+    for Ready { descriptor, settings, bound } in ready {
+        log(descriptor, &settings);
+        let state = if settings.auto_startup { ListenerState::Running } else { ListenerState::NotStarted };
+        let board = Arc::new(Board::new(descriptor.id, state));
+        let (demands, inbox) = mpsc::unbounded_channel();
+        let clients = clients.of(&settings).map_err(|source| error(descriptor.id, source))?;
+        entries.insert(descriptor.id, Entry { board: Arc::clone(&board), demands });
+        let crew = Crew {
+            descriptor,
+            settings,
+            board,
+            hook: app.on_commit.clone(),
+            events: listeners.emitter(),
+            stop: stop.subscribe(),
+            demands: inbox,
+            failures: failing.clone(),
+            clients,
+            binding: Some(bound),
+            work: None,
+            rng: Arc::new(Rng::from_entropy()),
+        };
+        crews.spawn(crew.run());
+    }
+    listeners.set(entries);
+    Ok(RunningApp {
         config: app.config,
         states,
         template,
-        boards: BTreeMap::new(),
-        members: JoinSet::new(),
-        stop: watch::Sender::new(None),
+        listeners,
+        crews,
+        failures,
+        stop,
         shutdown_timeout,
-    };
-    for one in ready {
-        let id = one.descriptor.id;
-        begin(&mut running, one, &mut clients, app.on_commit.clone()).map_err(|source| error(id, source))?;
-    }
-    Ok(running)
+    })
 }
 
 /// Binds each handler to what it needs; all that is missing goes to `problems`.
@@ -99,7 +129,7 @@ fn bind(
         #[cfg(feature = "rskafka")]
         let bound = if late.supplies(&preparation.missing) {
             preparation.missing.clear();
-            Binding::Late(late.clone())
+            Binding::Late(Box::new((late.clone(), states.clone())))
         } else {
             bound
         };
@@ -138,30 +168,6 @@ async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<St
         }
     }
     Ok(problems)
-}
-
-/// Starts the members of one listener.
-fn begin(
-    running: &mut RunningApp,
-    ready: Ready,
-    clients: &mut Clients,
-    hook: Option<CommitHook>,
-) -> kafka_client::Result<()> {
-    let Ready { descriptor, settings, bound } = ready;
-    log(descriptor, &settings);
-    if !settings.auto_startup {
-        running.new_board(descriptor.id, ListenerState::NotStarted);
-        return Ok(());
-    }
-    let board = running.new_board(descriptor.id, ListenerState::Running);
-    let clients = clients.of(&settings)?;
-    let crew = Crew { descriptor, settings, board, hook, stop: running.stop.subscribe(), clients };
-    match bound {
-        Binding::Now(bound) => running.members.spawn(crew.run(bound)),
-        #[cfg(feature = "rskafka")]
-        Binding::Late(late) => running.members.spawn(late.run(crew, running.states.clone())),
-    };
-    Ok(())
 }
 
 fn log(descriptor: &ListenerDescriptor, settings: &ListenerSettings) {

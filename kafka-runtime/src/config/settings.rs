@@ -152,6 +152,10 @@ pub struct ListenerSettings {
     /// How long handlers may finish when partitions are given away; with a commit it must fit into
     /// `max_poll_interval` **(10 s)**.
     pub drain_timeout: Duration,
+    /// After so long without a record an event says so, and again after each such time **(None)**.
+    pub idle_event_interval: Option<Duration>,
+    /// The same for each partition **(None)**.
+    pub idle_partition_event_interval: Option<Duration>,
     /// `listener.missing-topics-fatal`.
     pub missing_topics_fatal: bool,
 }

@@ -91,6 +91,11 @@ impl<S: Source> Feed<S> {
         }
     }
 
+    /// What is left of the chunk in hand is not wanted: the position has jumped.
+    pub(crate) fn skip_chunk(&mut self) {
+        (self.chunk, self.put_back) = (None, None);
+    }
+
     /// Nothing more is wanted.
     pub(crate) fn end(&mut self) {
         (self.source, self.chunk, self.put_back) = (None, None, None);

@@ -310,6 +310,8 @@ pub(super) fn settings() -> ListenerSettings {
         auto_startup: true,
         shutdown_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(10),
+        idle_event_interval: None,
+        idle_partition_event_interval: None,
         missing_topics_fatal: false,
     }
 }

@@ -57,21 +57,26 @@ impl Exit {
     /// Revoked: stop dispatching, let the handlers in hand finish, commit, let go. `deadline` bounds all of it.
     pub(crate) async fn give_back(self, mut held: Vec<Held>, revocation: Revocation, deadline: Instant) {
         let deadline = deadline.min(revocation.deadline);
-        for one in &held {
-            one.remote.shared.raise(Signal::Drain);
-        }
-        self.drain(&mut held, deadline).await;
-        for one in &held {
-            one.close();
-        }
-        self.commit(&held, deadline).await;
-        for one in &held {
-            self.forget(one);
-        }
+        self.release(&mut held, deadline).await;
         let partitions = Listed::new(held.iter().map(|one| one.remote.shared.partition));
         info!(listener = self.listener, %partitions, "given back");
         // The group goes on from here.
         drop(revocation);
+    }
+
+    /// Stops dispatching, lets the handlers in hand finish, commits, lets go.
+    pub(crate) async fn release(&self, held: &mut [Held], deadline: Instant) {
+        for one in held.iter() {
+            one.remote.shared.raise(Signal::Drain);
+        }
+        self.drain(held, deadline).await;
+        for one in held.iter() {
+            one.close();
+        }
+        self.commit(held, deadline).await;
+        for one in held.iter() {
+            self.forget(one);
+        }
     }
 
     /// Lost: nothing that was handled may be committed any more.

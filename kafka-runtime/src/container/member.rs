@@ -7,21 +7,26 @@ use std::time::Duration;
 use kafka_client::consumer::{Consumer, ConsumerEvent, ConsumerHandle, PartitionStream, Revocation};
 use kafka_client::group::Leave;
 use kafka_client::{Error, TopicPartition};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
 use super::commit::{CommitPolicy, Committer};
+use super::events::EventKind;
 use super::give_back::{Exit, Held};
+use super::idle::{Idleness, Rest};
 use super::listed::Listed;
 use super::partition::Partition;
 use super::shared::{PartitionPhase, Shared};
 use super::status::{Board, ListenerState};
+use super::steering::Order;
 use super::work::ListenerWork;
 
 /// How often handlers are looked at that may be stuck.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// However short an interval is set for events of idleness.
+const OFTEN_ENOUGH: Duration = Duration::from_millis(50);
 
 /// Until when everything must have stopped, once it is to stop.
 pub(crate) type StopBy = watch::Receiver<Option<Instant>>;
@@ -29,14 +34,17 @@ pub(crate) type StopBy = watch::Receiver<Option<Instant>>;
 /// A running member.
 pub(crate) struct Member {
     consumer: Consumer,
-    handle: ConsumerHandle,
-    work: Arc<ListenerWork>,
-    board: Arc<Board>,
-    exit: Exit,
+    pub(super) handle: ConsumerHandle,
+    pub(super) work: Arc<ListenerWork>,
+    pub(super) board: Arc<Board>,
+    pub(super) exit: Exit,
     stop: StopBy,
-    held: HashMap<TopicPartition, Held>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) held: HashMap<TopicPartition, Held>,
     /// Partitions on their way out.
     leaving: JoinSet<()>,
+    /// Orders under way.
+    pub(super) errands: JoinSet<()>,
     watched: HashMap<TopicPartition, Watched>,
 }
 
@@ -44,6 +52,7 @@ pub(crate) struct Member {
 struct Watched {
     position: i64,
     since: Instant,
+    idleness: Idleness,
 }
 
 impl Member {
@@ -53,6 +62,7 @@ impl Member {
         board: Arc<Board>,
         commits: Option<CommitPolicy>,
         stop: StopBy,
+        orders: mpsc::UnboundedReceiver<Order>,
     ) -> Self {
         let handle = consumer.handle();
         let exit = Exit {
@@ -62,7 +72,8 @@ impl Member {
             drain_timeout: work.settings.drain_timeout,
         };
         let (held, watched) = (HashMap::new(), HashMap::new());
-        Self { consumer, handle, work, board, exit, stop, held, leaving: JoinSet::new(), watched }
+        let (leaving, errands) = (JoinSet::new(), JoinSet::new());
+        Self { consumer, handle, work, board, exit, stop, orders, held, leaving, errands, watched }
     }
 
     /// Runs until the consumer ends: because it was told to, or for good.
@@ -70,7 +81,8 @@ impl Member {
     /// # Errors
     /// What ended it for good.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
-        let mut watch = tokio::time::interval(WATCH_EVERY);
+        let often = self.work.settings.idle_partition_event_interval.unwrap_or(WATCH_EVERY);
+        let mut watch = tokio::time::interval(often.clamp(OFTEN_ENOUGH, WATCH_EVERY));
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopping = self.stop.clone();
         let mut told = false;
@@ -87,7 +99,9 @@ impl Member {
                     self.handle.shutdown();
                 }
                 Some(_) = self.leaving.join_next() => {}
-                _ = watch.tick() => self.look_for_stuck(),
+                Some(_) = self.errands.join_next() => {}
+                Some(order) = self.orders.recv() => self.obey(order),
+                _ = watch.tick() => self.look_around(),
             }
         }
         self.end().await;
@@ -100,12 +114,14 @@ impl Member {
                 self.board.set_problem(None);
                 let partitions = Listed::new(streams.iter().map(PartitionStream::partition));
                 info!(listener = self.work.id, %partitions, "assigned");
+                self.tell(|| EventKind::Assigned(streams.iter().map(PartitionStream::partition).collect()));
                 for stream in streams {
                     self.assigned(stream);
                 }
             }
             ConsumerEvent::Revoked(revocation) => self.revoked(revocation),
             ConsumerEvent::Lost(lost) => {
+                self.tell(|| EventKind::Lost(lost.clone()));
                 let partitions = Listed::new(lost.iter().copied());
                 warn!(listener = self.work.id, %partitions, "lost: what is not committed is handled again by the next owner");
                 for partition in lost {
@@ -129,14 +145,23 @@ impl Member {
         if let Some(committer) = &self.exit.committer {
             committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
         }
-        self.board.add(Arc::clone(&shared), self.exit.committer.clone());
+        if self.board.pauses.cover(partition) {
+            shared.pause();
+            self.handle.pause(&[partition]);
+        }
+        self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
         let loop_ = Partition::new(stream, &start, shared, work, committer, self.handle.lease());
         let remote = loop_.remote();
         self.held.insert(partition, Held { remote, task: tokio::spawn(loop_.run()) });
     }
 
+    fn tell(&self, kind: impl FnOnce() -> EventKind) {
+        self.work.events.emit(self.work.id, kind);
+    }
+
     fn revoked(&mut self, revocation: Revocation) {
+        self.tell(|| EventKind::Revoked(revocation.partitions.clone()));
         let held: Vec<Held> =
             revocation.partitions.iter().filter_map(|partition| self.held.remove(partition)).collect();
         let stop_by = *self.stop.borrow();
@@ -154,6 +179,7 @@ impl Member {
         // The same trouble comes again with each try: once is enough.
         if self.board.set_problem(Some(problem.to_string())) {
             warn!(listener = self.work.id, %problem, "it is tried again until it works");
+            self.tell(|| EventKind::Problem { cause: problem.to_string() });
         } else {
             debug!(listener = self.work.id, %problem, "still");
         }
@@ -162,25 +188,45 @@ impl Member {
     fn fatal(&self, cause: Error) -> Error {
         error!(listener = self.work.id, %cause, "listener failed and will not recover; the application goes on without it");
         self.board.set_state(ListenerState::Failed(cause.to_string()));
+        self.tell(|| EventKind::Failed { cause: cause.to_string() });
         cause
     }
 
-    fn look_for_stuck(&mut self) {
+    /// Looks for handlers that may be stuck, and for partitions that have had nothing to do for long.
+    fn look_around(&mut self) {
         let (now, limit) = (Instant::now(), self.work.settings.max_poll_interval);
+        let (id, events) = (self.work.id, &self.work.events);
         self.watched.retain(|partition, _| self.held.contains_key(partition));
         for (partition, held) in &self.held {
-            let shared = &held.remote.shared;
-            let position = shared.position();
-            let watched = self.watched.entry(*partition).or_insert(Watched { position, since: now });
-            if shared.phase() != PartitionPhase::Running || watched.position != position {
-                *watched = Watched { position, since: now };
-                shared.set_stuck(false);
-            } else if now.duration_since(watched.since) > limit && !shared.is_stuck() {
+            let (partition, shared) = (*partition, &held.remote.shared);
+            let (position, phase) = (shared.position(), shared.phase());
+            let watched = self.watched.entry(partition).or_insert_with(|| Watched {
+                position,
+                since: now,
+                idleness: Idleness::new(now),
+            });
+            let since = now.duration_since(watched.since);
+            if phase != PartitionPhase::Running || watched.position != position {
+                (watched.position, watched.since) = (position, now);
+                if shared.is_stuck() {
+                    shared.set_stuck(false);
+                    events.emit(id, || EventKind::NoLongerStuck { partition });
+                }
+            } else if since > limit && !shared.is_stuck() {
                 shared.set_stuck(true);
                 warn!(
-                    listener = self.work.id, %partition, offset = position, ?limit,
+                    listener = id, %partition, offset = position, ?limit,
                     "a handler has been running for longer than max-poll-interval"
                 );
+                events.emit(id, || EventKind::Stuck { partition, offset: position, since });
+            }
+            let Some(interval) = self.work.settings.idle_partition_event_interval else { continue };
+            let busy = !matches!(phase, PartitionPhase::Idle | PartitionPhase::Paused);
+            let partition = Some(partition);
+            match watched.idleness.look(position.unsigned_abs(), busy, now, interval) {
+                Some(Rest::Idle(since)) => events.emit(id, || EventKind::Idle { partition, since }),
+                Some(Rest::Over) => events.emit(id, || EventKind::NoLongerIdle { partition }),
+                None => {}
             }
         }
     }
@@ -196,7 +242,6 @@ impl Member {
         if tokio::time::timeout_at(stop_by, left).await.is_err() {
             self.leaving.abort_all();
         }
-        self.board.set_state(ListenerState::Stopped);
         let goodbye = stop_by.saturating_duration_since(Instant::now());
         if let Err(error) = self.consumer.close(Leave::Default, goodbye).await {
             warn!(listener = self.work.id, %error, "the group was not left in peace: its rebalance waits for the session to end");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
+//! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop
 //! partition  one value owns a partition: stream, order, in flight, ledger
 //! feed       its stream, opened batch by batch
@@ -14,7 +15,8 @@
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
-//! shared     what a partition's loop shares with its member; status: what is shown
+//! shared     what a partition's loop shares with its member; status: what is shown; health, lag: what that means
+//! events     what happens, for subscribers; idle: standing still (pure)
 //! ```
 
 mod ack;
@@ -23,10 +25,13 @@ mod batch_drive;
 mod cadence;
 mod commit;
 mod drive;
+mod events;
 mod feed;
 #[cfg(test)]
 mod fixture;
 mod give_back;
+mod health;
+mod idle;
 mod lane;
 mod ledger;
 mod listed;
@@ -35,9 +40,11 @@ mod lives;
 mod member;
 mod outcome;
 mod partition;
+mod pauses;
 mod recovery;
 mod shared;
 mod status;
+mod steering;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -45,9 +52,15 @@ mod work;
 pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
+pub(crate) use events::Events;
+pub use events::{EventKind, EventStream, ListenerEvent};
+pub use health::{Health, HealthStatus, ListenerHealth, PartitionLag};
+pub(crate) use idle::{Idleness, Rest};
 pub(crate) use member::Member;
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};
+pub use steering::Selection;
+pub(crate) use steering::{Order, Sought};
 pub use work::Bound;
 pub(crate) use work::ListenerWork;

@@ -19,6 +19,7 @@ use tracing::{error, info};
 use super::ack::{AckDesk, AckIssuer};
 use super::again::Again;
 use super::commit::{Committer, sleep_until};
+use super::events::EventKind;
 use super::feed::{Fed, Feed, Source};
 use super::lane::{End, Lane};
 use super::shared::{PartitionPhase, Shared, Signal};
@@ -92,6 +93,7 @@ impl<S: Source> Partition<S> {
             };
             match self.take(fed).await {
                 End::Done | End::Redeliver => {}
+                End::Moved => self.feed.skip_chunk(),
                 End::Leave => break,
                 End::Stop => return self.stand_still().await,
             }
@@ -113,6 +115,9 @@ impl<S: Source> Partition<S> {
                 biased;
                 () = shared.woken(look) => match shared.signal() {
                     Signal::Run => {}
+                    // It is in the stream already.
+                    Signal::Look if shared.is_outdated() => return Some(self.feed.next().await),
+                    Signal::Look => self.lane.wait_while_paused().await,
                     Signal::Commit => self.lane.commit_as_asked().await,
                     Signal::Drain | Signal::Abort => return None,
                 },
@@ -121,6 +126,7 @@ impl<S: Source> Partition<S> {
             }
             match self.deliver_again().await {
                 End::Done | End::Redeliver => self.lane.acknowledged().await,
+                End::Moved => {}
                 End::Leave => return None,
                 End::Stop => {
                     self.stop_reading().await;
@@ -175,6 +181,9 @@ impl<S: Source> Partition<S> {
     }
 
     async fn dispatch(&mut self, batches: &[ChunkBatch]) -> End {
+        if let Some(last) = batches.last() {
+            self.shared.set_timestamp(last.batch().header().max_timestamp);
+        }
         if self.issuer.is_some() {
             self.again.hold(batches, self.shared.safe().offset);
         }
@@ -227,6 +236,8 @@ impl<S: Source> Partition<S> {
 
     fn moved(&mut self, start: &Start) {
         info!(listener = self.work.id, partition = %self.shared.partition, offset = start.offset, "the position moved");
+        let (partition, offset) = (self.shared.partition, start.offset);
+        self.work.events.emit(self.work.id, || EventKind::Moved { partition, offset });
         self.again = Again::default();
         self.lane.again_at = None;
         self.lane.restart(start.offset, start.epoch);

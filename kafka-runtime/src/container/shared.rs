@@ -21,20 +21,23 @@ use tokio::sync::Notify;
 pub(crate) enum Signal {
     /// Go on.
     Run = 0,
+    /// Something stands against the next record: a pause, or a jump of the position. Goes with its reason.
+    Look = 1,
     /// Commit at the next record's boundary and wait for it (strategy `sync`).
-    Commit = 1,
+    Commit = 2,
     /// Finish the handler in hand and end.
-    Drain = 2,
+    Drain = 3,
     /// End at the next await point.
-    Abort = 3,
+    Abort = 4,
 }
 
 impl Signal {
     fn from_u8(value: u8) -> Self {
         match value {
             0 => Self::Run,
-            1 => Self::Commit,
-            2 => Self::Drain,
+            1 => Self::Look,
+            2 => Self::Commit,
+            3 => Self::Drain,
             _ => Self::Abort,
         }
     }
@@ -53,8 +56,10 @@ pub enum PartitionPhase {
     Waiting = 2,
     /// A record failed; it waits before the next try.
     Retrying = 3,
-    /// It has stopped for good: see the cause. Other partitions go on.
+    /// It has stopped: see the cause. Other partitions go on. A seek or `resume` starts it again.
     Stopped = 4,
+    /// It was told to pause; the record in hand was finished.
+    Paused = 5,
 }
 
 impl PartitionPhase {
@@ -64,6 +69,7 @@ impl PartitionPhase {
             1 => Self::Running,
             2 => Self::Waiting,
             3 => Self::Retrying,
+            5 => Self::Paused,
             _ => Self::Stopped,
         }
     }
@@ -85,11 +91,16 @@ pub(crate) struct Shared {
     /// Where the epoch began.
     start: AtomicI64,
     committed: AtomicI64,
+    /// Of the newest record of the batch in hand, as its producer or broker stamped it; -1 before the first.
+    timestamp: AtomicI64,
     handled: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
+    paused: AtomicBool,
+    /// Records of earlier epochs are not wanted any more.
+    wanted_epoch: AtomicU64,
     stuck: AtomicBool,
     wake: Notify,
     cause: Mutex<Option<String>>,
@@ -133,10 +144,13 @@ impl Shared {
             epoch: AtomicU64::new(epoch),
             start: AtomicI64::new(offset),
             committed: AtomicI64::new(committed),
+            timestamp: AtomicI64::new(-1),
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             due: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            wanted_epoch: AtomicU64::new(epoch),
             stuck: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
@@ -159,9 +173,58 @@ impl Shared {
 
     /// The commit that was asked for is being made.
     pub(crate) fn commit_taken(&self) {
-        let (commit, run) = (Signal::Commit as u8, Signal::Run as u8);
         // A stronger signal stays.
-        let _ = self.signal.compare_exchange(commit, run, Ordering::AcqRel, Ordering::Acquire);
+        self.lower(Signal::Commit);
+    }
+
+    /// What stood against the next record was looked at; it stays where it still holds.
+    pub(crate) fn looked(&self) {
+        self.lower(Signal::Look);
+    }
+
+    /// From `signal`, where it stands there, to what holds without it.
+    fn lower(&self, signal: Signal) {
+        let _ = self.signal.compare_exchange(
+            signal as u8,
+            Signal::Run as u8,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        // Looked at afterwards, so that what came meanwhile is not lost.
+        if self.is_paused() || self.is_outdated() {
+            self.raise(Signal::Look);
+        }
+    }
+
+    /// Hands out no further records; the one in hand is finished.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::Release);
+        self.raise(Signal::Look);
+    }
+
+    /// Goes on after [`Shared::pause`].
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.lower(Signal::Look);
+        self.wake();
+    }
+
+    /// The position has jumped: the stream says where to, and what is in hand of earlier epochs is not wanted any more.
+    pub(crate) fn outdate(&self, epoch: u64) {
+        self.wanted_epoch.fetch_max(epoch, Ordering::AcqRel);
+        if self.is_outdated() {
+            self.raise(Signal::Look);
+        }
+    }
+
+    /// Whether the loop has to catch up with a jump of the position.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.wanted_epoch.load(Ordering::Acquire) > self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether it was told to pause.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
     }
 
     /// Waits for at least `signal`.
@@ -224,6 +287,7 @@ impl Shared {
         self.acknowledged_to(offset);
         self.set_position(offset);
         self.epoch.store(epoch, Ordering::Release);
+        self.lower(Signal::Look);
     }
 
     /// Where the epoch began.
@@ -268,6 +332,15 @@ impl Shared {
         PartitionPhase::from_u8(self.phase.load(Ordering::Relaxed))
     }
 
+    /// Once per batch.
+    pub(crate) fn set_timestamp(&self, millis: i64) {
+        self.timestamp.store(millis, Ordering::Relaxed);
+    }
+
+    pub(crate) fn timestamp(&self) -> Option<i64> {
+        Some(self.timestamp.load(Ordering::Relaxed)).filter(|millis| *millis >= 0)
+    }
+
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
     }
@@ -302,5 +375,49 @@ impl Shared {
             failed: self.failed.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Shared {
+        Shared::new(TopicPartition::new("orders", 0), 10, 1, -1, false)
+    }
+
+    #[test]
+    fn a_pause_outlasts_a_commit_and_gives_way_to_the_end() {
+        let shared = shared();
+        shared.pause();
+        assert_eq!(shared.signal(), Signal::Look);
+        shared.raise(Signal::Commit);
+        shared.commit_taken();
+        assert_eq!(shared.signal(), Signal::Look, "it is still paused");
+        shared.raise(Signal::Drain);
+        shared.resume();
+        assert_eq!(shared.signal(), Signal::Drain);
+    }
+
+    #[test]
+    fn a_jump_is_over_when_its_epoch_begins() {
+        let shared = shared();
+        shared.pause();
+        shared.outdate(2);
+        shared.resume();
+        assert_eq!((shared.signal(), shared.is_outdated()), (Signal::Look, true));
+        shared.restart(50, 2);
+        assert_eq!((shared.signal(), shared.is_outdated()), (Signal::Run, false));
+        // The loop was faster than whoever tells it.
+        shared.outdate(2);
+        assert_eq!(shared.signal(), Signal::Run);
+    }
+
+    #[test]
+    fn what_was_looked_at_for_nothing_goes_on() {
+        let shared = shared();
+        shared.raise(Signal::Look);
+        shared.looked();
+        assert_eq!(shared.signal(), Signal::Run);
     }
 }

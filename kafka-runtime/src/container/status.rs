@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_client::TopicPartition;
+use kafka_client::consumer::LogEnd;
+use kafka_client::seams::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
 use super::commit::Committer;
+use super::health::{HealthStatus, ListenerHealth};
+use super::pauses::Pauses;
 use super::shared::{Counts, PartitionPhase, Shared};
 
 /// The client repeats a problem every 10 seconds while it lasts.
@@ -23,7 +27,7 @@ pub enum ListenerState {
     Running,
     /// It was told to stop, and did.
     Stopped,
-    /// It has ended and will not recover; the application goes on without it.
+    /// It has ended and will not recover by itself; the application goes on without it.
     Failed(String),
 }
 
@@ -40,17 +44,17 @@ pub struct ListenerStatus {
     pub problem: Option<String>,
     /// All records since the start, those of partitions that were given away included.
     pub counts: Counts,
+    /// Whether it is paused as a whole. It keeps its partitions.
+    pub paused: bool,
     /// The partitions that it holds.
     pub partitions: Vec<PartitionStatus>,
 }
 
 impl ListenerStatus {
-    /// Whether it does what it is there for: it has not failed, and no partition has stopped or is stuck.
+    /// Whether nobody has to look at it: it is not [`HealthStatus::Down`].
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let down =
-            |partition: &PartitionStatus| partition.phase == PartitionPhase::Stopped || partition.stuck;
-        !matches!(self.state, ListenerState::Failed(_)) && !self.partitions.iter().any(down)
+        ListenerHealth::of(self).status != HealthStatus::Down
     }
 }
 
@@ -70,8 +74,25 @@ pub struct PartitionStatus {
     pub position: i64,
     /// The last offset that the group's coordinator confirmed.
     pub committed: Option<i64>,
+    /// Whether it was told to pause, by itself or with its listener.
+    pub paused: bool,
+    /// Where the partition's log ends, as the last fetch answer told it: the high watermark or, under
+    /// `read_committed`, the last stable offset. No request is made for it.
+    pub log_end: Option<i64>,
+    /// How long ago that was. A broker tells it when it moves; while the partition is paused, nobody does.
+    pub log_end_age: Option<Duration>,
+    /// How old the newest record of the batch in hand is, by its timestamp; zero where nothing is left to handle.
+    pub behind: Option<Duration>,
     /// Records since the partition was assigned.
     pub counts: Counts,
+}
+
+impl PartitionStatus {
+    /// Offsets between the position and the end of the log; `None` before the first fetch answer.
+    #[must_use]
+    pub fn lag(&self) -> Option<i64> {
+        self.log_end.map(|end| end.saturating_sub(self.position).max(0))
+    }
 }
 
 /// A record whose handler was still running when its partition had to be let go: it is handled again.
@@ -90,6 +111,7 @@ pub struct Undone {
 #[derive(Debug)]
 pub(crate) struct Board {
     id: &'static str,
+    pub(crate) pauses: Pauses,
     inner: Mutex<Inner>,
 }
 
@@ -107,6 +129,7 @@ struct Inner {
 #[derive(Debug)]
 struct Entry {
     shared: Arc<Shared>,
+    log_end: Arc<LogEnd>,
     committer: Option<Committer>,
 }
 
@@ -127,14 +150,24 @@ impl Board {
             gone: Counts::default(),
             undone: Vec::new(),
         };
-        Self { id, inner: Mutex::new(inner) }
+        Self { id, pauses: Pauses::default(), inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A failure is the last word.
+    /// It is started, whatever it was before.
+    pub(crate) fn begin(&self) {
+        let mut inner = self.inner();
+        (inner.state, inner.problem) = (ListenerState::Running, None);
+    }
+
+    pub(crate) fn state(&self) -> ListenerState {
+        self.inner().state.clone()
+    }
+
+    /// A failure is the last word, until it is started again.
     pub(crate) fn set_state(&self, state: ListenerState) {
         let mut inner = self.inner();
         if !matches!(inner.state, ListenerState::Failed(_)) {
@@ -150,8 +183,8 @@ impl Board {
         is_new
     }
 
-    pub(crate) fn add(&self, shared: Arc<Shared>, committer: Option<Committer>) {
-        self.inner().partitions.insert(shared.partition, Entry { shared, committer });
+    pub(crate) fn add(&self, shared: Arc<Shared>, log_end: Arc<LogEnd>, committer: Option<Committer>) {
+        self.inner().partitions.insert(shared.partition, Entry { shared, log_end, committer });
     }
 
     /// Commits whatever is behind, and waits for it.
@@ -198,20 +231,39 @@ impl Board {
             state: inner.state.clone(),
             problem: inner.problem(),
             counts,
-            partitions: inner.partitions.values().map(|entry| partition_status(&entry.shared)).collect(),
+            paused: self.pauses.cover_all(),
+            partitions: inner.partitions.values().map(Entry::status).collect(),
         }
+    }
+
+    /// Whether no handler has anything to do.
+    pub(crate) fn is_resting(&self) -> bool {
+        let at_rest = |phase| matches!(phase, PartitionPhase::Idle | PartitionPhase::Paused);
+        self.inner().partitions.values().all(|entry| at_rest(entry.shared.phase()))
     }
 }
 
-fn partition_status(shared: &Shared) -> PartitionStatus {
-    PartitionStatus {
-        partition: shared.partition,
-        phase: shared.phase(),
-        cause: shared.cause(),
-        stuck: shared.is_stuck(),
-        position: shared.position(),
-        committed: Some(shared.committed()).filter(|offset| *offset >= 0),
-        counts: shared.counts(),
+impl Entry {
+    fn status(&self) -> PartitionStatus {
+        let Self { shared, log_end, .. } = self;
+        let (position, end) = (shared.position(), log_end.offset());
+        let behind = shared.timestamp().zip(end).map(|(millis, end)| match position < end {
+            true => Duration::from_millis(u64::try_from(SystemClock.wall_millis() - millis).unwrap_or(0)),
+            false => Duration::ZERO,
+        });
+        PartitionStatus {
+            partition: shared.partition,
+            phase: shared.phase(),
+            cause: shared.cause(),
+            stuck: shared.is_stuck(),
+            position,
+            committed: Some(shared.committed()).filter(|offset| *offset >= 0),
+            paused: shared.is_paused(),
+            log_end: end,
+            log_end_age: log_end.age(),
+            behind,
+            counts: shared.counts(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
+use super::events::Events;
 use super::lane::{End, Lane};
 use super::recovery::Recovery;
 use crate::config::{AckMode, ListenerSettings};
@@ -27,13 +28,20 @@ pub(crate) struct ListenerWork {
     pub(crate) permits: Option<Arc<Semaphore>>,
     /// What becomes of records that fail.
     pub(crate) recovery: Recovery,
+    /// Where it tells what happens.
+    pub(crate) events: Events,
 }
 
 impl ListenerWork {
     pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
         let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
         let recovery = Recovery::new(id, &settings, rng);
-        Self { id, settings, bound, permits, recovery }
+        Self { id, settings, bound, permits, recovery, events: Events::default() }
+    }
+
+    /// The same, telling these subscribers.
+    pub(crate) fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Whether records are acknowledged by hand.

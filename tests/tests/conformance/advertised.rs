@@ -17,7 +17,6 @@ enum Offer {
     Missing(&'static str),
 }
 
-const NEW_GROUPS: Offer = Missing("KIP-848 groups: not yet");
 const CLUSTER: Offer = Missing("cluster operations: not yet");
 const OPEN: Offer = Missing("everybody may do everything: no permissions, users, quotas, tokens");
 const SHARE: Offer = Missing("share groups (KIP-932)");
@@ -81,8 +80,8 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
     ("UnregisterBroker", 64, 0..=0, QUORUM),
     ("DescribeTransactions", 65, 0..=0, Same),
     ("ListTransactions", 66, 0..=2, Same),
-    ("ConsumerGroupHeartbeat", 68, 0..=1, NEW_GROUPS),
-    ("ConsumerGroupDescribe", 69, 0..=1, NEW_GROUPS),
+    ("ConsumerGroupHeartbeat", 68, 0..=1, Same),
+    ("ConsumerGroupDescribe", 69, 0..=1, Same),
     ("ListConfigResources", 74, 0..=1, CLUSTER),
     ("DescribeTopicPartitions", 75, 0..=0, CLUSTER),
     ("ShareGroupHeartbeat", 76, 1..=1, SHARE),
@@ -103,7 +102,7 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
 
 /// Features that clients look at: name, level of Apache Kafka 4.1, the embedded broker's.
 const FEATURES: &[(&str, i16, Offer)] = &[
-    ("group.version", 1, NEW_GROUPS),
+    ("group.version", 1, Same),
     ("transaction.version", 2, Same),
     ("metadata.version", 27, QUORUM),
     ("eligible.leader.replicas.version", 1, QUORUM),

@@ -22,10 +22,18 @@ pub(crate) fn group_id(name: &str) -> GroupId {
     GroupId(text(name))
 }
 
+/// The timestamp of a batch's first record.
+const FIRST_TIME: i64 = 1000;
+
 /// One record for each value in one batch, the first at timestamp 1000, each later by 10.
 pub(crate) fn batch(values: &[&str], stamp: ProducerStamp, compression: Compression) -> Bytes {
+    batch_at(FIRST_TIME, values, stamp, compression)
+}
+
+/// The same from another time on.
+pub(crate) fn batch_at(time: i64, values: &[&str], stamp: ProducerStamp, compression: Compression) -> Bytes {
     let mut builder = BatchBuilder::new(256);
-    for (timestamp, value) in (1000..).step_by(10).zip(values) {
+    for (timestamp, value) in (time..).step_by(10).zip(values) {
         builder.append(RecordToWrite { timestamp, key: None, value: Some(value.as_bytes()), headers: &[] });
     }
     builder.build(compression, stamp).unwrap()

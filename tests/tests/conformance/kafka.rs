@@ -65,6 +65,14 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
+    /// Two partitions that one broker leads: of four on three brokers there are such.
+    pub(crate) fn on_one_broker(&self) -> (usize, usize) {
+        let pairs = (0..self.leaders.len())
+            .flat_map(|one| (one + 1..self.leaders.len()).map(move |other| (one, other)));
+        let found = pairs.into_iter().find(|(one, other)| self.leaders[*one] == self.leaders[*other]);
+        found.expect("more partitions than brokers")
+    }
+
     /// One that does not exist.
     pub(crate) fn unknown(kafka: Kafka) -> Self {
         Self { name: kafka.name("unknown"), id: Uuid::from_u128(0xbad), leaders: Vec::new() }
@@ -74,6 +82,11 @@ impl Topic {
 impl Kafka {
     pub(crate) async fn connect(version: i16) -> Self {
         Self { cluster: CLUSTER.get_or_init(Cluster::start).await, version }
+    }
+
+    /// The same, asked in another version.
+    pub(crate) fn at(self, version: i16) -> Self {
+        Self { version, ..self }
     }
 
     pub(crate) fn is_apache(self) -> bool {
@@ -121,19 +134,34 @@ impl Kafka {
     /// The same with configs. Records are kept whatever their time.
     pub(crate) async fn topic_with(self, partitions: i32, configs: &[(&str, &str)]) -> Topic {
         let name = self.name("topic");
+        let kept = [&[("retention.ms", "-1")], configs].concat();
+        self.create_with(&name, partitions, 1, &kept).await
+    }
+
+    /// A new topic of this name with so many replicas.
+    pub(crate) async fn create(self, name: &str, partitions: i32, replicas: i16) -> Topic {
+        self.create_with(name, partitions, replicas, &[]).await
+    }
+
+    async fn create_with(
+        self,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        configs: &[(&str, &str)],
+    ) -> Topic {
         let config = |(name, value): &(&str, &str)| {
             CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
         };
-        let configs = [("retention.ms", "-1")].iter().chain(configs).map(config).collect();
         let topic = CreatableTopic::default()
-            .with_name(topic_name(&name))
+            .with_name(topic_name(name))
             .with_num_partitions(partitions)
-            .with_replication_factor(1)
-            .with_configs(configs);
+            .with_replication_factor(replicas)
+            .with_configs(configs.iter().map(config).collect());
         let request = CreateTopicsRequest::default().with_timeout_ms(30_000).with_topics(vec![topic]);
         let created = self.any().await.ask(5, &request).await;
         assert_eq!(said::error(created.topics[0].error_code), "NONE", "{name}");
-        self.ready(&name, usize::try_from(partitions).unwrap()).await
+        self.ready(name, usize::try_from(partitions).unwrap()).await
     }
 
     /// Waits until every broker knows the topic, and its leaders lead.
@@ -161,6 +189,17 @@ impl Kafka {
 
     /// A connection to the coordinator of a group, ready to serve it.
     pub(crate) async fn coordinator(self, group: &str) -> Wire {
+        self.broker(self.coordinator_id(group).await).await
+    }
+
+    /// A connection to a broker that does not coordinate a group.
+    pub(crate) async fn not_coordinator(self, group: &str) -> Wire {
+        let coordinator = self.coordinator_id(group).await;
+        let other = self.brokers().into_iter().find(|id| *id != coordinator);
+        self.broker(other.expect("the suite wants three brokers")).await
+    }
+
+    async fn coordinator_id(self, group: &str) -> i32 {
         let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
         let describe = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
         until("a coordinator", async || {
@@ -170,7 +209,7 @@ impl Kafka {
             }
             let mut wire = self.broker(found.node_id.0).await;
             let served = wire.ask(5, &describe).await.groups[0].error_code == 0;
-            served.then_some(wire)
+            served.then_some(found.node_id.0)
         })
         .await
     }

@@ -9,7 +9,7 @@ use super::{Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
 
 /// Everyday trouble is told of when it does not end.
-pub(super) const FAILURES_TO_TELL: u32 = 5;
+pub(in crate::group) const FAILURES_TO_TELL: u32 = 5;
 
 /// When the next heartbeat is due, and what the last ones brought.
 #[derive(Debug)]

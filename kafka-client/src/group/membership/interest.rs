@@ -45,7 +45,7 @@ impl Interest {
     }
 
     /// The topics wanted at the moment, ascending; none before a pattern has a picture to look at.
-    pub(super) fn wanted(&self, picture: Option<&ClusterMetadata>) -> Vec<TopicName> {
+    pub(in crate::group) fn wanted(&self, picture: Option<&ClusterMetadata>) -> Vec<TopicName> {
         match self {
             Self::Topics(topics) => topics.clone(),
             Self::Pattern(pattern) => {
@@ -63,7 +63,7 @@ impl Interest {
     }
 
     /// Whether a leader may give this member partitions of a topic.
-    pub(super) fn admits(&self, topic: TopicName) -> bool {
+    pub(in crate::group) fn admits(&self, topic: TopicName) -> bool {
         match self {
             Self::Topics(topics) => topics.binary_search(&topic).is_ok(),
             Self::Pattern(pattern) => pattern.is_match(topic.as_str()),

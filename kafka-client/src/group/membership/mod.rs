@@ -38,6 +38,7 @@ use crate::config::{Assignor, Backoff, GroupConfig};
 use crate::error::{At, Error};
 use crate::ids::{TopicName, TopicPartition};
 use beat::Beat;
+pub(super) use beat::FAILURES_TO_TELL;
 use interest::Counts;
 pub(super) use interest::Interest;
 pub(super) use io::{Effect, Input, JoinAnswer, Joined, JoinedMember, Moment, Role};
@@ -262,7 +263,7 @@ impl Machine {
     /// Tells of trouble, unless it is what happens every day while a coordinator starts or moves.
     fn tell(&mut self, error: Error, failures: u32) {
         let everyday = matches!(error, Error::Broker { code, .. } if code.is_retriable());
-        if !everyday || failures >= beat::FAILURES_TO_TELL {
+        if !everyday || failures >= FAILURES_TO_TELL {
             self.effects.push(Effect::Problem(error));
         }
     }

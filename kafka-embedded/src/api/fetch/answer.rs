@@ -54,6 +54,8 @@ pub(super) struct FetchedPartition {
     pub(super) aborted: Vec<Aborted>,
     /// Who leads it, in which epoch: said with an error.
     pub(super) leader: Option<(i32, i32)>,
+    /// Where the log ends in the epoch in which the client read last (KIP-595): it must go back there.
+    pub(super) diverging: Option<(i32, i64)>,
     pub(super) batches: Range<usize>,
     pub(super) bytes: usize,
 }
@@ -68,6 +70,7 @@ impl Default for FetchedPartition {
             log_start: -1,
             aborted: Vec::new(),
             leader: None,
+            diverging: None,
             batches: 0..0,
             bytes: 0,
         }
@@ -75,6 +78,14 @@ impl Default for FetchedPartition {
 }
 
 impl FetchedPartition {
+    /// Whether it has more to tell than records. That there is no such partition can wait, as in Kafka.
+    fn has_news(&self) -> bool {
+        let is_unknown = [ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicId]
+            .iter()
+            .any(|unknown| unknown.code() == self.error);
+        self.diverging.is_some() || (self.error != NONE && !is_unknown)
+    }
+
     pub(super) fn failed(index: i32, error: ResponseError) -> Self {
         Self { index, error: error.code(), ..Self::default() }
     }
@@ -95,11 +106,13 @@ impl Fetched {
         }
     }
 
-    /// Whether the answer need not wait: enough bytes, or an error to tell.
+    /// Whether the answer need not wait: enough bytes, an error of a partition that is here, or none that is.
     pub(super) fn is_enough(&self, min_bytes: usize) -> bool {
+        let mut parts = self.topics.iter().flat_map(|topic| &topic.partitions);
         self.bytes >= min_bytes
             || self.error != NONE
-            || self.topics.iter().flat_map(|topic| &topic.partitions).any(|part| part.error != NONE)
+            || parts.clone().any(FetchedPartition::has_news)
+            || parts.all(|part| part.error != NONE)
     }
 }
 
@@ -154,8 +167,9 @@ impl Fetched {
             into.attach(batch.records());
         }
         if flexible {
-            match part.leader {
-                Some(leader) if version >= HINTS => put_leader(into.text(), leader),
+            match (part.diverging, part.leader) {
+                (Some(from), _) => put_diverging(into.text(), from),
+                (None, Some(leader)) if version >= HINTS => put_leader(into.text(), leader),
                 _ => put_no_tags(into.text()),
             }
         }
@@ -201,6 +215,14 @@ fn put_aborted(text: &mut BytesMut, aborted: &[Aborted], flexible: bool) {
             put_no_tags(text);
         }
     }
+}
+
+fn put_diverging(text: &mut BytesMut, (epoch, end): (i32, i64)) {
+    let mut from = BytesMut::with_capacity(13);
+    from.put_i32(epoch);
+    from.put_i64(end);
+    put_no_tags(&mut from);
+    put_one_tag(text, 0, &from);
 }
 
 fn put_leader(text: &mut BytesMut, (id, epoch): (i32, i32)) {

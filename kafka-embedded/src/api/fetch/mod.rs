@@ -25,7 +25,7 @@ pub(crate) use session::Sessions;
 
 use super::{NONE, check_leader, find_partition, find_topic};
 use crate::faults::allowed;
-use crate::log::{Aborted, Limit, OutOfRange};
+use crate::log::{Aborted, Limit, Log, OutOfRange};
 use crate::partition::Isolation;
 use crate::server::connection::Context;
 use crate::topics::Topic;
@@ -148,6 +148,12 @@ fn read_one(
         let failed = FetchedPartition::failed(target.partition, error);
         return Ok(FetchedPartition { leader: Some((state.leader, state.leader_epoch)), ..failed });
     }
+    if let Some(from) = diverging(&state.log, target)? {
+        let (high_watermark, log_start) = (state.log.end(), state.log.start());
+        let part =
+            FetchedPartition { index: target.partition, high_watermark, log_start, ..Default::default() };
+        return Ok(FetchedPartition { diverging: Some(from), ..part });
+    }
     let limit = Limit {
         bytes: target.max_bytes.min(terms.max_bytes.saturating_sub(fetched.bytes)),
         // Within the whole answer, the first batch passes whatever its size (KIP-74).
@@ -178,6 +184,16 @@ fn read_one(
         bytes,
         ..FetchedPartition::default()
     })
+}
+
+/// Where the client's log, which ends in the epoch that it fetched last, leaves this one.
+fn diverging(log: &Log, target: &Target) -> Result<Option<(i32, i64)>, ResponseError> {
+    if target.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
+    let (epoch, end) = log.end_of_epoch(target.last_fetched_epoch).ok_or(ResponseError::OffsetOutOfRange)?;
+    let is_behind = epoch < target.last_fetched_epoch || end < target.offset;
+    Ok(is_behind.then_some((epoch, end)))
 }
 
 /// KIP-951: who leads the partitions that this broker does not.

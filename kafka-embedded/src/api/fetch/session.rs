@@ -33,6 +33,8 @@ pub(super) struct Target {
     pub(super) max_bytes: usize,
     /// As the client knows it, -1 if it does not say.
     pub(super) leader_epoch: i32,
+    /// The epoch of the last record that the client has, -1 if it does not say.
+    pub(super) last_fetched_epoch: i32,
 }
 
 impl Target {
@@ -44,6 +46,7 @@ impl Target {
             offset: asked.fetch_offset,
             max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
             leader_epoch: asked.current_leader_epoch,
+            last_fetched_epoch: asked.last_fetched_epoch,
         }
     }
 
@@ -150,7 +153,7 @@ impl Session {
         if part.bytes > 0 {
             self.first = at + 1;
         }
-        part.bytes > 0 || part.error != NONE || told != Some(marks)
+        part.bytes > 0 || part.error != NONE || part.diverging.is_some() || told != Some(marks)
     }
 }
 

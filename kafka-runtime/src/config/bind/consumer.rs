@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kafka_client::config::{
-    Assignor, ConsumerConfig, FetchConfig, GroupConfig, IsolationLevel, OffsetReset, Subscription,
+    Assignor, ConsumerConfig, FetchConfig, GroupConfig, GroupProtocol, IsolationLevel, OffsetReset,
+    Subscription,
 };
 
 use super::super::classes;
@@ -90,6 +91,13 @@ fn group(binding: &mut Binding<'_>, client: Client<'_>) -> Option<GroupConfig> {
         |text, _| instance_id(text).map(Some),
         |id: &Option<String>| id.clone().unwrap_or_else(|| "none".to_owned()),
     );
+    let protocol = binding.parse(
+        "group.protocol",
+        &client.places("group.protocol"),
+        defaults.protocol,
+        |text, _| group_protocol(text),
+        |protocol| format!("{protocol:?}").to_lowercase(),
+    );
     let mut time = |name: &'static str, default: Duration| binding.time(name, &client.places(name), default);
     let group = GroupConfig {
         session_timeout: time("session.timeout.ms", defaults.session_timeout),
@@ -102,11 +110,21 @@ fn group(binding: &mut Binding<'_>, client: Client<'_>) -> Option<GroupConfig> {
             assignors,
             |assignors| assignors.iter().map(|one| assignor_name(*one)).collect::<Vec<_>>().join(", "),
         ),
+        remote_assignor: binding.text("group.remote.assignor", &client.places("group.remote.assignor")),
         instance_id,
         group_id: defaults.group_id,
-        protocol: defaults.protocol,
+        protocol,
     };
     group_id.map(|_| group)
+}
+
+/// In whatever case, as in Java.
+fn group_protocol(text: &str) -> Result<GroupProtocol, String> {
+    match text.trim().to_lowercase().as_str() {
+        "classic" => Ok(GroupProtocol::Classic),
+        "consumer" => Ok(GroupProtocol::Consumer),
+        other => Err(unknown(&["classic", "consumer"], other)),
+    }
 }
 
 /// Kafka: letters, digits, dots, underscores and hyphens, at most 249 of them.

@@ -87,6 +87,8 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
             ],
             false,
         ),
+        idle_event_interval: idle_interval(binding, listener, "idle-event-interval"),
+        idle_partition_event_interval: idle_interval(binding, listener, "idle-partition-event-interval"),
         whole_topics: subscribed.whole_topics,
         consumer,
     }
@@ -112,6 +114,13 @@ fn concurrency(binding: &mut Binding<'_>, listener: &Declared) -> Option<usize> 
         bound.map_or_else(|| "one per partition".to_owned(), |bound| bound.to_string())
     };
     binding.parse("concurrency", &places, None, read, show)
+}
+
+/// One of Spring's, which may stand with the listener too.
+fn idle_interval(binding: &mut Binding<'_>, listener: &Declared, name: &'static str) -> Option<Duration> {
+    let places =
+        [Place::ours(format!("{}.{name}", of_listener(listener))), Place::spring(format!("listener.{name}"))];
+    binding.optional(name, &places).filter(|interval: &Duration| !interval.is_zero())
 }
 
 fn auto_startup(binding: &mut Binding<'_>, listener: &Declared) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kafka_client::config::Subscription;
+use kafka_client::config::{GroupConfig, GroupProtocol, Subscription};
 
 use super::super::origin::Origin;
 use super::super::problems::Problem;
@@ -34,7 +34,14 @@ impl Binding<'_> {
 /// What must hold in one listener.
 pub(super) fn of_listener(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSettings) {
     group(binding, listener, settings);
-    heartbeat(binding, settings);
+    if let Some(group) = &settings.consumer.group {
+        match group.protocol {
+            GroupProtocol::Classic => heartbeat(binding, group),
+            GroupProtocol::Consumer => coordinators_choice(binding),
+            _ => {}
+        }
+        remote_assignor(binding, group);
+    }
     fetch_wait(binding, settings);
     members(binding, listener, settings);
 }
@@ -61,8 +68,35 @@ fn group(binding: &mut Binding<'_>, listener: &Declared, settings: &ListenerSett
     }
 }
 
-fn heartbeat(binding: &mut Binding<'_>, settings: &ListenerSettings) {
-    let Some(group) = &settings.consumer.group else { return };
+/// With KIP-848 the coordinator decides these; Java refuses them too.
+fn coordinators_choice(binding: &mut Binding<'_>) {
+    let theirs = [
+        ("session.timeout.ms", "the broker's group.consumer.session.timeout.ms counts"),
+        ("heartbeat.interval.ms", "the broker's group.consumer.heartbeat.interval.ms counts"),
+        ("partition.assignment.strategy", "group.remote.assignor asks the coordinator for an assignor"),
+    ];
+    let protocol = binding.origin_of("group.protocol");
+    for (name, instead) in theirs {
+        let at = binding.origin_of(name);
+        if at != Origin::Default {
+            let what = format!("cannot be set with group.protocol consumer ({protocol})");
+            binding.problems.error(Problem::new(at, name, what).help(instead));
+        }
+    }
+}
+
+fn remote_assignor(binding: &mut Binding<'_>, group: &GroupConfig) {
+    let name = "group.remote.assignor";
+    if group.protocol == GroupProtocol::Classic && group.remote_assignor.is_some() {
+        let problem =
+            Problem::new(binding.origin_of(name), name, "cannot be set with group.protocol classic");
+        binding
+            .problems
+            .error(problem.help("partition.assignment.strategy names the assignors of that protocol"));
+    }
+}
+
+fn heartbeat(binding: &mut Binding<'_>, group: &GroupConfig) {
     let names = ["heartbeat.interval.ms", "session.timeout.ms"];
     if group.heartbeat_interval < group.session_timeout || binding.is_broken(&names) {
         return;

@@ -49,7 +49,10 @@ impl KafkaKey {
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
 const TWO_PHASES: &str = "transactions that another coordinator ends are not supported";
 const METRICS: &str = "there are no metrics yet";
-const NEXT_GENERATION: &str = "the protocol of KIP-848 is not supported yet";
+const PROTOCOL: &str = "`classic`, or `consumer` (KIP-848), which needs Kafka 4.0 or later";
+const CLASSIC: &str =
+    "itself; with `group.protocol: consumer` the coordinator decides, and setting it is refused";
+const REMOTE_ASSIGNOR: &str = "`uniform` or `range`, with `group.protocol: consumer` only";
 const SYSTEM: &str = "the operating system sizes socket buffers";
 const REBOOTSTRAP: &str = "always so: when no known broker answers, the bootstrap servers are asked again";
 const NO_CLASSES: &str = "Java classes cannot be loaded here";
@@ -80,12 +83,12 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("metadata.max.age.ms", "CPA", Time, "300000", Honoured),
     key("group.id", "C", Text, "", Honoured),
     key("group.instance.id", "C", Text, "", Honoured),
-    key("session.timeout.ms", "C", Time, "45000", Honoured),
-    key("heartbeat.interval.ms", "C", Time, "3000", Honoured),
+    key("session.timeout.ms", "C", Time, "45000", Mapped(CLASSIC)),
+    key("heartbeat.interval.ms", "C", Time, "3000", Mapped(CLASSIC)),
     key("max.poll.interval.ms", "C", Time, "300000", Mapped("see `consumer.max-poll-interval`")),
     key("max.poll.records", "C", Whole(1), "500", Mapped("see `consumer.max-poll-records`")),
-    key("partition.assignment.strategy", "C", List, "range, cooperative-sticky", Honoured),
-    key("group.protocol", "C", Text, "classic", RefusedUnless("classic", NEXT_GENERATION)),
+    key("partition.assignment.strategy", "C", List, "range, cooperative-sticky", Mapped(CLASSIC)),
+    key("group.protocol", "C", Text, "classic", Mapped(PROTOCOL)),
     key("auto.offset.reset", "C", Text, "latest", Honoured),
     key("isolation.level", "C", Word(&["read_uncommitted", "read_committed"]), "read_uncommitted", Honoured),
     key("allow.auto.create.topics", "C", Flag, "true", Honoured),
@@ -146,7 +149,7 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
         "true",
         Ignored("always so: a pattern never means internal topics"),
     ),
-    key("group.remote.assignor", "C", Text, "", Ignored(NEXT_GENERATION)),
+    key("group.remote.assignor", "C", Text, "", Mapped(REMOTE_ASSIGNOR)),
     key("share.acknowledgement.mode", "C", Text, "implicit", Ignored("there are no share groups yet")),
     key("compression.gzip.level", "P", Whole(-1), "", Ignored(LEVEL)),
     key("compression.lz4.level", "P", Whole(1), "", Ignored(LEVEL)),

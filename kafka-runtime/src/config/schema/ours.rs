@@ -51,6 +51,8 @@ const ONE_LISTENER: &[Key] = &[
     key("concurrency", Whole(1), "`listener.concurrency`", Honoured),
     key("auto-startup", Flag, "`listener.auto-startup`", Honoured),
     key("missing-topics-fatal", Flag, "`listener.missing-topics-fatal`", Honoured),
+    key("idle-event-interval", Time, "`listener.idle-event-interval`", Honoured),
+    key("idle-partition-event-interval", Time, "`listener.idle-partition-event-interval`", Honoured),
     setting("auto-offset-reset", Text, "auto.offset.reset"),
     setting("isolation-level", Word(&["read_uncommitted", "read_committed"]), "isolation.level"),
     setting("max-poll-records", Whole(1), "max.poll.records"),

@@ -9,7 +9,6 @@ use super::{Effect, Key, Scope, Section, Shape};
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
 const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
-const NO_EVENTS: &str = "there are no container events";
 const RETRY_TOPICS: &str =
     "retry topics are not supported yet: records are tried again in place (`kafka-runtime.listener.retry`)";
 const TOPICS: &str = "topics are not created from the configuration yet";
@@ -185,8 +184,8 @@ const LISTENER: &[Key] = &[
     key("poll-timeout", Time, "5s", "", Ignored(NO_POLL)),
     key("no-poll-threshold", Real, "3.0", "", Ignored(NO_POLL)),
     key("idle-between-polls", Time, "0", "", Ignored(NO_POLL)),
-    key("idle-event-interval", Time, "", "", Ignored(NO_EVENTS)),
-    key("idle-partition-event-interval", Time, "", "", Ignored(NO_EVENTS)),
+    key("idle-event-interval", Time, "", "", Honoured),
+    key("idle-partition-event-interval", Time, "", "", Honoured),
     key("monitor-interval", Seconds, "30s", "", Ignored(NO_POLL)),
     key("log-container-config", Flag, "false", "", Honoured),
     key("missing-topics-fatal", Flag, "false", "", Honoured),

@@ -167,7 +167,6 @@ fn security_is_refused_wherever_it_stands() {
 fn what_is_not_supported_yet_is_refused_where_it_would_change_what_happens() {
     for text in [
         "spring.kafka.producer.properties.transactional.id: tx",
-        "spring.kafka.consumer.properties.group.protocol: consumer",
         "spring.kafka.producer.properties.transaction.two.phase.commit.enable: true",
     ] {
         assert!(mistake(text, &[]).contains("is refused"), "{text}");
@@ -178,7 +177,7 @@ fn what_is_not_supported_yet_is_refused_where_it_would_change_what_happens() {
 fn keys_without_effect_are_named() {
     let text = "
 spring.kafka:
-  listener: {poll-timeout: 3s, idle-event-interval: 1s}
+  listener: {poll-timeout: 3s, monitor-interval: 1}
   retry.topic.enabled: true
   streams: {application-id: x}
   consumer.properties: {spring.json.trusted.packages: '*', receive.buffer.bytes: 1, linger.ms: 5}
@@ -189,7 +188,7 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
     let notices: Vec<String> = config.notices(&[]).iter().map(ToString::to_string).collect();
     for expected in [
         "application.yml:3:28: `spring.kafka.listener.poll-timeout` has no effect: there is no poll loop",
-        "`spring.kafka.listener.idle-event-interval` has no effect",
+        "`spring.kafka.listener.monitor-interval` has no effect",
         "`spring.kafka.retry.topic.enabled` has no effect: retry topics are not supported yet",
         "`spring.kafka.streams.application-id` has no effect",
         "spring.json.trusted.packages` has no effect",
@@ -285,4 +284,28 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_the_coordinator_decides_is_refused_with_the_consumer_protocol() {
+    for (key, value) in [
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "500"),
+        ("partition.assignment.strategy", "range"),
+    ] {
+        let text =
+            format!("spring.kafka.consumer.properties:\n  group.protocol: consumer\n  {key}: {value}\n");
+        let mistake = mistake(&text, &[&bill()]);
+        assert!(
+            mistake.contains(&format!("`{key}` cannot be set with group.protocol consumer")),
+            "{mistake}"
+        );
+    }
+    let text =
+        "spring.kafka.consumer.heartbeat-interval: 1s\nspring.kafka.properties.group.protocol: consumer";
+    assert!(mistake(text, &[&bill()]).contains("cannot be set with group.protocol consumer"));
+    let text = "spring.kafka.consumer.properties.group.remote.assignor: range";
+    assert!(mistake(text, &[&bill()]).contains("cannot be set with group.protocol classic"));
+    let text = "spring.kafka.consumer.properties.group.protocol: consumed";
+    assert!(mistake(text, &[&bill()]).contains("did you mean `consumer`?"));
 }

@@ -283,12 +283,16 @@ spring.kafka.consumer:
     fetch.max.bytes: 1000
     check.crcs: false
     connections.max.idle.ms: -1
-    group.protocol: classic
+    group.protocol: CONSUMER
+    group.remote.assignor: uniform
     default.api.timeout.ms: 5000
 ";
     let settings = settings(text, &bill());
     assert_eq!(settings.consumer.auto_offset_reset, OffsetReset::ByDuration(Duration::from_secs(3600)));
     assert_eq!(settings.client.rack.as_deref(), Some("r1"));
+    let group = settings.consumer.group.unwrap();
+    assert_eq!(group.protocol, kafka_client::config::GroupProtocol::Consumer);
+    assert_eq!(group.remote_assignor.as_deref(), Some("uniform"));
     assert!(!settings.consumer.allow_auto_create_topics && !settings.consumer.fetch.check_crcs);
     assert_eq!(settings.consumer.fetch.max_bytes, 1000);
     assert_eq!(settings.commit_timeout, Duration::from_secs(5));

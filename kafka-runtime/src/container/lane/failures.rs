@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
+use crate::container::events::EventKind;
 use crate::container::outcome::{Where, told};
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
@@ -31,6 +32,12 @@ impl Lane {
     pub(crate) async fn resolve(&mut self, failed: &Failed<'_>, failure: &Failure) -> Resolution {
         self.permit = None;
         let (work, shared) = (Arc::clone(&self.work), Arc::clone(&self.shared));
+        work.events.emit(work.id, || EventKind::RecordFailed {
+            partition: failed.partition,
+            offset: failed.record.offset,
+            attempt: failed.attempt,
+            cause: told(failure),
+        });
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
         match &resolution {
             Resolution::Retry(_) => {}
@@ -81,8 +88,9 @@ impl Lane {
 
     async fn wait_to_retry(&mut self, wait: Duration) -> Verdict {
         self.shared.set_phase(PartitionPhase::Retrying);
-        // It ends early when the partition is given away.
-        let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Drain)).await;
+        // It ends early when the partition is given away, or the position has jumped.
+        let ends = || self.shared.signal() >= Signal::Drain || self.shared.is_outdated();
+        let _ = tokio::time::timeout(wait, self.shared.woken(|| ends().then_some(()))).await;
         loop {
             if let Some(end) = self.clear().await {
                 return Verdict::End(end);

@@ -17,6 +17,7 @@ use tokio::time::{Duration, Instant};
 use super::ack::AckIssuer;
 use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
+use super::events::EventKind;
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use super::work::ListenerWork;
 
@@ -36,6 +37,8 @@ pub(crate) enum End {
     Done,
     /// Deliveries were not acknowledged and go first; then the rest of the batch.
     Redeliver,
+    /// The position has jumped: the rest of what is in hand is not wanted.
+    Moved,
     /// The partition is given away.
     Leave,
     /// The partition stops; the cause is told.
@@ -174,6 +177,8 @@ impl Lane {
                 // All that was held was lost since; the event of it is on its way.
                 _ if self.lease.epoch() != self.lease_epoch => return Some(End::Leave),
                 Signal::Commit => self.commit_as_asked().await,
+                Signal::Look if self.shared.is_outdated() => return Some(End::Moved),
+                Signal::Look => self.wait_while_paused().await,
                 Signal::Run if self.lease.is_valid() => return None,
                 Signal::Run => self.wait_for_lease().await,
             }
@@ -222,8 +227,10 @@ impl Lane {
     /// It can be read no further; `Moved` may change that.
     pub(crate) fn rest_stopped(&mut self, cause: String) {
         self.rest = PartitionPhase::Stopped;
-        self.shared.set_cause(Some(cause));
+        self.shared.set_cause(Some(cause.clone()));
         self.shared.set_phase(self.rest);
+        let (listener, partition) = (self.work.id, self.partition());
+        self.work.events.emit(listener, || EventKind::PartitionStopped { partition, cause });
     }
 
     /// A batch is through: other partitions of the listener may run (see `concurrency`).
@@ -279,6 +286,19 @@ impl Lane {
         self.shared.set_phase(PartitionPhase::Running);
     }
 
+    /// Until it goes on, or something stronger is asked for.
+    pub(crate) async fn wait_while_paused(&mut self) {
+        let shared = &self.shared;
+        let stays = || shared.signal() == Signal::Look && shared.is_paused() && !shared.is_outdated();
+        if stays() {
+            self.permit = None;
+            shared.set_phase(PartitionPhase::Paused);
+            shared.woken(|| (!stays()).then_some(())).await;
+            shared.set_phase(self.rest);
+        }
+        shared.looked();
+    }
+
     async fn wait_for_lease(&mut self) {
         // A lease that has ended mostly means Lost, which will be said. It may also be renewed: the membership was
         // cut off for a while but not replaced; then the same records go on.
@@ -329,7 +349,7 @@ impl Lane {
                 self.permit = permit.ok();
                 true
             }
-            _ = self.shared.raised(Signal::Commit) => false,
+            _ = self.shared.raised(Signal::Look) => false,
         }
     }
 

@@ -99,7 +99,7 @@ impl Recovery {
             policy::Decision::Stop => {
                 error!(
                     listener, %record, cause,
-                    "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; it starts again with the application or when the group shares it out anew"
+                    "partition stopped (on-exhausted: stop): its offset stays at this record, other partitions go on; `resume` or a seek starts it again, as does a new assignment"
                 );
                 Resolution::Stop(format!("{record}: {cause}"))
             }

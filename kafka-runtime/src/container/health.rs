@@ -1,0 +1,238 @@
+//! Health and lag, as a service shows them: plain values that serialise.
+
+use std::fmt;
+
+use kafka_client::TopicName;
+use serde::{Serialize, Serializer};
+
+use super::shared::PartitionPhase;
+use super::status::{ListenerState, ListenerStatus, PartitionStatus};
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthStatus {
+    /// It does what it is there for, or rests because somebody said so.
+    Up,
+    /// It goes on, but something stands in its way: brokers do not answer, a record is being tried again.
+    Degraded,
+    /// It has failed, a partition has stopped, or a handler is stuck: somebody has to look.
+    Down,
+}
+
+impl fmt::Display for HealthStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "UP",
+            Self::Degraded => "DEGRADED",
+            Self::Down => "DOWN",
+        })
+    }
+}
+
+/// The health of an application: that of its least healthy listener. Serialises as
+/// `{"status":"UP","listeners":[{"id":"bill","status":"UP","reasons":[]}]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Of all.
+    pub status: HealthStatus,
+    /// Each listener, by id.
+    pub listeners: Vec<ListenerHealth>,
+}
+
+impl Health {
+    pub(crate) fn of(listeners: &[ListenerStatus]) -> Self {
+        let listeners: Vec<_> = listeners.iter().map(ListenerHealth::of).collect();
+        let status = listeners.iter().map(|listener| listener.status).max().unwrap_or(HealthStatus::Up);
+        Self { status, listeners }
+    }
+
+    /// Whether the application should be taken for alive by whoever restarts it: everything but
+    /// [`HealthStatus::Down`].
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.status != HealthStatus::Down
+    }
+}
+
+/// The health of one listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ListenerHealth {
+    /// Its id.
+    pub id: &'static str,
+    /// How well it is.
+    pub status: HealthStatus,
+    /// Why it is not up, each with its partition; or why it rests, where somebody said so.
+    pub reasons: Vec<String>,
+}
+
+impl ListenerHealth {
+    /// What a listener's status means.
+    pub(crate) fn of(listener: &ListenerStatus) -> Self {
+        let mut found: Vec<(HealthStatus, String)> = Vec::new();
+        match &listener.state {
+            ListenerState::Failed(cause) => found.push((HealthStatus::Down, format!("failed: {cause}"))),
+            ListenerState::NotStarted => found.push((HealthStatus::Up, "not started".into())),
+            ListenerState::Stopped => found.push((HealthStatus::Up, "stopped".into())),
+            ListenerState::Running => {}
+        }
+        if listener.paused {
+            found.push((HealthStatus::Up, "paused".into()));
+        }
+        found.extend(listener.problem.iter().map(|problem| (HealthStatus::Degraded, problem.clone())));
+        found.extend(listener.partitions.iter().filter_map(of_partition));
+        let status = found.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Up);
+        Self { id: listener.id, status, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
+    }
+}
+
+fn of_partition(partition: &PartitionStatus) -> Option<(HealthStatus, String)> {
+    let PartitionStatus { partition: name, phase, cause, stuck, position, .. } = partition;
+    let cause = || cause.clone().unwrap_or_else(|| "no cause is known".into());
+    match phase {
+        PartitionPhase::Stopped => Some((HealthStatus::Down, format!("{name} stopped: {}", cause()))),
+        _ if *stuck => {
+            let reason =
+                format!("{name}: the handler of offset {position} runs longer than max-poll-interval");
+            Some((HealthStatus::Down, reason))
+        }
+        PartitionPhase::Retrying => Some((HealthStatus::Degraded, format!("retrying {}", cause()))),
+        _ => None,
+    }
+}
+
+/// How far one partition's handling is behind its log. Serialises with these names; durations in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PartitionLag {
+    /// The listener's id.
+    pub listener: &'static str,
+    /// The topic.
+    #[serde(serialize_with = "as_text")]
+    pub topic: TopicName,
+    /// The partition's number.
+    pub partition: i32,
+    /// The offset in hand, or the next one.
+    pub position: i64,
+    /// The last offset that was confirmed as committed.
+    pub committed: Option<i64>,
+    /// Where the log ends, see [`PartitionStatus::log_end`].
+    pub log_end: Option<i64>,
+    /// Offsets between the position and the end.
+    pub lag: Option<i64>,
+    /// How long ago the end was told, in milliseconds.
+    pub log_end_age_ms: Option<u64>,
+    /// How old the newest record of the batch in hand is, in milliseconds; 0 where nothing is left to handle.
+    pub behind_ms: Option<u64>,
+}
+
+impl PartitionLag {
+    pub(crate) fn of(listener: &ListenerStatus) -> impl Iterator<Item = Self> {
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        listener.partitions.iter().map(move |found| Self {
+            listener: listener.id,
+            topic: found.partition.topic,
+            partition: found.partition.partition,
+            position: found.position,
+            committed: found.committed,
+            log_end: found.log_end,
+            lag: found.lag(),
+            log_end_age_ms: found.log_end_age.map(millis),
+            behind_ms: found.behind.map(millis),
+        })
+    }
+}
+
+// Given by reference, as serde wants it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn as_text<S: Serializer>(topic: &TopicName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(topic.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_client::TopicPartition;
+
+    use super::*;
+    use crate::container::Counts;
+
+    fn listener(state: ListenerState) -> ListenerStatus {
+        ListenerStatus {
+            id: "bill",
+            state,
+            problem: None,
+            counts: Counts::default(),
+            paused: false,
+            partitions: Vec::new(),
+        }
+    }
+
+    fn partition(phase: PartitionPhase) -> PartitionStatus {
+        PartitionStatus {
+            partition: TopicPartition::new("orders", 3),
+            phase,
+            cause: Some("orders-3 at offset 7: no bank".into()),
+            stuck: false,
+            position: 7,
+            committed: Some(5),
+            paused: false,
+            log_end: Some(10),
+            log_end_age: None,
+            behind: None,
+            counts: Counts::default(),
+        }
+    }
+
+    #[test]
+    fn the_least_healthy_listener_counts() {
+        let up = listener(ListenerState::Running);
+        let mut degraded = listener(ListenerState::Running);
+        degraded.problem = Some("no broker answers".into());
+        let down = listener(ListenerState::Failed("fenced".into()));
+        assert_eq!(Health::of(&[]).status, HealthStatus::Up);
+        assert_eq!(Health::of(&[up.clone(), degraded.clone()]).status, HealthStatus::Degraded);
+        let health = Health::of(&[up, down, degraded]);
+        assert!(!health.is_alive());
+        assert_eq!(health.listeners[1].reasons, ["failed: fenced"]);
+    }
+
+    #[test]
+    fn what_somebody_ordered_is_no_illness() {
+        for state in [ListenerState::NotStarted, ListenerState::Stopped] {
+            assert!(listener(state).is_healthy());
+        }
+        let mut paused = listener(ListenerState::Running);
+        paused.paused = true;
+        assert_eq!(ListenerHealth::of(&paused).reasons, ["paused"]);
+        assert!(paused.is_healthy());
+    }
+
+    #[test]
+    fn stopped_and_stuck_partitions_are_down_and_retries_degrade() {
+        let status = |partition| {
+            let mut listener = listener(ListenerState::Running);
+            listener.partitions.push(partition);
+            ListenerHealth::of(&listener).status
+        };
+        assert_eq!(status(partition(PartitionPhase::Running)), HealthStatus::Up);
+        assert_eq!(status(partition(PartitionPhase::Retrying)), HealthStatus::Degraded);
+        assert_eq!(status(partition(PartitionPhase::Stopped)), HealthStatus::Down);
+        let stuck = PartitionStatus { stuck: true, ..partition(PartitionPhase::Running) };
+        assert_eq!(status(stuck), HealthStatus::Down);
+    }
+
+    #[test]
+    fn they_serialise() {
+        let mut bill = listener(ListenerState::Running);
+        bill.partitions.push(partition(PartitionPhase::Idle));
+        let health = serde_json::to_value(Health::of(&[bill.clone()])).unwrap();
+        let expected = serde_json::json!({
+            "status": "UP", "listeners": [{"id": "bill", "status": "UP", "reasons": []}]
+        });
+        assert_eq!(health, expected);
+        let lag = serde_json::to_value(PartitionLag::of(&bill).collect::<Vec<_>>()).unwrap();
+        assert_eq!((&lag[0]["topic"], &lag[0]["lag"]), (&"orders".into(), &3.into()));
+    }
+}
