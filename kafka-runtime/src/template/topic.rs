@@ -75,37 +75,37 @@ impl<T: ?Sized> AsRef<str> for Topic<T> {
 }
 
 /// Where a value of type `V` can be sent: a [`Topic<V>`], or a topic's name, to which anything can.
-pub trait Destination<V: ?Sized> {
+pub trait Destination<V: ?Sized>: Sized {
     /// The topic.
-    fn topic(&self) -> TopicName;
+    fn topic(self) -> TopicName;
 }
 
 impl<V: ?Sized> Destination<V> for Topic<V> {
-    fn topic(&self) -> TopicName {
+    fn topic(self) -> TopicName {
         TopicName::new(self.name)
     }
 }
 
 impl<V: ?Sized> Destination<V> for &str {
-    fn topic(&self) -> TopicName {
+    fn topic(self) -> TopicName {
         TopicName::new(self)
     }
 }
 
 impl<V: ?Sized> Destination<V> for &String {
-    fn topic(&self) -> TopicName {
+    fn topic(self) -> TopicName {
         TopicName::new(self)
     }
 }
 
 impl<V: ?Sized> Destination<V> for String {
-    fn topic(&self) -> TopicName {
-        TopicName::new(self)
+    fn topic(self) -> TopicName {
+        TopicName::new(&self)
     }
 }
 
 impl<V: ?Sized> Destination<V> for TopicName {
-    fn topic(&self) -> TopicName {
-        *self
+    fn topic(self) -> TopicName {
+        self
     }
 }
