@@ -60,9 +60,12 @@ async fn many_at_once_have_a_result_each() {
     app.stop().await.unwrap();
 }
 
+/// A value, and whether it was delivered.
+type Seen = (Vec<u8>, bool);
+
 #[derive(Clone, Default)]
 struct Witness {
-    seen: Arc<Mutex<Vec<(Vec<u8>, bool)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Interceptor for Witness {
