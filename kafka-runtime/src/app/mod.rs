@@ -29,6 +29,8 @@ pub use self::listeners::{Answer, ListenerError, ListenerHandle, Listeners};
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
+use kafka_client::seams::Seams;
+
 use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
@@ -59,6 +61,7 @@ pub struct App {
     on_commit: Option<CommitHook>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     on_event: Option<EventHook>,
+    seams: Option<Seams>,
 }
 
 /// An event callback.
@@ -92,8 +95,15 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        let interceptors = Vec::new();
-        Self { config, states: States::new(), only: None, on_commit: None, interceptors, on_event: None }
+        Self {
+            config,
+            states: States::new(),
+            only: None,
+            on_commit: None,
+            interceptors: Vec::new(),
+            on_event: None,
+            seams: None,
+        }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -111,6 +121,13 @@ impl App {
     /// Runs only these listeners: for tests, and for programs that have several roles.
     pub fn only<'a>(mut self, ids: impl IntoIterator<Item = &'a str>) -> Self {
         self.only = Some(ids.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// Reaches brokers through these, on the runtime that starts the application instead of threads of its own.
+    #[cfg(feature = "testing")]
+    pub(crate) fn over(mut self, seams: Seams) -> Self {
+        self.seams = Some(seams);
         self
     }
 
