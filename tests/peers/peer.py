@@ -180,6 +180,5 @@ def member(servers, group, topic, assignor):
 
 
 if __name__ == "__main__":
-    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member}[sys.argv[1]](*sys.argv[2:])
-    {"produce": produce, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
+    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
      "zombie": zombie, "transform": transform}[sys.argv[1]](*sys.argv[2:])
