@@ -305,17 +305,19 @@ fn attributes(settings: &Settings) -> TokenStream {
         }));
     let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
     let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
-    let [pattern, group, concurrency, members, commit, commit_remember, auto_startup, client_id] = [
-        &settings.pattern,
-        &settings.group,
-        &settings.concurrency,
-        &settings.members,
-        &settings.commit,
-        &settings.commit_remember,
-        &settings.auto_startup,
-        &settings.client_id,
-    ]
-    .map(optional);
+    let [pattern, group, concurrency, prefetch, members, commit, commit_remember, auto_startup, client_id] =
+        [
+            &settings.pattern,
+            &settings.group,
+            &settings.concurrency,
+            &settings.prefetch,
+            &settings.members,
+            &settings.commit,
+            &settings.commit_remember,
+            &settings.auto_startup,
+            &settings.client_id,
+        ]
+        .map(optional);
     let properties = properties.iter().map(|(name, value)| quote!((#name, #value)));
     quote! {
         __kafka::Attributes {
@@ -325,6 +327,7 @@ fn attributes(settings: &Settings) -> TokenStream {
             group: #group,
             ordering: #ordering,
             concurrency: #concurrency,
+            prefetch: #prefetch,
             members: #members,
             commit: #commit,
             commit_every: #commit_every,

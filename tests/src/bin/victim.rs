@@ -2,6 +2,7 @@
 //! before the handler returns.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use kafka_runtime::prelude::*;
 
@@ -12,10 +13,20 @@ struct Numbered {
 
 #[kafka_listener]
 async fn victim(record: Numbered, meta: Metadata) {
+    say(&record, &meta);
+    if *STUCK == Some(record.n) {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn say(record: &Numbered, meta: &Metadata) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
     let _ = out.flush();
 }
+
+/// The record whose handler never returns, if any.
+static STUCK: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("VICTIM_STUCK").ok()?.parse().ok());
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

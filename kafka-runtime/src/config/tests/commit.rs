@@ -26,6 +26,7 @@ const BILL: Attributes = Attributes {
     pattern: None,
     partitions: &[],
     group: Some("billing"),
+    prefetch: None,
     ordering: None,
     concurrency: None,
     members: None,
