@@ -1,5 +1,6 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
-//! before the handler returns.
+//! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
+//! returns from the one in `VICTIM_STUCK`.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -12,11 +13,15 @@ struct Numbered {
 }
 
 #[kafka_listener]
-async fn victim(record: Numbered, meta: Metadata) {
+async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
+    if std::env::var("VICTIM_POISON").is_ok_and(|poison| poison == record.n.to_string()) {
+        return Err("poison".into());
+    }
     say(&record, &meta);
     if *STUCK == Some(record.n) {
         std::future::pending::<()>().await;
     }
+    Ok(())
 }
 
 fn say(record: &Numbered, meta: &Metadata) {
