@@ -168,6 +168,14 @@ impl Bound {
     /// Binds a record handler.
     #[must_use]
     pub fn single<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::single_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::single_of::<H>(preparation)
+    }
+
+    fn single_of<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Single::<H>(prepared, PhantomData)), batch: false }
     }
@@ -175,6 +183,14 @@ impl Bound {
     /// Binds a batch handler.
     #[must_use]
     pub fn batch<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::batch_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::batch_of::<H>(preparation)
+    }
+
+    fn batch_of<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Batches::<H>(prepared, PhantomData)), batch: true }
     }
