@@ -304,12 +304,14 @@ fn attributes(settings: &Settings) -> TokenStream {
             quote!(__kafka::CommitEvery { each: #each, records: #records, time: #time })
         }));
     let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
-    let [pattern, group, concurrency, members, commit, auto_startup, client_id] = [
+    let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
+    let [pattern, group, concurrency, members, commit, commit_remember, auto_startup, client_id] = [
         &settings.pattern,
         &settings.group,
         &settings.concurrency,
         &settings.members,
         &settings.commit,
+        &settings.commit_remember,
         &settings.auto_startup,
         &settings.client_id,
     ]
@@ -321,10 +323,12 @@ fn attributes(settings: &Settings) -> TokenStream {
             pattern: #pattern,
             partitions: &[#(#partitions),*],
             group: #group,
+            ordering: #ordering,
             concurrency: #concurrency,
             members: #members,
             commit: #commit,
             commit_every: #commit_every,
+            commit_remember: #commit_remember,
             ack: #ack,
             auto_startup: #auto_startup,
             client_id: #client_id,

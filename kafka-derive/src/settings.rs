@@ -9,17 +9,19 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 16] = [
+const KNOWN: [(&str, &str); 18] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
     ("partitions", "partitions(\"orders\", \"0-3\", from = \"earliest\")"),
     ("group", "group = \"billing\""),
     ("id", "id = \"billing\""),
+    ("ordering", "ordering = \"key\""),
     ("concurrency", "concurrency = 4"),
     ("members", "members = 2"),
     ("commit", "commit = \"combined\""),
     ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
+    ("commit_remember", "commit_remember = false"),
     ("ack", "ack = \"manual\""),
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
@@ -28,7 +30,7 @@ const KNOWN: [(&str, &str); 16] = [
     ("crate", "crate = \"::kafka_runtime\""),
 ];
 /// What there will be.
-const LATER: [&str; 5] = ["ordering", "retry", "dead_letter", "send_to", "transactional"];
+const LATER: [&str; 4] = ["retry", "dead_letter", "send_to", "transactional"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
 const ELSEWHERE: [(&str, &str); 9] = [
     ("groupid", "group"),
@@ -52,10 +54,12 @@ pub(crate) struct Settings {
     pub(crate) pattern: Option<String>,
     pub(crate) partitions: Vec<Partitions>,
     pub(crate) group: Option<String>,
+    pub(crate) ordering: Option<(String, Span)>,
     pub(crate) concurrency: Option<String>,
     pub(crate) members: Option<String>,
     pub(crate) commit: Option<String>,
     pub(crate) commit_every: Option<(CommitEvery, Span)>,
+    pub(crate) commit_remember: Option<String>,
     pub(crate) ack: Option<(String, Span)>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
@@ -111,10 +115,14 @@ impl Settings {
             "partitions" => self.partitions.extend(partitions(setting)?),
             "group" => self.group = Some(single(setting, Kind::Text, text::not_empty)?),
             "id" => self.id = Some(id(setting)?),
+            "ordering" => {
+                self.ordering = Some((single(setting, Kind::Text, text::ordering)?, setting.span()))
+            }
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
             "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
             "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),
+            "commit_remember" => self.commit_remember = Some(single(setting, Kind::Boolean, text::boolean)?),
             "ack" => self.ack = Some((single(setting, Kind::Text, text::ack)?, setting.span())),
             "batch" => self.batch = batch(setting)?,
             "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),

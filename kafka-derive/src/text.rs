@@ -186,6 +186,11 @@ pub(crate) fn cadence(text: &str) -> Result<(), String> {
     one_of(text, &["record", "batch"])
 }
 
+/// `ordering`.
+pub(crate) fn ordering(text: &str) -> Result<(), String> {
+    one_of(text, &["partition", "key", "none"])
+}
+
 /// `ack`.
 pub(crate) fn ack(text: &str) -> Result<(), String> {
     one_of(text, &["auto", "manual", "manual-immediate"])

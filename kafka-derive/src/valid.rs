@@ -152,4 +152,13 @@ fn check_combinations(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
             "a batch listener settles batches: `commit_every = \"record\"` cannot be kept, `\"batch\"` can";
         mistakes.push(syn::Error::new(*span, what));
     }
+    let Some((ordering, span)) = &settings.ordering else { return };
+    let wrong = match (ordering.as_str(), &settings.ack) {
+        ("key" | "none", _) if settings.batch => "a batch listener takes records in the partition's order",
+        ("key" | "none", Some((ack, _))) if ack.starts_with("manual") => {
+            "records that are acknowledged by hand go out in the partition's order, and need not wait for each other"
+        }
+        _ => return,
+    };
+    mistakes.push(syn::Error::new(*span, format!("{wrong}: `ordering = \"{ordering}\"` cannot be kept")));
 }

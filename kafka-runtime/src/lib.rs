@@ -17,6 +17,7 @@ mod app;
 pub mod config;
 pub mod container;
 mod error;
+mod json;
 pub mod listener;
 pub mod prelude;
 pub mod template;

@@ -14,7 +14,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rskafka::client::ClientBuilder;
 use rskafka::client::consumer::{StartOffset, StreamConsumerBuilder};
-use rskafka::client::partition::{Compression, UnknownTopicHandling};
+use rskafka::client::partition::{Compression, PartitionClient, UnknownTopicHandling};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Not counted.
@@ -86,15 +86,11 @@ async fn rdkafka(task: &Task) {
 }
 
 async fn rskafka(task: &Task) {
-    let client = ClientBuilder::new(vec![task.servers.clone()]).build().await.expect("client");
-    let mut partitions = Vec::new();
+    // A broker answers one connection's requests in turn: a produce behind a long poll waits for it.
+    let [readers, writers] = [rskafka_partitions(task).await, rskafka_partitions(task).await];
     let (sender, arrived) = unbounded_channel();
-    for partition in 0..task.partitions {
-        let found = client.partition_client(&task.topic, partition, UnknownTopicHandling::Retry).await;
-        let partition = Arc::new(found.expect("partition"));
-        let mut stream = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest)
-            .with_max_wait_ms(500)
-            .build();
+    for partition in readers {
+        let mut stream = StreamConsumerBuilder::new(Arc::new(partition), StartOffset::Earliest).build();
         let sender = sender.clone();
         tokio::spawn(async move {
             while let Some(record) = stream.next().await {
@@ -103,7 +99,6 @@ async fn rskafka(task: &Task) {
                 let _ = sender.send(order.id);
             }
         });
-        partitions.push(partition);
     }
     let send = async |n: u64, order: &Order| {
         let record = rskafka::record::Record {
@@ -112,10 +107,20 @@ async fn rskafka(task: &Task) {
             headers: Default::default(),
             timestamp: now(),
         };
-        let partition = &partitions[usize::try_from(n).expect("index") % partitions.len()];
+        let partition = &writers[usize::try_from(n).expect("index") % writers.len()];
         partition.produce(vec![record], Compression::NoCompression).await.expect("sent");
     };
     measure(task, send, arrived).await;
+}
+
+async fn rskafka_partitions(task: &Task) -> Vec<PartitionClient> {
+    let client = ClientBuilder::new(vec![task.servers.clone()]).build().await.expect("client");
+    let mut partitions = Vec::new();
+    for partition in 0..task.partitions {
+        let found = client.partition_client(&task.topic, partition, UnknownTopicHandling::Retry).await;
+        partitions.push(found.expect("partition"));
+    }
+    partitions
 }
 
 fn now() -> rskafka::chrono::DateTime<rskafka::chrono::Utc> {

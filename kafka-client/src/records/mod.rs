@@ -34,7 +34,7 @@ mod varint;
 pub use batches::{Batch, Batches};
 pub use header::{BATCH_OVERHEAD, BatchHeader, Codec, TimestampType, add_to_sequence};
 pub use headers::{Header, HeadersView};
-pub use record::{Record, Records};
+pub use record::{Record, Records, RecordsMark};
 
 /// What is wrong with a batch or a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -33,6 +33,13 @@ pub struct Records<'b> {
     left: u32,
 }
 
+/// A place between two records of a batch, to go on from later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordsMark {
+    position: usize,
+    left: u32,
+}
+
 /// What a record's numbers are relative to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Base {
@@ -66,6 +73,12 @@ impl<'b> Records<'b> {
                 _ => return before,
             }
         }
+    }
+
+    /// Where the next record begins, for [`Batch::resume`].
+    #[must_use]
+    pub fn mark(&self) -> RecordsMark {
+        RecordsMark { position: self.body.len() - self.rest.len(), left: self.left }
     }
 
     /// No records at all, for a batch whose records a reader should not see.
@@ -144,6 +157,16 @@ impl Batch {
     pub fn records_from(&self, offset: i64) -> Records<'_> {
         let records = self.records();
         if offset <= self.header().base_offset { records } else { records.starting_at(offset) }
+    }
+
+    /// The records from a mark of this batch on; none where it cannot be one.
+    #[must_use]
+    pub fn resume(&self, mark: RecordsMark) -> Records<'_> {
+        let RecordsMark { position, left } = mark;
+        match self.body().get(position..) {
+            Some(rest) => Records { base: self.base(), body: self.body(), rest, left },
+            None => Records::none(),
+        }
     }
 
     /// The record that starts at `position` (of an earlier [`Record::position`]).

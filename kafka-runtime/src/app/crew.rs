@@ -251,7 +251,9 @@ impl Crew {
         if let (None, Some(binding)) = (&self.work, self.binding.take()) {
             let bound = binding.bind(self.descriptor, ready);
             let work = ListenerWork::new(self.id(), ready.settings.clone(), bound, Arc::clone(&self.rng));
-            self.work = Some(Arc::new(work.telling(self.events.clone())));
+            let work = Arc::new(work.telling(self.events.clone()));
+            self.board.set_work(&work);
+            self.work = Some(work);
         }
         match &self.work {
             Some(work) => Arc::clone(work),

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::crew::Demand;
 use crate::container::{
-    Board, EventStream, Events, Health, ListenerState, ListenerStatus, PartitionLag, Selection,
+    Board, EventStream, Events, Health, ListenerState, ListenerStatus, OpenRecord, PartitionLag, Selection,
 };
 
 /// The listeners of a running application: Spring's `KafkaListenerEndpointRegistry`. From
@@ -202,6 +202,19 @@ impl ListenerHandle {
     pub fn seek(&self, which: impl Into<Selection>, to: StartAt) -> Answer<Vec<TopicPartition>> {
         let which = which.into();
         self.demand(|reply| Demand::Seek { which, to, reply })
+    }
+
+    /// Changes its `concurrency`: the most handlers at once, at least 1, over all of its partitions. Those in hand
+    /// finish. It holds until the application ends, or it is changed again. `false`: it has not been started yet.
+    #[must_use = "a listener that was never started is not changed"]
+    pub fn set_concurrency(&self, most: usize) -> bool {
+        self.entry.board.set_concurrency(most)
+    }
+
+    /// Which of its records were begun and are not finished: see [`RunningApp::explain`](crate::RunningApp::explain).
+    #[must_use]
+    pub fn explain(&self) -> Vec<OpenRecord> {
+        self.entry.board.explain()
     }
 
     /// Commits whatever is handled and not committed, and waits for it; failures are logged as ever.

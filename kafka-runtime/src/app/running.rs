@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::listeners::Listeners;
 use super::summary::Summary;
 use crate::config::Config;
-use crate::container::{Board, Health, ListenerState, ListenerStatus, PartitionLag};
+use crate::container::{Board, Health, ListenerState, ListenerStatus, OpenRecord, PartitionLag};
 use crate::error::{Error, Result};
 use crate::listener::States;
 use crate::template::Template;
@@ -82,6 +82,15 @@ impl RunningApp {
     #[must_use]
     pub fn lag(&self) -> Vec<PartitionLag> {
         self.listeners.lag()
+    }
+
+    /// Which records hold up their partitions: those that were begun and are not finished, with their keys, how long it
+    /// has been and what they wait for; with `ordering = "key"` the parked ones too. The oldest first.
+    #[must_use]
+    pub fn explain(&self) -> Vec<OpenRecord> {
+        let mut open: Vec<OpenRecord> = self.listeners.boards().flat_map(|board| board.explain()).collect();
+        open.sort_by_key(|record| std::cmp::Reverse(record.age));
+        open
     }
 
     /// Waits until each listener that was started holds a partition: what is sent from then on is seen by all of them,

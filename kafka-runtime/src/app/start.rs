@@ -169,13 +169,14 @@ async fn missing_topics(ready: &[Ready], clients: &mut Clients) -> Result<Vec<St
 }
 
 fn log(descriptor: &ListenerDescriptor, settings: &ListenerSettings) {
-    let ListenerSettings { consumer, commit, cadence, ack, concurrency, members, auto_startup, .. } =
-        settings;
+    let ListenerSettings {
+        consumer, ordering, commit, cadence, ack, concurrency, members, auto_startup, ..
+    } = settings;
     info!(
         listener = descriptor.id,
         reads = %Reads(&consumer.subscription),
         group = consumer.group.as_ref().map_or("none", |group| group.group_id.as_str()),
-        members, concurrency, ?commit, every = ?cadence, ?ack, auto_startup,
+        members, ?ordering, concurrency, ?commit, every = ?cadence, ?ack, auto_startup,
         function = descriptor.function,
         at = %descriptor.location,
         "listener"

@@ -40,6 +40,19 @@ impl Default for Cadence {
     }
 }
 
+/// Which records of a partition wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// All: one after the other. **(default)**
+    #[default]
+    Partition,
+    /// Those of one key, by its bytes, also while one of them waits for its next try; keys run side by side, up to
+    /// `concurrency`. Records without a key wait for nobody.
+    Key,
+    /// None: side by side, up to `concurrency`.
+    None,
+}
+
 /// Who says that a record is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AckMode {
@@ -129,6 +142,11 @@ pub struct ListenerSettings {
     /// Handlers at once, over all partitions and members of the listener; `None`: one per assigned partition.
     /// **(None)**
     pub concurrency: Option<usize>,
+    /// Which records of a partition wait for each other **(partition)**. With `key` or `none` there is a `concurrency`.
+    pub ordering: Ordering,
+    /// Whether records that are finished ahead of the committed offset are remembered in the commit's metadata, so
+    /// that they are not handled again. For `key` and `none` **(true)**.
+    pub remember: bool,
     /// Strategy.
     pub commit: CommitStrategy,
     /// Cadence.

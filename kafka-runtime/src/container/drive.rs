@@ -113,17 +113,28 @@ pub(super) async fn guarded<F, E>(
 where
     F: Future<Output = Result<(), E>>,
 {
+    caught(call, panicked, || lane.handler_waits(records)).await
+}
+
+/// Calls a handler; a panic in it is a failure like others. `waits` is called once, when it first has to wait.
+pub(super) async fn caught<F, E>(
+    call: impl FnOnce() -> F,
+    panicked: impl Fn(String) -> E,
+    waits: impl FnOnce(),
+) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
     let future = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(future) => future,
         Err(panic) => return Err(panicked(message(&*panic))),
     };
     let mut future = pin!(future);
-    let mut waits = false;
+    let mut waits = Some(waits);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => {
-            if !waits {
-                waits = true;
-                lane.handler_waits(records);
+            if let Some(waits) = waits.take() {
+                waits();
             }
             Poll::Pending
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,10 +21,12 @@ use tokio::task::JoinHandle;
 use super::ack::Ack;
 use super::commit::{CommitPolicy, CommitPort, Committer, Tries};
 use super::feed::Source;
-use super::partition::Partition;
+use super::parallel::Remembered;
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::work::{Bound, ListenerWork};
-use crate::config::{AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, Retry};
+use crate::config::{
+    self, AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, Retry,
+};
 use crate::listener::{
     BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Handler, Preparation, Prepared, Slot,
     States,
@@ -39,7 +41,9 @@ pub(super) struct Coordinator {
     failures: Arc<Mutex<Vec<ResponseError>>>,
     in_flight: Arc<AtomicUsize>,
     /// What was committed with success, last.
-    committed: Arc<Mutex<HashMap<TopicPartition, i64>>>,
+    committed: Arc<Mutex<HashMap<TopicPartition, CommittedOffset>>>,
+    /// Metadata that is longer is refused.
+    most_metadata: Arc<AtomicUsize>,
     /// Whose records must be settled before they are committed.
     guard: Arc<Mutex<Option<Arc<Script>>>>,
 }
@@ -56,7 +60,37 @@ impl Coordinator {
     }
 
     pub(super) fn committed(&self, partition: TopicPartition) -> Option<i64> {
-        self.committed.lock().unwrap().get(&partition).copied()
+        self.committed_with_metadata(partition).map(|committed| committed.offset)
+    }
+
+    pub(super) fn committed_with_metadata(&self, partition: TopicPartition) -> Option<CommittedOffset> {
+        self.committed.lock().unwrap().get(&partition).cloned()
+    }
+
+    /// `offset.metadata.max.bytes`, if it is more than nothing.
+    pub(super) fn refuse_metadata_above(&self, most: usize) {
+        self.most_metadata.store(most, Ordering::SeqCst);
+    }
+
+    fn refuses(&self, offsets: &Offsets) -> Option<ResponseError> {
+        let most = Some(self.most_metadata.load(Ordering::SeqCst)).filter(|most| *most > 0);
+        let too_large =
+            |(_, committed): &(_, CommittedOffset)| most.is_some_and(|most| committed.metadata.len() > most);
+        if offsets.iter().any(too_large) {
+            return Some(ResponseError::OffsetMetadataTooLarge);
+        }
+        self.failures.lock().unwrap().pop()
+    }
+
+    /// How many of the settled records would be handled again if this were the end.
+    pub(super) fn repeated_after_a_crash(&self, script: &Script, partition: TopicPartition) -> usize {
+        let committed = self.committed_with_metadata(partition);
+        let offset = committed.as_ref().map_or(0, |committed| committed.offset);
+        let metadata = committed.as_ref().map_or("", |committed| &committed.metadata);
+        let remembered = Remembered::decode(metadata, offset);
+        let kept =
+            |settled: &&i64| **settled >= offset && !remembered.ranges().any(|range| range.contains(settled));
+        script.settled.lock().unwrap().iter().filter(kept).count()
     }
 
     /// From now on nothing may be committed that this handler has not settled.
@@ -74,15 +108,14 @@ impl CommitPort for Coordinator {
         assert_eq!(self.in_flight.fetch_add(1, Ordering::SeqCst), 0, "two commits in flight");
         let round = offsets.iter().map(|(partition, committed)| (*partition, committed.offset)).collect();
         if let Some(script) = &*self.guard.lock().unwrap() {
-            offsets.iter().for_each(|(_, committed)| script.assert_settled_below(committed.offset));
+            offsets.iter().for_each(|(_, committed)| script.assert_settled(committed));
         }
         self.sent.lock().unwrap().push(round);
         tokio::time::sleep(Duration::from_millis(10)).await;
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        let failure = self.failures.lock().unwrap().pop();
+        let failure = self.refuses(&offsets);
         if failure.is_none() {
-            let committed = offsets.iter().map(|(partition, committed)| (*partition, committed.offset));
-            self.committed.lock().unwrap().extend(committed);
+            self.committed.lock().unwrap().extend(offsets.iter().cloned());
         }
         let result = |partition: TopicPartition| match failure {
             None => Ok(()),
@@ -110,6 +143,8 @@ pub(super) enum Act {
 
 type Plan = dyn Fn(i64, u32) -> Act + Send + Sync;
 
+type LaneOf = fn(i64) -> i64;
+
 /// The handler's script and memory.
 pub(super) struct Script {
     plan: Box<Plan>,
@@ -120,8 +155,12 @@ pub(super) struct Script {
     acks: Mutex<HashMap<i64, Ack>>,
     /// Handled, or acknowledged.
     settled: Arc<Mutex<BTreeSet<i64>>>,
+    calls: AtomicUsize,
     running: AtomicUsize,
     most_running: AtomicUsize,
+    /// Where records of one lane must not be in hand together: the lane of an offset, and what is in hand of each.
+    lanes: Mutex<Option<LaneOf>>,
+    in_hand: Mutex<HashMap<i64, i64>>,
 }
 
 impl Script {
@@ -132,9 +171,24 @@ impl Script {
             batches: Mutex::default(),
             acks: Mutex::default(),
             settled: Arc::default(),
+            calls: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
+            lanes: Mutex::default(),
+            in_hand: Mutex::default(),
         }
+    }
+
+    /// From now on two records of one lane in hand at once are a failure.
+    pub(super) fn watch_lanes(&self, lane: LaneOf) {
+        *self.lanes.lock().unwrap() = Some(lane);
+    }
+
+    fn take_in_hand(&self, offset: i64) -> Option<InHand<'_>> {
+        let lane = (*self.lanes.lock().unwrap())?(offset);
+        let other = self.in_hand.lock().unwrap().insert(lane, offset);
+        assert_eq!(other, None, "{offset} is handed over beside another of its lane");
+        Some(InHand(self, lane))
     }
 
     pub(super) fn seen(&self) -> Vec<(i64, u32)> {
@@ -150,10 +204,20 @@ impl Script {
         self.settled.lock().unwrap().clone()
     }
 
-    fn assert_settled_below(&self, offset: i64) {
+    /// Nothing is committed, or said to be finished in the metadata, that is not settled.
+    fn assert_settled(&self, committed: &CommittedOffset) {
+        let CommittedOffset { offset, metadata, .. } = committed;
         let settled = self.settled.lock().unwrap();
-        let open = (0..offset).find(|below| !settled.contains(below));
-        assert_eq!(open, None, "committed {offset}, which is ahead of what is settled");
+        let remembered = Remembered::decode(metadata, *offset);
+        assert!(metadata.is_empty() || remembered.len() > 0, "metadata that says nothing: {metadata}");
+        let mut said = (0..*offset).chain(remembered.ranges().flatten());
+        let open = said.find(|said| !settled.contains(said));
+        assert_eq!(open, None, "committed {offset} and {remembered:?}, which is ahead of what is settled");
+    }
+
+    /// How many calls were settled, over all partitions.
+    pub(super) fn settled_calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     pub(super) fn offsets(&self) -> Vec<i64> {
@@ -174,12 +238,14 @@ impl Script {
     }
 
     async fn play(&self, offset: i64, attempt: u32, ack: Option<Ack>) -> Result<(), Failure> {
+        let _in_hand = self.take_in_hand(offset);
         self.seen.lock().unwrap().push((offset, attempt));
         let act = (self.plan)(offset, attempt);
         let by_hand = ack.is_some();
         let played = self.act(act, offset, ack).await;
         if played.is_ok() && !by_hand {
             self.settled.lock().unwrap().insert(offset);
+            self.calls.fetch_add(1, Ordering::SeqCst);
         }
         played
     }
@@ -217,6 +283,14 @@ impl Script {
             }
             Act::DropAck => Ok(()),
         }
+    }
+}
+
+struct InHand<'a>(&'a Script, i64);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 
@@ -270,10 +344,15 @@ impl BatchHandler for ScriptedBatch {
 
 /// Uncompressed records with these offsets, keys `k<offset>`.
 pub(super) fn records(base: i64, count: i64) -> Bytes {
+    keyed(base, count, Some)
+}
+
+/// The same with keys `k<n>`, where there is one.
+pub(super) fn keyed(base: i64, count: i64, key: impl Fn(i64) -> Option<i64>) -> Bytes {
     let mut builder = BatchBuilder::new(1024);
     for offset in base..base + count {
-        let (key, value) = (format!("k{offset}"), offset.to_string());
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        let (key, value) = (key(offset).map(|key| format!("k{key}")), offset.to_string());
+        let (key, value) = (key.as_ref().map(String::as_bytes), Some(value.as_bytes()));
         builder.append(RecordToWrite { timestamp: 0, key, value, headers: &[] });
     }
     at(builder.build(Compression::None, ProducerStamp::NONE).unwrap(), base)
@@ -299,6 +378,8 @@ pub(super) fn settings() -> ListenerSettings {
         whole_topics: Vec::new(),
         members: 1,
         concurrency: None,
+        ordering: config::Ordering::Partition,
+        remember: true,
         commit: CommitStrategy::Combined,
         cadence: Cadence::default(),
         ack: AckMode::Auto,
@@ -380,28 +461,42 @@ impl Rig {
     }
 
     pub(super) fn partition_from(&self, number: i32, offset: i64, committed: Option<i64>) -> RigPartition {
+        let metadata = String::new;
+        let committed =
+            committed.map(|offset| CommittedOffset { offset, leader_epoch: -1, metadata: metadata() });
+        self.partition_at(number, offset, committed)
+    }
+
+    pub(super) fn partition_at(
+        &self,
+        number: i32,
+        offset: i64,
+        committed: Option<CommittedOffset>,
+    ) -> RigPartition {
         let partition = TopicPartition::new("orders", number);
-        let start = Start {
-            offset,
-            committed: committed.map(|offset| CommittedOffset {
-                offset,
-                leader_epoch: -1,
-                metadata: String::new(),
-            }),
-            epoch: 1,
-        };
-        let shared = Shared::new(partition, offset, 1, committed.unwrap_or(-1), self.work.by_hand());
-        let shared = Arc::new(shared);
-        self.committer.hold(Arc::clone(&shared), committed);
+        let start = Start { offset, committed, epoch: 1 };
+        let shared = Arc::new(self.work.shared(partition, &start));
+        self.committer.hold(Arc::clone(&shared), start.committed.as_ref().map(|committed| committed.offset));
         let (items, inbox) = mpsc::unbounded_channel();
         let (work, committer) = (Arc::clone(&self.work), Some(self.committer.clone()));
-        let partition =
-            Partition::new(Channel(inbox), &start, Arc::clone(&shared), work, committer, Lease::forever());
-        RigPartition { shared, task: tokio::spawn(partition.run()), items }
+        let (_, task) = super::partition::begin(
+            Channel(inbox),
+            &start,
+            Arc::clone(&shared),
+            work,
+            committer,
+            Lease::forever(),
+        );
+        RigPartition { shared, task, items }
     }
 }
 
 impl Rig {
+    /// Changes `concurrency`.
+    pub(super) fn set_concurrency(&self, most: usize) {
+        self.work.set_concurrency(most);
+    }
+
     /// Gives the partition back as a member does: drained, committed, forgotten.
     pub(super) async fn give_back(&self, partition: RigPartition) {
         let name = partition.shared.partition;

@@ -26,6 +26,9 @@ impl Held {
     /// Ends the loop at its next await point; what it still does is of no consequence.
     fn abandon(&self) {
         self.remote.shared.raise(Signal::Abort);
+        if let Some(desk) = self.remote.shared.desk() {
+            desk.abort();
+        }
         self.task.abort();
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use kafka_client::{ResponseError, TopicPartition};
 use proptest::prelude::*;
 
-use super::fixture::{Act, Coordinator, Rig, RigPartition, after, records, settings};
+use super::fixture::{Act, Coordinator, Rig, RigPartition, after, keyed, settings};
+use super::parallel::Remembered;
 use super::shared::Signal;
-use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Retry};
+use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering, Retry};
 
 /// How a life of the partition ends, and when.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,9 @@ struct Case {
     cadence: Cadence,
     ack: AckMode,
     batch: bool,
+    ordering: Ordering,
+    concurrency: usize,
+    remember: bool,
     /// Chance of each handler call to fail, to wait, to answer late: by offset and attempt.
     chance: u64,
     refused: Vec<bool>,
@@ -60,15 +64,50 @@ fn cases() -> impl Strategy<Value = Case> {
         cadences(),
         acks,
         any::<bool>(),
+        prop_oneof![Just(Ordering::Partition), Just(Ordering::Key), Just(Ordering::None)],
+        (1..20usize, any::<bool>()),
         any::<u64>(),
         prop::collection::vec(any::<bool>(), 0..6),
     )
-        .prop_map(|(batches, lives, strategy, cadence, ack, batch, chance, refused)| {
-            // Batches are acknowledged by hand in tests of their own, and never committed record by record.
-            let ack = if batch { AckMode::Auto } else { ack };
-            let cadence = if batch && cadence == Cadence::Record { Cadence::Batch } else { cadence };
-            Case { batches, lives, strategy, cadence, ack, batch, chance, refused }
-        })
+        .prop_map(
+            |(
+                batches,
+                lives,
+                strategy,
+                cadence,
+                ack,
+                batch,
+                ordering,
+                (concurrency, remember),
+                chance,
+                refused,
+            )| {
+                // Batches are acknowledged by hand in tests of their own, and never committed record by record.
+                let ack = if batch { AckMode::Auto } else { ack };
+                let cadence = if batch && cadence == Cadence::Record { Cadence::Batch } else { cadence };
+                // Both are handed over in the partition's order.
+                let ordering = if batch || ack != AckMode::Auto { Ordering::Partition } else { ordering };
+                Case {
+                    batches,
+                    lives,
+                    strategy,
+                    cadence,
+                    ack,
+                    batch,
+                    ordering,
+                    concurrency,
+                    remember,
+                    chance,
+                    refused,
+                }
+            },
+        )
+}
+
+const KEYS: i64 = 5;
+
+fn key_of(offset: i64) -> i64 {
+    offset * 7 / 3 % KEYS
 }
 
 /// A number that follows from what it is for.
@@ -111,6 +150,9 @@ impl Case {
             ack: self.ack,
             retry,
             max_poll_records: 25,
+            ordering: self.ordering,
+            concurrency: Some(self.concurrency),
+            remember: self.remember,
             ..settings()
         }
     }
@@ -123,9 +165,15 @@ impl Case {
         });
         rig.script.settle(settled);
         coordinator.guard(&rig.script);
-        let committed = coordinator.committed(TopicPartition::new("orders", 0));
-        let start = committed.unwrap_or(0);
-        let partition = rig.partition_from(0, start, committed);
+        let committed = coordinator.committed_with_metadata(TopicPartition::new("orders", 0));
+        let start = committed.as_ref().map_or(0, |committed| committed.offset);
+        let known = committed.as_ref().filter(|_| self.remember);
+        let known =
+            known.map_or_else(Remembered::default, |known| Remembered::decode(&known.metadata, start));
+        if self.ordering == Ordering::Key {
+            rig.script.watch_lanes(key_of);
+        }
+        let partition = rig.partition_at(0, start, committed);
         self.feed(&partition, start);
         match life {
             None => {
@@ -154,10 +202,20 @@ impl Case {
         if let Some((first, _)) = seen.first() {
             assert_eq!(*first, start, "a life begins where the last one was committed");
         }
+        let again = seen.iter().find(|(offset, _)| known.ranges().any(|range| range.contains(offset)));
+        assert_eq!(again, None, "it was remembered as finished: {known:?}");
         let firsts: Vec<i64> =
             seen.iter().filter(|(_, attempt)| *attempt == 1).map(|(offset, _)| *offset).collect();
-        if !self.batch {
-            assert!(firsts.windows(2).all(|pair| pair[0] + 1 == pair[1]), "out of order: {firsts:?}");
+        match self.ordering {
+            Ordering::Partition if self.batch => {}
+            Ordering::Partition => {
+                assert!(firsts.windows(2).all(|pair| pair[0] + 1 == pair[1]), "out of order: {firsts:?}");
+            }
+            Ordering::Key => (0..KEYS).for_each(|key| {
+                let of_key: Vec<_> = firsts.iter().filter(|offset| key_of(**offset) == key).collect();
+                assert!(of_key.is_sorted(), "key {key} out of order: {of_key:?}");
+            }),
+            Ordering::None => {}
         }
         // What is answered late is answered to nobody.
         after(1_000).await;
@@ -168,7 +226,7 @@ impl Case {
         let mut base = 0;
         for count in &self.batches {
             if base + count > start {
-                partition.bytes(start, records(base, *count));
+                partition.bytes(start, keyed(base, *count, |offset| Some(key_of(offset))));
             }
             base += count;
         }

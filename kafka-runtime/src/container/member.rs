@@ -14,11 +14,12 @@ use tracing::{debug, error, info, warn};
 
 use super::commit::{CommitPolicy, Committer};
 use super::events::EventKind;
+use super::explain::describe;
 use super::give_back::{Exit, Held};
 use super::idle::{Idleness, Rest};
 use super::listed::Listed;
-use super::partition::Partition;
-use super::shared::{PartitionPhase, Shared};
+use super::partition;
+use super::shared::PartitionPhase;
 use super::status::{Board, ListenerState};
 use super::steering::Order;
 use super::work::ListenerWork;
@@ -52,6 +53,8 @@ pub(crate) struct Member {
 struct Watched {
     position: i64,
     since: Instant,
+    /// Whether it was said that this is long.
+    said: bool,
     idleness: Idleness,
 }
 
@@ -138,9 +141,7 @@ impl Member {
         // An owner that did not get away in time would handle the same records beside the new one.
         self.lost(partition);
         let committed = start.committed.as_ref().map(|committed| committed.offset);
-        let by_hand = self.work.by_hand();
-        let shared = Shared::new(partition, start.offset, start.epoch, committed.unwrap_or(-1), by_hand);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(self.work.shared(partition, &start));
         debug!(listener = self.work.id, %partition, ?start, "begins");
         if let Some(committer) = &self.exit.committer {
             committer.hold(Arc::clone(&shared), committed.filter(|offset| *offset == start.offset));
@@ -151,9 +152,8 @@ impl Member {
         }
         self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
-        let loop_ = Partition::new(stream, &start, shared, work, committer, self.handle.lease());
-        let remote = loop_.remote();
-        self.held.insert(partition, Held { remote, task: tokio::spawn(loop_.run()) });
+        let (remote, task) = partition::begin(stream, &start, shared, work, committer, self.handle.lease());
+        self.held.insert(partition, Held { remote, task });
     }
 
     fn tell(&self, kind: impl FnOnce() -> EventKind) {
@@ -199,23 +199,38 @@ impl Member {
         self.watched.retain(|partition, _| self.held.contains_key(partition));
         for (partition, held) in &self.held {
             let (partition, shared) = (*partition, &held.remote.shared);
-            let (position, phase) = (shared.position(), shared.phase());
+            let (position, phase) = (shared.longest_running(), shared.phase());
+            // Whoever asks for an explanation is told since when.
+            shared.age_in_hand(shared.position());
             let watched = self.watched.entry(partition).or_insert_with(|| Watched {
                 position,
                 since: now,
+                said: false,
                 idleness: Idleness::new(now),
             });
             let since = now.duration_since(watched.since);
             if phase != PartitionPhase::Running || watched.position != position {
-                (watched.position, watched.since) = (position, now);
+                (watched.position, watched.since, watched.said) = (position, now, false);
                 if shared.is_stuck() {
                     shared.set_stuck(false);
                     events.emit(id, || EventKind::NoLongerStuck { partition });
                 }
+            } else if since > limit / 2 && !watched.said {
+                watched.said = true;
+                let record = describe(id, shared, position);
+                warn!(
+                    listener = id,
+                    record,
+                    ?limit,
+                    "a handler has been running for more than half of max-poll-interval"
+                );
             } else if since > limit && !shared.is_stuck() {
                 shared.set_stuck(true);
+                let record = describe(id, shared, position);
                 warn!(
-                    listener = id, %partition, offset = position, ?limit,
+                    listener = id,
+                    record,
+                    ?limit,
                     "a handler has been running for longer than max-poll-interval"
                 );
                 events.emit(id, || EventKind::Stuck { partition, offset: position, since });

@@ -7,6 +7,7 @@
 //! partition  one value owns a partition: stream, order, in flight, ledger
 //! feed       its stream, opened batch by batch
 //! work       what all partitions of a listener share; the handler, dynamic once per batch
+//! parallel   the same for records of a partition side by side (`ordering = "key"`, `"none"`)
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
 //! recovery   what becomes of a record that failed: policy (pure), back-off (pure)
@@ -15,6 +16,8 @@
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
+//! shared     what a partition's loop shares with its member; status: what is shown
+//! explain    which records hold up their partitions; permits: handlers at once, over partitions in order
 //! shared     what a partition's loop shares with its member; status: what is shown; health, lag: what that means
 //! events     what happens, for subscribers; idle: standing still (pure)
 //! ```
@@ -26,6 +29,7 @@ mod cadence;
 mod commit;
 mod drive;
 mod events;
+mod explain;
 mod feed;
 #[cfg(test)]
 mod fixture;
@@ -39,8 +43,10 @@ mod listed;
 mod lives;
 mod member;
 mod outcome;
+mod parallel;
 mod partition;
 mod pauses;
+mod permits;
 mod recovery;
 mod shared;
 mod status;
@@ -54,9 +60,11 @@ pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
 pub(crate) use events::Events;
 pub use events::{EventKind, EventStream, ListenerEvent};
+pub use explain::OpenRecord;
 pub use health::{Health, HealthStatus, ListenerHealth, PartitionLag};
 pub(crate) use idle::{Idleness, Rest};
 pub(crate) use member::Member;
+pub use parallel::OpenPhase;
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};

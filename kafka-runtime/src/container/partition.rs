@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use kafka_client::config::OffsetReset;
 use kafka_client::consumer::{ChunkBatch, Start};
 use kafka_client::group::Lease;
+use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::ack::{AckDesk, AckIssuer};
@@ -22,12 +23,13 @@ use super::commit::{Committer, sleep_until};
 use super::events::EventKind;
 use super::feed::{Fed, Feed, Source};
 use super::lane::{End, Lane};
+use super::parallel::Feeder;
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::work::{ListenerWork, Span};
 use crate::config::AckMode;
 
 /// See the module.
-pub(crate) struct Partition<S> {
+struct Partition<S> {
     feed: Feed<S>,
     work: Arc<ListenerWork>,
     shared: Arc<Shared>,
@@ -44,9 +46,42 @@ pub(crate) struct PartitionRemote {
     pub(crate) desk: Option<Arc<AckDesk>>,
 }
 
+/// Starts the loop of a partition that begins at `start`, which `shared` was made for.
+pub(crate) fn begin(
+    source: impl Source,
+    start: &Start,
+    shared: Arc<Shared>,
+    work: Arc<ListenerWork>,
+    committer: Option<Committer>,
+    lease: Arc<Lease>,
+) -> (PartitionRemote, JoinHandle<()>) {
+    let (listener, held) = (work.id, Arc::clone(&shared));
+    match shared.desk().cloned() {
+        Some(desk) => {
+            let feeder = Feeder::new(source, start, (shared, desk), work, committer, lease);
+            let remote = PartitionRemote { shared: Arc::clone(&held), desk: None };
+            (remote, tokio::spawn(visibly(listener, held, feeder.run())))
+        }
+        None => {
+            let partition = Partition::new(source, start, shared, work, committer, lease);
+            (partition.remote(), tokio::spawn(visibly(listener, held, partition.work_off())))
+        }
+    }
+}
+
+/// Runs a partition's loop. A bug of this library stops the partition as visibly as a record does.
+async fn visibly(listener: &'static str, shared: Arc<Shared>, run: impl Future<Output = ()>) {
+    if AssertUnwindSafe(run).catch_unwind().await.is_err() {
+        let partition = shared.partition;
+        error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
+        shared.set_cause(Some("its loop panicked, which is a bug".into()));
+        shared.set_phase(PartitionPhase::Stopped);
+    }
+}
+
 impl<S: Source> Partition<S> {
-    /// A partition that begins at `start`; [`Partition::run`] runs it.
-    pub(crate) fn new(
+    /// A partition that begins at `start`; [`Partition::work_off`] runs it.
+    fn new(
         source: S,
         start: &Start,
         shared: Arc<Shared>,
@@ -66,22 +101,12 @@ impl<S: Source> Partition<S> {
         this
     }
 
-    pub(crate) fn remote(&self) -> PartitionRemote {
+    fn remote(&self) -> PartitionRemote {
         let desk = self.issuer.as_ref().map(|issuer| issuer.shared_desk());
         PartitionRemote { shared: Arc::clone(&self.shared), desk }
     }
 
-    /// Runs until the partition is given away. A bug of this library stops the partition as visibly as a record does.
-    pub(crate) async fn run(self) {
-        let (listener, shared) = (self.work.id, Arc::clone(&self.shared));
-        if AssertUnwindSafe(self.work_off()).catch_unwind().await.is_err() {
-            let partition = shared.partition;
-            error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
-            shared.set_cause(Some("its loop panicked, which is a bug".into()));
-            shared.set_phase(PartitionPhase::Stopped);
-        }
-    }
-
+    /// Runs until the partition is given away.
     async fn work_off(mut self) {
         loop {
             let fed = match self.feed.ready() {
@@ -187,6 +212,7 @@ impl<S: Source> Partition<S> {
         if self.issuer.is_some() {
             self.again.hold(batches, self.shared.safe().offset);
         }
+        self.shared.set_in_hand(batches);
         let end = loop {
             let end = self.drive(batches, self.shared.position(), None, 1).await;
             if end != End::Redeliver {
@@ -198,6 +224,9 @@ impl<S: Source> Partition<S> {
             }
         };
         self.lane.release();
+        if end != End::Stop {
+            self.shared.set_in_hand(&[]);
+        }
         end
     }
 

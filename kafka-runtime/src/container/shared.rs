@@ -9,11 +9,16 @@
 //! alone writes what is written per record.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kafka_client::TopicPartition;
+use kafka_client::consumer::ChunkBatch;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::parallel::Desk;
 
 /// What a partition's loop is asked to do; each is stronger than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +91,8 @@ pub(crate) struct Shared {
     position: AtomicI64,
     /// The ledger's word, where records are acknowledged by hand.
     acknowledged: Option<AtomicI64>,
+    /// What is open, where records run side by side: it has the word then.
+    desk: Option<Arc<Desk>>,
     leader_epoch: AtomicI32,
     epoch: AtomicU64,
     /// Where the epoch began.
@@ -98,12 +105,23 @@ pub(crate) struct Shared {
     skipped: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
+    /// The try that the record in hand is at.
+    attempt: AtomicU32,
     paused: AtomicBool,
     /// Records of earlier epochs are not wanted any more.
     wanted_epoch: AtomicU64,
     stuck: AtomicBool,
     wake: Notify,
     cause: Mutex<Option<String>>,
+    in_hand: Mutex<InHand>,
+}
+
+/// What an explanation needs and dispatch does not: once per batch, and once a second.
+#[derive(Debug, Default)]
+struct InHand {
+    batches: Vec<ChunkBatch>,
+    /// A position and when it was seen first.
+    seen: Option<(i64, Instant)>,
 }
 
 /// A place that may be committed.
@@ -112,6 +130,27 @@ pub(crate) struct Safe {
     pub(crate) epoch: u64,
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
+    /// Where records run side by side: how many finished records of this epoch it covers, with its metadata.
+    pub(crate) covered: u64,
+}
+
+impl Safe {
+    /// Whether committing this after `confirmed`, of the same epoch, says more than that did, and nothing less.
+    pub(crate) fn is_ahead_of(&self, confirmed: &Progress) -> bool {
+        let Progress { offset, covered } = *confirmed;
+        self.offset >= offset && self.covered >= covered && (self.offset, self.covered) != (offset, covered)
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { offset: self.offset, covered: self.covered }
+    }
+}
+
+/// How far a commit of one epoch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) offset: i64,
+    pub(crate) covered: u64,
 }
 
 /// Records of a partition (or of a listener) by what became of them.
@@ -140,6 +179,7 @@ impl Shared {
             phase: AtomicU8::new(PartitionPhase::Idle as u8),
             position: AtomicI64::new(offset),
             acknowledged: by_hand.then(|| AtomicI64::new(offset)),
+            desk: None,
             leader_epoch: AtomicI32::new(-1),
             epoch: AtomicU64::new(epoch),
             start: AtomicI64::new(offset),
@@ -154,7 +194,18 @@ impl Shared {
             stuck: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
+            attempt: AtomicU32::new(1),
+            in_hand: Mutex::default(),
         }
+    }
+
+    /// The same for records that run side by side.
+    pub(crate) fn side_by_side(self, desk: Desk) -> Self {
+        Self { desk: Some(Arc::new(desk)), ..self }
+    }
+
+    pub(crate) fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
     }
 
     // What it is asked to do.
@@ -258,7 +309,10 @@ impl Shared {
     }
 
     pub(crate) fn position(&self) -> i64 {
-        self.position.load(Ordering::Acquire)
+        match &self.desk {
+            None => self.position.load(Ordering::Acquire),
+            Some(desk) => desk.position(),
+        }
     }
 
     /// The ledger's word; the position where there is none.
@@ -274,10 +328,28 @@ impl Shared {
 
     /// What may be committed now.
     pub(crate) fn safe(&self) -> Safe {
+        if let Some(desk) = &self.desk {
+            return desk.safe();
+        }
         // The epoch first: a new one is stored after its offset, so that an old offset never goes with it.
         let epoch = self.epoch.load(Ordering::Acquire);
         let offset = self.acknowledged.as_ref().unwrap_or(&self.position).load(Ordering::Acquire);
-        Safe { epoch, offset, leader_epoch: self.leader_epoch.load(Ordering::Acquire) }
+        Safe { epoch, offset, leader_epoch: self.leader_epoch.load(Ordering::Acquire), covered: 0 }
+    }
+
+    /// What may be committed now, with its metadata.
+    pub(crate) fn to_commit(&self) -> (Safe, String) {
+        match &self.desk {
+            None => (self.safe(), String::new()),
+            Some(desk) => desk.to_commit(),
+        }
+    }
+
+    /// The broker refused metadata of this length.
+    pub(crate) fn metadata_refused(&self, length: usize) {
+        if let Some(desk) = &self.desk {
+            desk.metadata_refused(length);
+        }
     }
 
     /// A new epoch of the position.
@@ -286,6 +358,9 @@ impl Shared {
         self.start.store(offset, Ordering::Release);
         self.acknowledged_to(offset);
         self.set_position(offset);
+        if let Some(desk) = &self.desk {
+            desk.restart(offset, epoch);
+        }
         self.epoch.store(epoch, Ordering::Release);
         self.lower(Signal::Look);
     }
@@ -298,11 +373,15 @@ impl Shared {
     /// Whether something was handled that is not confirmed.
     pub(crate) fn is_behind(&self) -> bool {
         let (safe, committed) = (self.safe().offset, self.committed());
-        safe != committed && (committed >= 0 || safe != self.start())
+        let is_behind = safe != committed && (committed >= 0 || safe != self.start());
+        is_behind || self.desk.as_ref().is_some_and(|desk| desk.is_behind())
     }
 
-    pub(crate) fn set_committed(&self, offset: i64) {
-        self.committed.store(offset, Ordering::Release);
+    pub(crate) fn set_committed(&self, sent: &Safe) {
+        if let Some(desk) = &self.desk {
+            desk.confirm(sent);
+        }
+        self.committed.store(sent.offset, Ordering::Release);
         self.wake();
     }
 
@@ -347,6 +426,58 @@ impl Shared {
 
     pub(crate) fn is_stuck(&self) -> bool {
         self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// These batches are in hand, or nothing is.
+    pub(crate) fn set_in_hand(&self, batches: &[ChunkBatch]) {
+        let mut in_hand = self.in_hand();
+        in_hand.batches.clear();
+        in_hand.batches.extend_from_slice(batches);
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, InHand> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key of the record at `offset`, if that is in hand and has one.
+    pub(crate) fn key_in_hand(&self, offset: i64) -> Option<Vec<u8>> {
+        let in_hand = self.in_hand();
+        let batch = in_hand.batches.iter().find(|batch| batch.next_offset() > offset)?;
+        let record = batch.records().flatten().find(|record| record.offset == offset)?;
+        record.key.map(<[u8]>::to_vec)
+    }
+
+    /// How long it has been at `offset`, as far as anybody looked.
+    pub(crate) fn age_in_hand(&self, offset: i64) -> Duration {
+        let mut in_hand = self.in_hand();
+        let now = Instant::now();
+        match in_hand.seen {
+            Some((seen, since)) if seen == offset => now.duration_since(since),
+            _ => {
+                in_hand.seen = Some((offset, now));
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// The record whose handler has run longest, or the next one.
+    pub(crate) fn longest_running(&self) -> i64 {
+        let oldest = self.desk.as_ref().and_then(|desk| desk.oldest_running());
+        oldest.unwrap_or_else(|| self.position())
+    }
+
+    /// Records that handlers have in hand.
+    pub(crate) fn running(&self) -> Vec<i64> {
+        self.desk.as_ref().map_or_else(|| vec![self.position()], |desk| desk.running())
+    }
+
+    /// The record in hand is at this try.
+    pub(crate) fn set_attempt(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
     }
 
     /// Why it stopped, or why it is trying again.

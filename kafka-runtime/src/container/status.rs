@@ -1,7 +1,7 @@
 //! What a listener shows of itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use kafka_client::TopicPartition;
@@ -10,9 +10,11 @@ use kafka_client::seams::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
 use super::commit::Committer;
+use super::explain::{OpenRecord, explain};
 use super::health::{HealthStatus, ListenerHealth};
 use super::pauses::Pauses;
 use super::shared::{Counts, PartitionPhase, Shared};
+use super::work::ListenerWork;
 
 /// The client repeats a problem every 10 seconds while it lasts.
 const LASTS: Duration = Duration::from_secs(30);
@@ -123,6 +125,8 @@ struct Inner {
     /// Of partitions that were given away.
     gone: Counts,
     undone: Vec<Undone>,
+    /// While it runs.
+    work: Weak<ListenerWork>,
 }
 
 /// A partition and who commits it.
@@ -149,6 +153,7 @@ impl Board {
             partitions: BTreeMap::new(),
             gone: Counts::default(),
             undone: Vec::new(),
+            work: Weak::new(),
         };
         Self { id, pauses: Pauses::default(), inner: Mutex::new(inner) }
     }
@@ -210,8 +215,29 @@ impl Board {
     }
 
     pub(crate) fn add_undone(&self, shared: &Shared) {
-        let (listener, partition, offset) = (self.id, shared.partition, shared.position());
-        self.inner().undone.push(Undone { listener, partition, offset });
+        let (listener, partition) = (self.id, shared.partition);
+        let undone = shared.running().into_iter().map(|offset| Undone { listener, partition, offset });
+        self.inner().undone.extend(undone);
+    }
+
+    /// It runs this from now on.
+    pub(crate) fn set_work(&self, work: &Arc<ListenerWork>) {
+        self.inner().work = Arc::downgrade(work);
+    }
+
+    /// Changes `concurrency`, while it runs. `false`: it does not.
+    pub(crate) fn set_concurrency(&self, most: usize) -> bool {
+        let work = self.inner().work.upgrade();
+        work.is_some_and(|work| {
+            work.set_concurrency(most);
+            true
+        })
+    }
+
+    /// Records that were begun and are not finished.
+    pub(crate) fn explain(&self) -> Vec<OpenRecord> {
+        let inner = self.inner();
+        inner.partitions.values().flat_map(|entry| explain(self.id, &entry.shared)).collect()
     }
 
     pub(crate) fn undone(&self) -> Vec<Undone> {

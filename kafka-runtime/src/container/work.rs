@@ -4,17 +4,20 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use kafka_client::consumer::ChunkBatch;
+use kafka_client::TopicPartition;
+use kafka_client::consumer::{ChunkBatch, Start};
 use kafka_client::seams::Rng;
-use tokio::sync::Semaphore;
 
 use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::events::Events;
 use super::lane::{End, Lane};
+use super::parallel::{self, Desk, Pool, Worker};
+use super::permits::Permits;
 use super::recovery::Recovery;
-use crate::config::{AckMode, ListenerSettings};
+use super::shared::Shared;
+use crate::config::{AckMode, Cadence, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
 /// A listener's handler and what it runs by.
@@ -25,7 +28,9 @@ pub(crate) struct ListenerWork {
     pub(crate) settings: ListenerSettings,
     pub(crate) bound: Bound,
     /// `concurrency`: handlers of this listener that run at once.
-    pub(crate) permits: Option<Arc<Semaphore>>,
+    pub(crate) permits: Permits,
+    /// Those who run them, where records of a partition run side by side.
+    pub(crate) pool: Arc<Pool>,
     /// What becomes of records that fail.
     pub(crate) recovery: Recovery,
     /// Where it tells what happens.
@@ -34,14 +39,45 @@ pub(crate) struct ListenerWork {
 
 impl ListenerWork {
     pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
-        let permits = settings.concurrency.map(|most| Arc::new(Semaphore::new(most.max(1))));
+        let permits = Permits::new(settings.concurrency);
+        let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng);
-        Self { id, settings, bound, permits, recovery, events: Events::default() }
+        Self { id, settings, bound, permits, pool, recovery, events: Events::default() }
     }
 
     /// The same, telling these subscribers.
     pub(crate) fn telling(self, events: Events) -> Self {
         Self { events, ..self }
+    }
+
+    /// What the loop of a partition that begins at `start` shares with its member.
+    pub(crate) fn shared(&self, partition: TopicPartition, start: &Start) -> Shared {
+        let committed = start.committed.as_ref().map_or(-1, |committed| committed.offset);
+        let shared = Shared::new(partition, start.offset, start.epoch, committed, self.by_hand());
+        let bound = match self.settings.cadence {
+            Cadence::Every { records: Some(records), .. } if self.settings.consumer.group.is_some() => {
+                Some(records)
+            }
+            _ => None,
+        };
+        match self.settings.ordering {
+            Ordering::Partition => shared,
+            Ordering::Key | Ordering::None => shared.side_by_side(Desk::new(
+                start.offset,
+                start.epoch,
+                bound.map(|records| u64::from(records.max(1))),
+                self.settings.remember,
+            )),
+        }
+    }
+
+    /// Changes `concurrency` while it runs: the most handlers at once, over all partitions and members of the listener.
+    /// Handlers in hand finish; with fewer than before, no record is handed over until enough of them have.
+    pub(crate) fn set_concurrency(self: &Arc<Self>, most: usize) {
+        match self.settings.ordering {
+            Ordering::Partition => self.permits.set_limit(most),
+            Ordering::Key | Ordering::None => self.pool.set_limit(self, most),
+        }
     }
 
     /// Whether records are acknowledged by hand.
@@ -69,9 +105,14 @@ pub(crate) struct Span<'a> {
 /// The boxed future of one span.
 type Driving<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
 
+/// The boxed future of one worker.
+type Working<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// What is dynamic about a handler: one call, one allocation per span.
 trait Drive: Send + Sync {
     fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a>;
+
+    fn work_off<'a>(&'a self, work: &'a Arc<ListenerWork>, worker: Worker) -> Working<'a>;
 }
 
 struct Single<H>(Prepared, PhantomData<fn() -> H>);
@@ -81,11 +122,20 @@ impl<H: Handler> Drive for Single<H> {
     fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
         Box::pin(drive::<H>(&self.0, span, lane))
     }
+
+    fn work_off<'a>(&'a self, work: &'a Arc<ListenerWork>, worker: Worker) -> Working<'a> {
+        Box::pin(parallel::work_off::<H>(&self.0, work, worker))
+    }
 }
 
 impl<H: BatchHandler> Drive for Batches<H> {
     fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
         Box::pin(drive_batches::<H>(&self.0, span, lane))
+    }
+
+    fn work_off<'a>(&'a self, _: &'a Arc<ListenerWork>, _: Worker) -> Working<'a> {
+        // Batches take their records in the partition's order: the configuration refuses the rest.
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -124,5 +174,10 @@ impl Bound {
     /// Drives the handler over a span.
     pub(crate) fn drive<'a>(&'a self, span: Span<'a>, lane: &'a mut Lane) -> Driving<'a> {
         self.drive.drive(span, lane)
+    }
+
+    /// Runs a worker until it is not needed any more.
+    pub(crate) fn work_off<'a>(&'a self, work: &'a Arc<ListenerWork>, worker: Worker) -> Working<'a> {
+        self.drive.work_off(work, worker)
     }
 }

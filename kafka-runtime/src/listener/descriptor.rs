@@ -56,6 +56,8 @@ pub struct Attributes {
     pub partitions: &'static [PartitionsAttribute],
     /// `group = ".."`.
     pub group: Option<&'static str>,
+    /// `ordering = "partition" | "key" | "none"`.
+    pub ordering: Option<&'static str>,
     /// `concurrency = 4` or `"${..}"`.
     pub concurrency: Option<&'static str>,
     /// `members = 2`.
@@ -64,6 +66,8 @@ pub struct Attributes {
     pub commit: Option<&'static str>,
     /// `commit_every`.
     pub commit_every: Option<CommitEvery>,
+    /// `commit_remember = false`.
+    pub commit_remember: Option<&'static str>,
     /// `ack = "auto" | "manual" | "manual-immediate"`.
     pub ack: Option<&'static str>,
     /// `auto_startup = false`.

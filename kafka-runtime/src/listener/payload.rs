@@ -22,6 +22,7 @@ use super::excerpt::{Excerpt, shortened};
 use super::failure::Failure;
 use super::json_path;
 use super::raw::{RawValue, for_each_raw_form};
+use crate::json;
 
 /// The bytes as they are.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +117,7 @@ impl<'r, T: RawValue<'r>> Decode<'r, Raw> for T {
 impl<'r, T: Deserialize<'r>> Decode<'r, Json> for T {
     fn decode(value: Option<Part<'r>>) -> Result<Self, Undecodable> {
         let part = value.ok_or(Undecodable::Tombstone)?;
-        serde_json::from_slice(part.bytes).map_err(Undecodable::Json)
+        json::from_slice(part.bytes).map_err(Undecodable::Json)
     }
 }
 

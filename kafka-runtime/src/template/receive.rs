@@ -104,7 +104,7 @@ impl Received {
     /// # Errors
     /// It is not the JSON of a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(self.value().unwrap_or(b"null")).map_err(|source| TemplateError::Decode {
+        crate::json::from_slice(self.value().unwrap_or(b"null")).map_err(|source| TemplateError::Decode {
             partition: self.partition,
             offset: self.offset,
             source,

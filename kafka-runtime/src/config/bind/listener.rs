@@ -10,7 +10,9 @@ use super::super::schema::Scope;
 use super::super::settings::{ClientIds, ListenerSettings, OnExhausted, Retry};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
-use super::{Binding, Client, Declared, Place, client, commit, consumer, of_listener, rules, subscription};
+use super::{
+    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, rules, subscription,
+};
 use crate::listener::{Attributes, SourceLocation};
 
 /// Everything that `listener` runs by.
@@ -19,6 +21,7 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &Declared) -> Listen
     let subscribed = subscription::subscription(binding, listener);
     let settings = settings(binding, listener, subscribed);
     commit::contradictions(binding, listener, settings.cadence, settings.ack);
+    order::contradictions(binding, listener, &settings);
     rules::of_listener(binding, listener, &settings);
     settings
 }
@@ -64,6 +67,8 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         client_ids,
         members: binding.at_least_one("members", &layered(listener, "members", attributes.members), 1),
         concurrency: concurrency(binding, listener),
+        ordering: order::ordering(binding, listener),
+        remember: order::remember(binding, listener),
         commit: committing.strategy,
         cadence: committing.cadence,
         ack: committing.ack,
@@ -95,7 +100,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
 }
 
 /// Where a setting of ours can be said: for the listener, in its attribute, for all.
-fn layered(listener: &Declared, key: &'static str, said: Option<&'static str>) -> Vec<Place> {
+pub(super) fn layered(listener: &Declared, key: &'static str, said: Option<&'static str>) -> Vec<Place> {
     let mut places = vec![Place::ours(format!("{}.{key}", of_listener(listener)))];
     places.extend(Place::attribute(listener, key, said));
     places.push(Place::ours(format!("listener.{key}")));

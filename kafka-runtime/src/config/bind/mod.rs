@@ -14,6 +14,7 @@ mod client;
 mod commit;
 mod consumer;
 mod listener;
+mod order;
 mod place;
 mod producer;
 mod rules;

@@ -17,6 +17,7 @@ const fn setting(path: &'static str, shape: Shape, kafka: &'static str) -> Key {
 pub(crate) const STRATEGIES: &[&str] = &["sync", "async", "combined"];
 pub(crate) const EACH: &[&str] = &["record", "batch"];
 pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
+pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
 pub(crate) const EXHAUSTED: &[&str] = &["stop", "skip", "dead-letter"];
 
 /// Once for all listeners, and again for one.
@@ -26,6 +27,8 @@ const EVERY_LISTENER: &[Key] = &[
     key("commit.every", Word(EACH), "", Honoured),
     key("commit.every.records", Whole(1), "", Honoured),
     key("commit.every.time", Time, "1s", Honoured),
+    key("commit.remember", Flag, "true", Honoured),
+    key("ordering", Word(ORDERINGS), "partition", Honoured),
     key("ack", Word(ACKS), "auto", Honoured),
     key("retry.attempts", Whole(1), "10", Honoured),
     key("retry.backoff.initial", Time, "100ms", Honoured),

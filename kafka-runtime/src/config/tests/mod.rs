@@ -5,6 +5,7 @@ mod docs;
 mod errors;
 mod explain;
 mod listener;
+mod order;
 mod own_keys;
 mod producer;
 mod spring;

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_client::config::Backoff;
-use kafka_client::{Error, TopicPartition};
+use kafka_client::{Error, ResponseError, TopicPartition};
 use tokio::time::Instant;
 
-use super::super::shared::{Safe, Shared, Signal};
+use super::super::shared::{Progress, Safe, Shared, Signal};
 use crate::config::CommitStrategy;
 
 /// How long a commit is tried.
@@ -33,13 +33,13 @@ pub(crate) struct Book<W> {
 struct Entry<W> {
     shared: Arc<Shared>,
     epoch: u64,
-    /// The highest offset that was confirmed in this epoch, and the highest that was sent.
-    confirmed: Option<i64>,
-    sent: Option<i64>,
+    /// The most that was confirmed in this epoch, and what was sent last.
+    confirmed: Option<Progress>,
+    sent: Option<Progress>,
     demand: Option<Demand>,
     waiters: Vec<W>,
-    /// The safe offset at the last tick.
-    seen: i64,
+    /// What was safe at the last tick.
+    seen: Progress,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,17 +51,30 @@ struct Demand {
 
 impl<W> Entry<W> {
     fn new(shared: Arc<Shared>, confirmed: Option<i64>) -> Self {
-        let Safe { epoch, offset, .. } = shared.safe();
-        Self { shared, epoch, confirmed, sent: confirmed, demand: None, waiters: Vec::new(), seen: offset }
+        let safe = shared.safe();
+        let confirmed = confirmed.map(|offset| Progress { offset, covered: 0 });
+        let (epoch, seen) = (safe.epoch, safe.progress());
+        Self { shared, epoch, confirmed, sent: confirmed, demand: None, waiters: Vec::new(), seen }
     }
 
     /// What may be committed; a new epoch forgets what was confirmed before.
     fn safe(&mut self) -> Safe {
         let safe = self.shared.safe();
-        if safe.epoch != self.epoch {
-            (self.epoch, self.confirmed, self.sent) = (safe.epoch, None, None);
-        }
+        self.note_epoch(safe.epoch);
         safe
+    }
+
+    /// The same with its metadata.
+    fn next_commit(&mut self) -> (Safe, String) {
+        let (safe, metadata) = self.shared.to_commit();
+        self.note_epoch(safe.epoch);
+        (safe, metadata)
+    }
+
+    fn note_epoch(&mut self, epoch: u64) {
+        if epoch != self.epoch {
+            (self.epoch, self.confirmed, self.sent) = (epoch, None, None);
+        }
     }
 
     fn demand(&mut self, tries: Tries) {
@@ -75,6 +88,14 @@ impl<W> Entry<W> {
         self.demand = None;
         std::mem::take(&mut self.waiters)
     }
+}
+
+/// One partition of a round.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) partition: TopicPartition,
+    pub(crate) safe: Safe,
+    pub(crate) metadata: String,
 }
 
 /// A waiter with what it is to be told.
@@ -116,10 +137,11 @@ impl<W> Book<W> {
     /// partitions that stand still are looked at, so that their last records do not wait for the next ones.
     pub(crate) fn tick(&mut self, strategy: CommitStrategy, timed: bool, until: Instant) {
         for entry in self.entries.values_mut() {
-            let safe = entry.safe().offset;
-            let idle = std::mem::replace(&mut entry.seen, safe) == safe;
-            let behind =
-                |offset: Option<i64>| offset.is_none_or(|offset| offset < safe) && entry.has_moved(safe);
+            let safe = entry.safe();
+            let idle = std::mem::replace(&mut entry.seen, safe.progress()) == safe.progress();
+            let behind = |known: Option<Progress>| {
+                known.is_none_or(|known| safe.is_ahead_of(&known)) && entry.has_moved(&safe)
+            };
             let (unconfirmed, unsent) = (behind(entry.confirmed), behind(entry.sent));
             if !timed && !idle {
                 continue;
@@ -135,38 +157,43 @@ impl<W> Book<W> {
     }
 
     /// What to send now, in the order of the partitions; who waited for what is confirmed already is answered.
-    pub(crate) fn round(&mut self, now: Instant) -> (Vec<(TopicPartition, Safe)>, Vec<W>) {
+    pub(crate) fn round(&mut self, now: Instant) -> (Vec<Sent>, Vec<W>) {
         let (mut round, mut satisfied) = (Vec::new(), Vec::new());
         for (partition, entry) in &mut self.entries {
             let Some(demand) = entry.demand else { continue };
-            let safe = entry.safe();
-            if entry.confirmed.is_some_and(|confirmed| confirmed >= safe.offset) {
+            let (safe, metadata) = entry.next_commit();
+            if entry.confirmed.is_some_and(|confirmed| !safe.is_ahead_of(&confirmed)) {
                 satisfied.extend(entry.end_demand());
             } else if demand.not_before.is_none_or(|then| then <= now) {
-                entry.sent = Some(safe.offset);
-                round.push((*partition, safe));
+                entry.sent = Some(safe.progress());
+                round.push(Sent { partition: *partition, safe, metadata });
             }
         }
-        round.sort_unstable_by_key(|(partition, _)| *partition);
+        round.sort_unstable_by_key(|sent| sent.partition);
         (round, satisfied)
     }
 
     /// The answer for one partition of a round. `unit` in `0.0..1.0` is the chance in the wait before the next try.
     pub(crate) fn answered(
         &mut self,
-        (partition, sent): (TopicPartition, Safe),
+        sent: &Sent,
         result: &Result<(), Error>,
         now: Instant,
         unit: f64,
     ) -> Vec<Told<W>> {
-        let Some(entry) = self.entries.get_mut(&partition) else { return Vec::new() };
-        let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.epoch) else {
+        let Some(entry) = self.entries.get_mut(&sent.partition) else { return Vec::new() };
+        let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.safe.epoch) else {
             return Vec::new();
         };
         match result {
             Ok(()) => {
-                entry.confirmed = Some(sent.offset);
-                entry.shared.set_committed(sent.offset);
+                entry.confirmed = Some(sent.safe.progress());
+                entry.shared.set_committed(&sent.safe);
+            }
+            Err(error) if is_metadata_refused(error) && !sent.metadata.is_empty() => {
+                // At once again, with less of it.
+                entry.shared.metadata_refused(sent.metadata.len());
+                return Vec::new();
             }
             Err(error) => {
                 let again = now + self.backoff.wait(demand.failures, unit);
@@ -189,7 +216,12 @@ impl<W> Book<W> {
 impl<W> Entry<W> {
     /// Whether there is anything to say at all: a partition where nothing was handled since it started, and that has
     /// no committed offset, is not committed by the ticker.
-    fn has_moved(&self, safe: i64) -> bool {
-        self.sent.is_some() || safe != self.shared.start()
+    fn has_moved(&self, safe: &Safe) -> bool {
+        self.sent.is_some() || safe.offset != self.shared.start() || safe.covered > 0
     }
+}
+
+/// The broker's `offset.metadata.max.bytes` is smaller than what was sent.
+fn is_metadata_refused(error: &Error) -> bool {
+    error.code() == Some(ResponseError::OffsetMetadataTooLarge)
 }

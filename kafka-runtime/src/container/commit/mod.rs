@@ -27,8 +27,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use self::book::Book;
 pub(crate) use self::book::Tries;
+use self::book::{Book, Sent};
 use super::listed::Listed;
 use super::shared::{Safe, Shared};
 use crate::config::{Cadence, CommitStrategy, ListenerSettings};
@@ -266,18 +266,19 @@ impl<P: CommitPort> Task<P> {
         self.book.tick(self.policy.strategy, self.policy.time().is_some(), until);
     }
 
-    async fn send(&mut self, round: Vec<(TopicPartition, Safe)>) {
+    async fn send(&mut self, round: Vec<Sent>) {
         let outcome = self.port.commit(round.iter().map(to_commit).collect()).await;
         let mut results: HashMap<_, _> = outcome.partitions.into_iter().collect();
         let mut partitions = Vec::with_capacity(round.len());
         // One wait for all, so that what failed together is tried again together.
         let unit = self.policy.rng.unit();
-        for (partition, safe) in round {
+        for sent in round {
+            let partition = sent.partition;
             let result = results.remove(&partition).unwrap_or(Err(Error::Closed));
-            for (waiter, result) in self.book.answered((partition, safe), &result, Instant::now(), unit) {
+            for (waiter, result) in self.book.answered(&sent, &result, Instant::now(), unit) {
                 let _ = waiter.send(result);
             }
-            partitions.push(PartitionCommit { partition, offset: safe.offset, result });
+            partitions.push(PartitionCommit { partition, offset: sent.safe.offset, result });
         }
         self.log(&partitions);
         self.call_hook(partitions);
@@ -311,9 +312,9 @@ impl<P: CommitPort> Task<P> {
     }
 }
 
-fn to_commit((partition, safe): &(TopicPartition, Safe)) -> (TopicPartition, CommittedOffset) {
-    let Safe { offset, leader_epoch, .. } = *safe;
-    (*partition, CommittedOffset { offset, leader_epoch, metadata: String::new() })
+fn to_commit(sent: &Sent) -> (TopicPartition, CommittedOffset) {
+    let Safe { offset, leader_epoch, .. } = sent.safe;
+    (sent.partition, CommittedOffset { offset, leader_epoch, metadata: sent.metadata.clone() })
 }
 
 /// Sleeps until then; with `None` not at all.

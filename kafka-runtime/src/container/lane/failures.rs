@@ -40,8 +40,11 @@ impl Lane {
         });
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
         match &resolution {
-            Resolution::Retry(_) => {}
-            Resolution::Settled => self.unhandled += 1,
+            Resolution::Retry(_) => self.shared.set_attempt(failed.attempt.saturating_add(1)),
+            Resolution::Settled => {
+                self.unhandled += 1;
+                self.shared.set_attempt(1);
+            }
             Resolution::Stop(cause) => self.rest_stopped(cause.clone()),
         }
         resolution
@@ -119,6 +122,7 @@ impl Lane {
 
     /// The record in hand was tried again and succeeded.
     pub(crate) fn recovered(&self) {
+        self.shared.set_attempt(1);
         self.shared.set_cause(None);
     }
 }

@@ -334,7 +334,7 @@ impl Lane {
     }
 
     async fn have_permit(&mut self) -> bool {
-        let Some(permits) = self.work.permits.clone() else { return true };
+        let Some(permits) = self.work.permits.bound() else { return true };
         if self.permit.is_some() && !self.turn_is_over(&permits) {
             return true;
         }

@@ -1,0 +1,124 @@
+//! A worker: takes a record, hands it to the handler, says what became of it. Generic per handler, boxed once.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+
+use super::Site;
+use super::desk::Ticket;
+use super::pool::Worker;
+use crate::container::drive::caught;
+use crate::container::events::EventKind;
+use crate::container::outcome::told;
+use crate::container::recovery::{Failed, Resolution};
+use crate::container::shared::Counts;
+use crate::container::work::ListenerWork;
+use crate::listener::{Delivery, Failure, Handler, Prepared};
+
+/// Records of one partition before the next partition has its turn.
+const TURN: u32 = 64;
+/// Records between two chances for other tasks of the thread, while handlers return at once.
+const YIELD_EVERY: u32 = 64;
+
+/// Runs until it is not needed any more.
+pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<ListenerWork>, mut worker: Worker) {
+    let mut since_yield = 0;
+    while let Some(site) = worker.next().await {
+        for _ in 0..TURN {
+            let Some(ticket) = site.desk.take(Instant::now()) else {
+                if site.desk.has_news() {
+                    site.shared.wake();
+                }
+                break;
+            };
+            handle::<H>(prepared, work, &site, ticket).await;
+            since_yield += 1;
+            if since_yield >= YIELD_EVERY {
+                since_yield = 0;
+                tokio::task::yield_now().await;
+            }
+            if worker.is_too_many() {
+                break;
+            }
+        }
+        // What it leaves there is for others.
+        work.pool.offer(work, &site);
+    }
+}
+
+/// What a record comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Handled,
+    /// Done without its handler.
+    Settled,
+    Retry(Duration),
+    Stop(String),
+}
+
+/// One record; dropped at its await point when the partition is gone.
+async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Site, ticket: Ticket) {
+    let offset = ticket.taken.offset;
+    let handled = async {
+        let batch = &*ticket.item.batch;
+        let record = match batch.batch().record_at(ticket.item.position) {
+            Ok(record) => record,
+            Err(error) => {
+                return Next::Stop(format!("{} at offset {offset}: {error}", site.shared.partition));
+            }
+        };
+        let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
+        let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
+        match caught(|| H::call(prepared, delivery), Failure::Panic, || {}).await {
+            Ok(()) => Next::Handled,
+            Err(failure) => resolve(work, site, delivery, &failure, ticket.failed).await,
+        }
+    };
+    let next = tokio::select! {
+        biased;
+        next = handled => next,
+        () = site.desk.aborted() => return,
+    };
+    let told = match next {
+        Next::Handled | Next::Settled => {
+            let told = site.desk.finish(offset);
+            let handled = u64::from(next == Next::Handled);
+            site.shared.add(Counts { handled, ..Counts::default() });
+            if ticket.taken.attempt > 1 && site.desk.is_calm() {
+                site.shared.set_cause(None);
+            }
+            told
+        }
+        Next::Retry(wait) => {
+            let now = Instant::now();
+            site.desk.park(offset, now + wait, now)
+        }
+        Next::Stop(cause) => site.desk.stop_at(offset, cause),
+    };
+    if told {
+        site.shared.wake();
+    }
+}
+
+async fn resolve(
+    work: &ListenerWork,
+    site: &Site,
+    delivery: Delivery<'_>,
+    failure: &Failure,
+    failed: Option<Instant>,
+) -> Next {
+    let Delivery { record, batch, partition, attempt, .. } = delivery;
+    let since = failed.unwrap_or_else(Instant::now);
+    let failed = Failed { record, batch, partition, attempt, since };
+    work.events.emit(work.id, || EventKind::RecordFailed {
+        partition,
+        offset: record.offset,
+        attempt,
+        cause: told(failure),
+    });
+    match work.recovery.resolve(&failed, failure, &site.shared).await {
+        Resolution::Retry(wait) => Next::Retry(wait),
+        Resolution::Settled => Next::Settled,
+        Resolution::Stop(cause) => Next::Stop(cause),
+    }
+}
