@@ -25,7 +25,7 @@ use super::parallel::Remembered;
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::work::{Bound, ListenerWork};
 use crate::config::{
-    self, AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, Retry,
+    self, AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, OnRevoke, Retry,
 };
 use crate::listener::{
     BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Handler, Preparation, Prepared, Slot,
@@ -391,6 +391,9 @@ pub(super) fn settings() -> ListenerSettings {
         auto_startup: true,
         shutdown_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(10),
+        on_revoke: OnRevoke::Cancel,
+        rate_limit: None,
+        circuit_breaker: None,
         idle_event_interval: None,
         idle_partition_event_interval: None,
         missing_topics_fatal: false,

@@ -18,6 +18,7 @@ pub(crate) const STRATEGIES: &[&str] = &["sync", "async", "combined"];
 pub(crate) const EACH: &[&str] = &["record", "batch"];
 pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
 pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
+pub(crate) const REVOKED: &[&str] = &["cancel", "finish"];
 pub(crate) const EXHAUSTED: &[&str] = &["stop", "skip", "dead-letter"];
 
 /// Once for all listeners, and again for one.
@@ -38,6 +39,11 @@ const EVERY_LISTENER: &[Key] = &[
     key("retry.max-elapsed", Time, "", Honoured),
     key("on-exhausted", Word(EXHAUSTED), "stop", Honoured),
     key("drain-timeout", Time, "10s", Honoured),
+    key("on-revoke", Word(REVOKED), "cancel", Honoured),
+    key("rate-limit", Text, "", Honoured),
+    key("circuit-breaker.failures", Whole(1), "", Honoured),
+    key("circuit-breaker.pause", Time, "10s", Honoured),
+    key("circuit-breaker.max-pause", Time, "1m", Honoured),
     key("commit-timeout", Time, "60s", Honoured),
     key("members", Whole(1), "1", Honoured),
 ];
