@@ -42,8 +42,9 @@ pub mod __private {
     pub use crate::container::Bound;
     pub use crate::listener::__private::*;
     pub use crate::listener::{
-        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, Delivery, Failure, Handler,
-        ListenerDescriptor, PartitionsAttribute, Preparation, Prepared, Site, SourceLocation,
+        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, ControlsAttribute, Delivery,
+        Failure, Handler, ListenerDescriptor, PartitionsAttribute, Preparation, Prepared, Site,
+        SourceLocation,
     };
 }
 

@@ -14,7 +14,12 @@ const PARTITIONS: i32 = 6;
 /// A record that takes this long is in hand when its partition goes away.
 const LONG: Duration = Duration::from_secs(3);
 
-#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-group", commit = "sync", commit_every = "record")]
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-group",
+    commit = "sync",
+    commit_every = "record"
+)]
 async fn member(value: String, meta: Metadata, probe: &State<Probe>) {
     if value == "long" {
         tokio::time::sleep(LONG).await;
@@ -82,7 +87,9 @@ async fn any_rebalance(events: &mut EventStream, within: Duration) -> Option<Eve
     let look = async {
         loop {
             match events.next().await.map(|event| event.kind) {
-                Some(kind @ (EventKind::Assigned(_) | EventKind::Revoked(_) | EventKind::Lost(_))) => return Some(kind),
+                Some(kind @ (EventKind::Assigned(_) | EventKind::Revoked(_) | EventKind::Lost(_))) => {
+                    return Some(kind);
+                }
                 Some(_) => {}
                 None => return None,
             }
@@ -106,7 +113,8 @@ fn assert_each_once(probes: &[&Probe]) {
 async fn a_static_member_comes_back(strategy: &str) {
     let group = Group::new().await;
     let (one, two) = (Probe::default(), Probe::default());
-    let named = |name: &str| format!(", group.instance.id: {name}, partition.assignment.strategy: '{strategy}'");
+    let named =
+        |name: &str| format!(", group.instance.id: {name}, partition.assignment.strategy: '{strategy}'");
     let first = group.member(&one, &named("one"), "").await;
     let second = group.member(&two, &named("two"), "").await;
     shared_out(&[&first, &second]).await;

@@ -76,7 +76,9 @@ impl Machine {
                 return Tripped::No;
             }
             State::Closed(_) => self.settings.pause,
-            State::Probing(pause) if probe => (pause * 2).min(self.settings.max_pause.max(self.settings.pause)),
+            State::Probing(pause) if probe => {
+                (pause * 2).min(self.settings.max_pause.max(self.settings.pause))
+            }
             // Of before it opened.
             State::Open(..) | State::Probing(_) => return Tripped::Already,
         };
@@ -133,6 +135,11 @@ impl Breaker {
             true => self.machine().admit(Instant::now()),
             false => Admission::Go,
         }
+    }
+
+    /// Whether it is not closed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.troubled.load(Ordering::Acquire) && !matches!(self.machine().state, State::Closed(_))
     }
 
     /// A try failed in a way that may pass.

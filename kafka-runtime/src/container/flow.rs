@@ -70,6 +70,11 @@ impl Flow {
         }
     }
 
+    /// Whether its circuit keeps the listener from going on.
+    pub(crate) fn is_open(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_open)
+    }
+
     /// A try failed; `probe`: it was the probe.
     pub(crate) fn failed(&self, failure: &Failure, probe: bool) -> Fate {
         let Some(breaker) = self.breaker.as_ref().filter(|_| may_pass(failure)) else { return Fate::Policy };
@@ -191,7 +196,11 @@ mod tests {
         let breaker = CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND * 8 };
         let flow = flow(None, Some(breaker));
         assert_eq!(flow.failed(&down(), false), Fate::Policy);
-        assert_eq!(flow.failed(&Failure::Decode("not JSON".into()), false), Fate::Policy, "it does not count");
+        assert_eq!(
+            flow.failed(&Failure::Decode("not JSON".into()), false),
+            Fate::Policy,
+            "it does not count"
+        );
         assert_eq!(flow.failed(&down(), false), Fate::Again(Some(SECOND)));
         let begun = Instant::now();
         let mut probe = flow.pass(64).await;

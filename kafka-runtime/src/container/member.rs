@@ -83,7 +83,21 @@ impl Member {
         let (held, watched) = (HashMap::new(), HashMap::new());
         let (leaving, errands, beginning) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
         let awaited = HashMap::new();
-        Self { consumer, handle, work, board, exit, stop, orders, held, leaving, beginning, awaited, errands, watched }
+        Self {
+            consumer,
+            handle,
+            work,
+            board,
+            exit,
+            stop,
+            orders,
+            held,
+            leaving,
+            beginning,
+            awaited,
+            errands,
+            watched,
+        }
     }
 
     /// Runs until the consumer ends: because it was told to, or for good.

@@ -35,7 +35,9 @@ mod tests;
 pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};
 pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
-pub use descriptor::{Attributes, CommitEvery, ListenerDescriptor, PartitionsAttribute, SourceLocation};
+pub use descriptor::{
+    Attributes, CommitEvery, ControlsAttribute, ListenerDescriptor, PartitionsAttribute, SourceLocation,
+};
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
 pub use failure::{BatchFailure, BoxError, Failure};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::problems::Problem;
 use super::super::settings::{CircuitBreaker, OnRevoke, Rate};
 use super::super::value::{Notation, Value};
 use super::{Binding, Declared, Place, of_listener};
@@ -56,21 +55,22 @@ pub(super) fn controls(binding: &mut Binding<'_>, listener: &Declared) -> Contro
 }
 
 /// There is one as soon as it is said after how many failures it opens.
-fn circuit_breaker(binding: &mut Binding<'_>, [failures, pause, max_pause]: [Vec<Place>; 3]) -> Option<CircuitBreaker> {
+fn circuit_breaker(
+    binding: &mut Binding<'_>,
+    [failures, pause, max_pause]: [Vec<Place>; 3],
+) -> Option<CircuitBreaker> {
     let (name, pause_name, max_name) =
         ("circuit-breaker.failures", "circuit-breaker.pause", "circuit-breaker.max-pause");
-    let failures: Option<u32> = binding.optional(name, &failures);
+    let read = |text: &str, notation| match u32::read(text, notation) {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        other => other.map(Some),
+    };
+    let show =
+        |failures: &Option<u32>| failures.map_or_else(|| "none".to_owned(), |failures| failures.to_string());
+    let failures = binding.parse(name, &failures, None, read, show)?;
     let pause = binding.read(pause_name, &pause, Duration::from_secs(10));
     let max_pause = binding.read(max_name, &max_pause, Duration::from_secs(60));
-    match failures {
-        None => None,
-        Some(0) => {
-            let at = binding.origin_of(name);
-            binding.problems.error(Problem::new(at, name, "must be at least 1"));
-            None
-        }
-        Some(failures) => Some(CircuitBreaker { failures, pause, max_pause: max_pause.max(pause) }),
-    }
+    Some(CircuitBreaker { failures, pause, max_pause: max_pause.max(pause) })
 }
 
 impl Value for Rate {
@@ -88,7 +88,11 @@ impl Value for Rate {
 
     fn show(&self) -> String {
         let per = self.per.show();
-        format!("{}/{}", self.records, per.strip_prefix('1').filter(|unit| unit.starts_with(char::is_alphabetic)).unwrap_or(&per))
+        format!(
+            "{}/{}",
+            self.records,
+            per.strip_prefix('1').filter(|unit| unit.starts_with(char::is_alphabetic)).unwrap_or(&per)
+        )
     }
 }
 

@@ -11,7 +11,8 @@ use super::super::settings::{ClientIds, ListenerSettings, OnExhausted, Retry};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, controls, of_listener, order, rules, subscription,
+    Binding, Client, Declared, Place, client, commit, consumer, controls, of_listener, order, rules,
+    subscription,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -205,7 +206,11 @@ fn deadlines(
     api_timeout: Duration,
 ) -> (Duration, Duration) {
     let (drain_name, commit_name) = ("drain-timeout", "commit-timeout");
-    let drain = binding.read(drain_name, &layered(listener, drain_name, listener.attributes.controls.drain_timeout), Duration::from_secs(10));
+    let drain = binding.read(
+        drain_name,
+        &layered(listener, drain_name, listener.attributes.controls.drain_timeout),
+        Duration::from_secs(10),
+    );
     let commit = binding.read(commit_name, &layered(listener, commit_name, None), api_timeout);
     if drain.saturating_add(commit) <= max_poll_interval
         || binding.is_broken(&[drain_name, commit_name, "max.poll.interval.ms", "default.api.timeout.ms"])

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{AckMode, Cadence, CommitStrategy};
-use crate::listener::CommitEvery;
+use crate::listener::{CommitEvery, ControlsAttribute};
 
 type Three = (CommitStrategy, Cadence, AckMode);
 
@@ -35,6 +35,16 @@ const BILL: Attributes = Attributes {
     ack: None,
     auto_startup: None,
     client_id: None,
+    controls: ControlsAttribute {
+        rate_limit: None,
+        circuit_failures: None,
+        circuit_pause: None,
+        circuit_max_pause: None,
+        drain_timeout: None,
+        on_revoke: None,
+        idle_event_interval: None,
+        idle_partition_event_interval: None,
+    },
     properties: &[],
 };
 

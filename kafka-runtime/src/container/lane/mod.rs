@@ -173,7 +173,10 @@ impl Lane {
             if let Some(end) = self.wait_for_acknowledgements().await {
                 return Some(end);
             }
-            if self.commit_if_due(false).await && self.have_leave(LOOK_EVERY).await && self.have_permit().await {
+            if self.commit_if_due(false).await
+                && self.have_leave(LOOK_EVERY).await
+                && self.have_permit().await
+            {
                 break;
             }
         }
