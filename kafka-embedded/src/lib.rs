@@ -16,12 +16,13 @@
 //!
 //! ```text
 //! builder     what can be chosen, and the start
-//! running     the started cluster: its thread, its address, its end
+//! running     the started cluster: its thread, its address, its end; operations: what can be done to it
 //! transport   connections over pipes in memory instead of TCP
 //! server      frames, header, version table, answers
 //! api         one handler per request, one file per family
 //! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
+//! brokers     which of them live; coordinators, replicas: who serves what (pure); failover: what follows when one goes
 //! topics      topics and partitions; configs: what is set on them
 //! partition   what is written to a partition and read from it
 //! log         its batches as received; producers: their sequences and open transactions
@@ -35,14 +36,19 @@
 
 mod alarm;
 mod api;
+mod brokers;
 mod builder;
 mod cluster;
 mod configs;
+mod coordinators;
+mod failover;
 mod faults;
 mod group;
 mod log;
+mod operations;
 mod partition;
 mod producers;
+mod replicas;
 mod running;
 mod server;
 mod topics;

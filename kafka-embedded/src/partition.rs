@@ -53,7 +53,7 @@ impl PartitionState {
             Verdict::Fenced => return Err(ResponseError::InvalidProducerEpoch),
             Verdict::WrongTransaction => return Err(ResponseError::InvalidTxnState),
         }
-        let epoch = self.leader_epoch;
+        let epoch = self.replicas.epoch();
         let written = Written { base_offset: self.log.append(batch, epoch), append_time };
         if let Some(stamp) = stamp {
             self.producers.written(stamp, written);
@@ -78,7 +78,7 @@ impl PartitionState {
         if configs.log_append_time {
             batch.stamp_append_time(marker.timestamp).map_err(invalid)?;
         }
-        self.log.append(batch, self.leader_epoch);
+        self.log.append(batch, self.replicas.epoch());
         let began = self.producers.ended(marker);
         if let (Some(began), Ending::Abort) = (began, marker.ending) {
             self.log.abort(marker.producer_id, began);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::builder::{Builder, Error};
 use crate::cluster::{Cluster, Node};
+use crate::failover::run_session;
 use crate::faults::Faults;
-use crate::server::listener::{self, Listener};
+use crate::server::listener::{self, Door, Listener};
 use crate::transport::InMemoryTransport;
 
 /// A running cluster. It ends with this value: connections are closed, ports freed and all data forgotten.
@@ -16,6 +17,8 @@ use crate::transport::InMemoryTransport;
 #[must_use = "the cluster ends when this is dropped"]
 pub struct EmbeddedKafka {
     cluster: Arc<Cluster>,
+    /// How the port of each broker is opened and closed; none in memory.
+    doors: Vec<(i32, mpsc::UnboundedSender<Door>)>,
     /// Dropped to stop everything.
     stop: watch::Sender<()>,
     /// Resolves when the broker's thread has ended; none where it runs on the caller's.
@@ -35,6 +38,13 @@ impl EmbeddedKafka {
         let (stop, stopped) = watch::channel(());
         let (end, ended) = oneshot::channel();
         let (ready, started) = oneshot::channel();
+        let (doors, listeners) = listeners
+            .into_iter()
+            .map(|(node, listener)| {
+                let (door, commands) = mpsc::unbounded_channel();
+                ((node.id, door), (node, listener, commands))
+            })
+            .unzip();
         let shared = Arc::clone(&cluster);
         let run = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -49,7 +59,7 @@ impl EmbeddedKafka {
         thread::Builder::new().name("kafka-embedded".to_owned()).spawn(run).map_err(Error::Thread)?;
         let lost = |_| Error::Thread(std::io::Error::other("it ended at once"));
         started.await.map_err(lost)??;
-        Ok(Self { cluster, stop, ended: Some(ended) })
+        Ok(Self { cluster, doors, stop, ended: Some(ended) })
     }
 
     pub(crate) fn on_current_runtime(cluster: Arc<Cluster>) -> Self {
@@ -61,7 +71,20 @@ impl EmbeddedKafka {
                 _ = stopped.changed() => {}
             }
         });
-        Self { cluster, stop, ended: None }
+        for node in &cluster.nodes {
+            tokio::spawn(run_session(Arc::clone(&cluster), node.id, stop.subscribe()));
+        }
+        Self { cluster, doors: Vec::new(), stop, ended: None }
+    }
+
+    pub(crate) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// Opens or closes a broker's port; `false` where it has none.
+    pub(crate) fn tell_door(&self, id: i32, command: Door) -> bool {
+        let door = self.doors.iter().find(|(owner, _)| *owner == id);
+        door.is_some_and(|(_, door)| door.send(command).is_ok())
     }
 
     /// `host:port` of every broker, separated by commas: Kafka's `bootstrap.servers`.

@@ -1,5 +1,6 @@
 // The Java client as a peer of the suite: `java -cp "$KAFKA_LIBS/*" Peer.java COMMAND ...`.
 // Each command prints lines of tab-separated words that tests/src/peer.rs reads; peer.py speaks the same language.
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.*;
@@ -24,6 +25,7 @@ public class Peer {
             case "produce" -> produce(rest[0], Integer.parseInt(rest[1]), rest[2]);
             case "transactions" -> transactions(rest[0], rest[1], rest[2]);
             case "consume" -> consume(rest[0], Integer.parseInt(rest[1]), rest[2]);
+            case "letters" -> letters(rest[0], Integer.parseInt(rest[1]));
             case "committed" -> committed(rest[0], rest[1]);
             case "member" -> member(rest[0], rest[1], rest[2]);
             case "deny" -> deny(rest[0], rest[1]);
@@ -113,6 +115,34 @@ public class Peer {
             while (seen < count && System.nanoTime() - last < TimeUnit.SECONDS.toNanos(20)) {
                 for (var record : consumer.poll(Duration.ofMillis(200))) {
                     print(record);
+                    seen++;
+                    last = System.nanoTime();
+                }
+            }
+        }
+        say("end");
+    }
+
+    // Dead letters, their headers read as Spring Kafka's users read them (KafkaHeaders.DLT_*).
+    static void letters(String topic, int count) {
+        try (var consumer = consumer("auto.offset.reset", "earliest")) {
+            consumer.assign(consumer.partitionsFor(topic).stream()
+                .map(info -> new TopicPartition(topic, info.partition())).toList());
+            consumer.seekToBeginning(consumer.assignment());
+            int seen = 0;
+            long last = System.nanoTime();
+            while (seen < count && System.nanoTime() - last < TimeUnit.SECONDS.toNanos(20)) {
+                for (var record : consumer.poll(Duration.ofMillis(200))) {
+                    var headers = record.headers();
+                    say("letter", record.partition(), new String(record.value()),
+                        new String(headers.lastHeader("kafka_dlt-original-topic").value()),
+                        ByteBuffer.wrap(headers.lastHeader("kafka_dlt-original-partition").value()).getInt(),
+                        ByteBuffer.wrap(headers.lastHeader("kafka_dlt-original-offset").value()).getLong(),
+                        ByteBuffer.wrap(headers.lastHeader("kafka_dlt-original-timestamp").value()).getLong(),
+                        new String(headers.lastHeader("kafka_dlt-original-timestamp-type").value()),
+                        new String(headers.lastHeader("kafka_dlt-original-consumer-group").value()),
+                        new String(headers.lastHeader("kafka_dlt-exception-fqcn").value()),
+                        new String(headers.lastHeader("kafka_dlt-exception-message").value()));
                     seen++;
                     last = System.nanoTime();
                 }

@@ -73,9 +73,9 @@ fn one(
     let end = state.readable_until(isolation);
     let readable = |found: &Found| found.offset < end;
     Ok(match asked.timestamp {
-        special::LATEST => bare(end, state.leader_epoch),
+        special::LATEST => bare(end, state.replicas.epoch()),
         special::EARLIEST | special::EARLIEST_LOCAL => {
-            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.leader_epoch))
+            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.replicas.epoch()))
         }
         special::MAX_TIMESTAMP => log.at_max_time().filter(readable),
         special::LATEST_TIERED => None,

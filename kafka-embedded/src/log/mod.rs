@@ -156,6 +156,12 @@ impl Log {
         self.epochs.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)
     }
 
+    /// A new leader begins: what it writes, if anything, begins here. An epoch that wrote nothing leaves no trace.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        self.epochs.retain(|(_, first)| *first < self.end);
+        self.epochs.push((epoch, self.end));
+    }
+
     /// The largest epoch that is not above `epoch`, and where it ended (KIP-101): as Kafka's cache of epochs answers.
     /// `None` for an epoch that is yet to come.
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::breaker::{Admission, Breaker, Tripped};
 use super::limit::RateLimit;
 use crate::config::ListenerSettings;
-use crate::listener::Failure;
 
 /// See the module.
 #[derive(Debug)]
@@ -75,9 +74,10 @@ impl Flow {
         self.breaker.as_ref().is_some_and(Breaker::is_open)
     }
 
-    /// A try failed; `probe`: it was the probe.
-    pub(crate) fn failed(&self, failure: &Failure, probe: bool) -> Fate {
-        let Some(breaker) = self.breaker.as_ref().filter(|_| may_pass(failure)) else { return Fate::Policy };
+    /// A try failed: whether in a way that may pass, and whether it was the probe.
+    pub(crate) fn failed(&self, may_pass: bool, probe: bool) -> Fate {
+        // What cannot pass says nothing of what the handlers need.
+        let Some(breaker) = self.breaker.as_ref().filter(|_| may_pass) else { return Fate::Policy };
         match breaker.failed(probe) {
             Tripped::No => Fate::Policy,
             Tripped::Now(pause) => Fate::Again(Some(pause)),
@@ -89,11 +89,6 @@ impl Flow {
     pub(crate) fn succeeded(&self, probe: bool) -> bool {
         self.breaker.as_ref().is_some_and(|breaker| breaker.succeeded(probe))
     }
-}
-
-/// The same bytes do not decode when the bank is open, either.
-fn may_pass(failure: &Failure) -> bool {
-    !matches!(failure, Failure::Decode(_))
 }
 
 /// Leave for some records to go. What is not used goes back when it is dropped.
@@ -159,10 +154,6 @@ mod tests {
         Flow::new(&ListenerSettings { rate_limit, circuit_breaker, ..settings() }).unwrap()
     }
 
-    fn down() -> Failure {
-        Failure::Panic("no bank".into())
-    }
-
     #[test]
     fn without_either_there_is_none() {
         assert!(Flow::new(&settings()).is_none());
@@ -195,18 +186,14 @@ mod tests {
     async fn while_the_circuit_is_open_one_record_goes_after_each_pause() {
         let breaker = CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND * 8 };
         let flow = flow(None, Some(breaker));
-        assert_eq!(flow.failed(&down(), false), Fate::Policy);
-        assert_eq!(
-            flow.failed(&Failure::Decode("not JSON".into()), false),
-            Fate::Policy,
-            "it does not count"
-        );
-        assert_eq!(flow.failed(&down(), false), Fate::Again(Some(SECOND)));
+        assert_eq!(flow.failed(true, false), Fate::Policy);
+        assert_eq!(flow.failed(false, false), Fate::Policy, "it does not count");
+        assert_eq!(flow.failed(true, false), Fate::Again(Some(SECOND)));
         let begun = Instant::now();
         let mut probe = flow.pass(64).await;
         assert_eq!((begun.elapsed(), probe.is_probe(), probe.left()), (SECOND, true, 1));
         assert!(tokio::time::timeout(SECOND * 100, flow.pass(1)).await.is_err(), "one record");
-        assert_eq!(flow.failed(&down(), true), Fate::Again(Some(SECOND * 2)));
+        assert_eq!(flow.failed(true, true), Fate::Again(Some(SECOND * 2)));
         probe.settled();
         drop(probe);
         let begun = Instant::now();

@@ -16,7 +16,7 @@ use super::flow::Flow;
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
-use super::recovery::Recovery;
+use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
 use crate::config::{AckMode, Cadence, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
@@ -41,10 +41,16 @@ pub(crate) struct ListenerWork {
 }
 
 impl ListenerWork {
-    pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
+    pub(crate) fn new(
+        id: &'static str,
+        settings: ListenerSettings,
+        bound: Bound,
+        rng: Arc<Rng>,
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
         let permits = Permits::new(settings.concurrency);
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
-        let recovery = Recovery::new(id, &settings, rng);
+        let recovery = Recovery::new(id, &settings, rng, outlet);
         let flow = Flow::new(&settings);
         Self { id, settings, bound, permits, pool, recovery, flow, events: Events::default() }
     }

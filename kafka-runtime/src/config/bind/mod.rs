@@ -18,6 +18,7 @@ mod listener;
 mod order;
 mod place;
 mod producer;
+mod recovery;
 mod rules;
 mod subscription;
 

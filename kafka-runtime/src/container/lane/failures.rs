@@ -37,6 +37,8 @@ impl Lane {
         self.permit = None;
         let (work, shared) = (Arc::clone(&self.work), Arc::clone(&self.shared));
         self.tell_failed(failed, &told(failure));
+        // It may be a broker that is waited for.
+        shared.set_phase(PartitionPhase::Waiting);
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
         match &resolution {
             Resolution::Retry(_) => self.shared.set_attempt(failed.attempt.saturating_add(1)),

@@ -58,7 +58,8 @@ impl Lane {
     pub(super) fn fate(&mut self, failure: &Failure) -> Fate {
         let Some(flow) = &self.work.flow else { return Fate::Policy };
         let pass = self.pass.take();
-        let fate = flow.failed(failure, pass.as_ref().is_some_and(Pass::is_probe));
+        let fate =
+            flow.failed(self.work.recovery.may_pass(failure), pass.as_ref().is_some_and(Pass::is_probe));
         if let (Some(mut pass), Fate::Again(_)) = (pass, fate) {
             pass.settled();
         }

@@ -94,7 +94,9 @@ async fn handle<H: Handler>(
         };
         let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
         let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
-        match caught(|| H::call(prepared, delivery), Failure::Panic, || {}).await {
+        match caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout)
+            .await
+        {
             Ok(()) => {
                 went_well(work, pass.as_mut());
                 Next::Handled
@@ -146,7 +148,8 @@ async fn resolve(
         cause: told(failure),
     });
     if let Some(flow) = &work.flow {
-        let fate = flow.failed(failure, pass.as_ref().is_some_and(|pass| pass.is_probe()));
+        let fate =
+            flow.failed(work.recovery.may_pass(failure), pass.as_ref().is_some_and(|pass| pass.is_probe()));
         if let Fate::Again(opened) = fate {
             let _ = pass.map(Pass::settled);
             tell_open(work, site, &failed, failure, opened);
