@@ -13,6 +13,7 @@ mod groups;
 mod lifecycle;
 mod peer;
 mod produce;
+mod retention;
 mod rskafka;
 mod transactions;
 mod versions;
