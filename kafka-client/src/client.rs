@@ -9,6 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::protocol::StrBytes;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -40,12 +41,19 @@ pub enum Io {
 #[derive(Debug, Clone)]
 pub(crate) struct ClientContext {
     pub(crate) cluster: Arc<Cluster>,
+    /// `client.id` of the connections that are made for it.
+    client_id: StrBytes,
     /// Where tasks are spawned.
     pub(crate) io: Handle,
-    _keep_alive: Arc<KeepAlive>,
+    keep_alive: Arc<KeepAlive>,
 }
 
 impl ClientContext {
+    /// New connections under this client's name.
+    pub(crate) fn pool(&self) -> Arc<Pool> {
+        Arc::new(Pool::new(Arc::clone(&self.cluster), self.client_id.clone()))
+    }
+
     /// Runs a future on the I/O runtime and waits for it on whatever runtime the caller is. Dropping the wait aborts it.
     pub(crate) async fn on_io<T: Send + 'static>(
         &self,
@@ -84,11 +92,14 @@ impl Drop for AbortOnDrop {
 /// The I/O thread ends when the last of these goes.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
-    _ended: Option<oneshot::Sender<()>>,
+    /// Dropped with it.
+    ended: Option<oneshot::Sender<()>>,
+    /// The thread that keeps the metadata fresh, where that is another.
+    _beside: Option<Arc<KeepAlive>>,
 }
 
-/// A connection to one cluster: one metadata cache and one I/O thread for all that is made from it. Clones share it;
-/// the thread ends with the last handle made from it.
+/// A connection to one cluster: one metadata cache and one I/O thread for all that is made from it. Clones share it, and
+/// so do [`named`](Client::named) ones; the thread ends with the last handle made from it.
 #[derive(Debug, Clone)]
 pub struct Client {
     context: ClientContext,
@@ -118,20 +129,45 @@ impl Client {
             Address::parse(server)?;
         }
         let (io, keep_alive) = match io {
-            Io::OwnThread => own_thread()?,
+            Io::OwnThread => own_thread(None)?,
             Io::Current => {
                 let current = Handle::try_current()
                     .map_err(|_| Error::Config("Io::Current needs a tokio runtime around it".into()))?;
-                (current, KeepAlive { _ended: None })
+                (current, KeepAlive { ended: None, _beside: None })
             }
         };
         let cluster = {
             let _on_io = io.enter();
             Cluster::new(config, seams)
         };
-        let context = ClientContext { cluster, io, _keep_alive: Arc::new(keep_alive) };
-        let admin = Admin::new(context.clone(), Arc::new(Pool::new(Arc::clone(&context.cluster))));
-        Ok(Self { context, admin })
+        let client_id = StrBytes::from_string(cluster.config().client_id.clone());
+        Ok(Self::of(ClientContext { cluster, client_id, io, keep_alive: Arc::new(keep_alive) }))
+    }
+
+    fn of(context: ClientContext) -> Self {
+        let admin = Admin::new(context.clone(), context.pool());
+        Self { context, admin }
+    }
+
+    /// This client under another `client.id`: what is made from it has connections of its own, and shares the metadata
+    /// cache and the I/O thread. A hundred members of groups cost one thread that way, and one metadata request.
+    #[must_use]
+    pub fn named(&self, client_id: &str) -> Self {
+        let client_id = StrBytes::from_string(client_id.to_owned());
+        Self::of(ClientContext { client_id, ..self.context.clone() })
+    }
+
+    /// This client with an I/O thread of its own, and the same metadata cache: for what is worth a core, a producer
+    /// beside the consumers. On [`Io::Current`] it is the same client.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn on_another_thread(&self) -> Result<Self> {
+        if self.context.keep_alive.ended.is_none() {
+            return Ok(self.clone());
+        }
+        let (io, keep_alive) = own_thread(Some(Arc::clone(&self.context.keep_alive)))?;
+        Ok(Self::of(ClientContext { io, keep_alive: Arc::new(keep_alive), ..self.context.clone() }))
     }
 
     /// A new consumer: a member of its group, or a reader of fixed partitions.
@@ -170,7 +206,7 @@ impl Client {
 }
 
 /// A thread with a runtime of its own.
-fn own_thread() -> Result<(Handle, KeepAlive)> {
+fn own_thread(beside: Option<Arc<KeepAlive>>) -> Result<(Handle, KeepAlive)> {
     let failed = |error: std::io::Error| Error::Config(format!("the I/O thread cannot be started: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let handle = runtime.handle().clone();
@@ -181,7 +217,7 @@ fn own_thread() -> Result<(Handle, KeepAlive)> {
         runtime.shutdown_background();
     };
     std::thread::Builder::new().name("kafka-io".into()).spawn(run).map_err(failed)?;
-    Ok((handle, KeepAlive { _ended: Some(ended) }))
+    Ok((handle, KeepAlive { ended: Some(ended), _beside: beside }))
 }
 
 #[cfg(test)]

@@ -14,14 +14,15 @@ use super::known::{Agenda, Known, Round};
 use super::{ClusterMetadata, merge};
 use crate::error::{At, Error, Result};
 use crate::ids::TopicName;
-use crate::net::{Connection, Connections, Purpose};
+use crate::net::{Answer, Connection, Connections, Purpose};
 
 /// The same trouble is not told again before this.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Runs until it is aborted.
 pub(super) async fn run(known: Arc<Known>) {
-    let connections = Connections::new(Arc::clone(&known));
+    let client_id = StrBytes::from_string(known.config().client_id.clone());
+    let connections = Connections::new(Arc::clone(&known), client_id);
     let mut trouble = Trouble::default();
     let mut last = Last::Complete;
     known.demanded(0).await;
@@ -81,14 +82,17 @@ impl Last {
 
 /// Takes a new picture; whether nothing is missing in it.
 async fn take(known: &Known, connections: &Connections, agenda: &Agenda) -> Result<bool> {
-    let connection = connections.any(Purpose::Control).await?;
     let last = known.snapshot();
-    let mut picture =
-        ask(known, &connection, &last, (!agenda.all).then_some(&agenda.topics[..]), false).await?;
+    let topics = (!agenda.all).then(|| agenda.topics.clone());
+    let deadline = known.config().request_timeout;
+    let request = move |version| request(topics.as_deref(), false, version);
+    let (connection, answer) = connections.ask(Purpose::Control, deadline, request).await?;
+    let mut picture = judged(known, &last, checked(answer, &connection))?;
     let missing: Vec<_> =
         agenda.to_create.iter().copied().filter(|topic| !picture.topics.contains_key(topic)).collect();
     if !missing.is_empty() {
-        let created = ask(known, &connection, &last, Some(&missing), true).await?;
+        let created = metadata(&connection, deadline, Some(&missing), true).await;
+        let created = judged(known, &last, created)?;
         merge::add_topics(&mut picture, created);
     }
     for topic in merge::recreated(&last, &picture) {
@@ -99,15 +103,12 @@ async fn take(known: &Known, connections: &Connections, agenda: &Agenda) -> Resu
     Ok(complete)
 }
 
-/// [`metadata`] as a picture.
-async fn ask(
+/// An answer as a picture.
+fn judged(
     known: &Known,
-    connection: &Connection,
     last: &ClusterMetadata,
-    topics: Option<&[TopicName]>,
-    create: bool,
+    answer: Result<MetadataResponse>,
 ) -> Result<ClusterMetadata> {
-    let answer = metadata(connection, known.config().request_timeout, topics, create).await;
     match answer {
         Ok(response) => Ok(merge::picture(&response, last)),
         Err(error) => {
@@ -127,6 +128,12 @@ pub(crate) async fn metadata(
     topics: Option<&[TopicName]>,
     create: bool,
 ) -> Result<MetadataResponse> {
+    let answer =
+        connection.call::<MetadataRequest>(deadline, |version| request(topics, create, version)).await?;
+    checked(answer, connection)
+}
+
+fn request(topics: Option<&[TopicName]>, create: bool, version: i16) -> MetadataRequest {
     let wanted = topics.map(|topics| {
         let wanted = |topic: &TopicName| {
             MetadataRequestTopic::default()
@@ -134,12 +141,13 @@ pub(crate) async fn metadata(
         };
         topics.iter().map(wanted).collect()
     });
-    let request = move |version: i16| {
-        // Before version 4 brokers create what they are asked for, if they create topics at all.
-        let create = version < 4 || create;
-        MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(create)
-    };
-    let response = connection.call::<MetadataRequest>(deadline, request).await?.body;
+    // Before version 4 brokers create what they are asked for, if they create topics at all.
+    let create = version < 4 || create;
+    MetadataRequest::default().with_topics(wanted).with_allow_auto_topic_creation(create)
+}
+
+fn checked(answer: Answer<MetadataResponse>, connection: &Connection) -> Result<MetadataResponse> {
+    let response = answer.body;
     let code = match ResponseError::try_from_code(response.error_code) {
         // A broker that is just starting may know of none.
         None if response.brokers.is_empty() => ResponseError::LeaderNotAvailable,

@@ -26,7 +26,17 @@ struct PoolLink {
 
 impl Link for PoolLink {
     async fn fetch(&self, delta: Delta, terms: Terms) -> Result<Answer<FetchResponse>> {
-        let connection = self.pool.broker(self.broker, Purpose::Fetch).await?;
+        self.fetch_on(Purpose::Fetch, delta, terms).await
+    }
+
+    async fn fetch_aside(&self, delta: Delta, terms: Terms) -> Result<Answer<FetchResponse>> {
+        self.fetch_on(Purpose::FetchAside, delta, terms).await
+    }
+}
+
+impl PoolLink {
+    async fn fetch_on(&self, purpose: Purpose, delta: Delta, terms: Terms) -> Result<Answer<FetchResponse>> {
+        let connection = self.pool.broker(self.broker, purpose).await?;
         let wait = Duration::from_millis(terms.max_wait_ms.unsigned_abs().into());
         let highest = if terms.by_name { BY_ID - 1 } else { i16::MAX };
         connection

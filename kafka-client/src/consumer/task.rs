@@ -128,7 +128,7 @@ pub(super) struct Running {
 /// Starts a consumer on the current runtime.
 pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running {
     let cluster = Arc::clone(&context.cluster);
-    let pool = Arc::new(Pool::new(Arc::clone(&cluster)));
+    let pool = context.pool();
     let all_topics = track(&cluster, &config);
     let coordinator =
         config.group.as_ref().map(|group| Arc::new(Coordinator::new(Arc::clone(&pool), &group.group_id)));

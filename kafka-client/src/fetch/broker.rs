@@ -12,6 +12,9 @@
 //! A partition whose queue is full is left out of the session until its reader makes room. Work per turn is in
 //! proportion to what changed, not to how many partitions there are. The next request leaves as soon as an answer is
 //! taken apart; records are opened by those who handle them.
+//!
+//! A request cannot be changed once the broker holds it. Partitions that come, or move, meanwhile are asked for aside:
+//! outside of the session and on another connection, until the answer comes and the next request names them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -23,6 +26,7 @@ use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::FetchResponse;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{self, Part};
@@ -42,11 +46,23 @@ use crate::seams::Rng;
 /// How long a goodbye to a session may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How long a request aside may wait for data: partitions that come while it is under way wait for it.
+const ASIDE: Duration = Duration::from_millis(50);
+
 /// How a loop reaches its broker.
 pub(crate) trait Link: Send + Sync + 'static {
     /// Sends a fetch and waits for its answer.
     fn fetch(&self, delta: Delta, terms: Terms)
     -> impl Future<Output = Result<Answer<FetchResponse>>> + Send;
+
+    /// The same beside a fetch that is under way, which must not hold it up.
+    fn fetch_aside(
+        &self,
+        delta: Delta,
+        terms: Terms,
+    ) -> impl Future<Output = Result<Answer<FetchResponse>>> + Send {
+        self.fetch(delta, terms)
+    }
 }
 
 /// What all loops of a consumer have in common.
@@ -100,7 +116,7 @@ pub(crate) enum Report {
 #[derive(Debug)]
 pub(crate) struct BrokerLoop<L> {
     broker: i32,
-    link: L,
+    link: Arc<L>,
     settings: Arc<Settings>,
     seat: Seat,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -125,6 +141,9 @@ struct Sending {
     outside: Option<Map<TopicPartition, Asked>>,
 }
 
+/// What came of a request aside, and what it asked.
+type Aside = (Result<Answer<FetchResponse>>, Reservation, Map<TopicPartition, Asked>);
+
 /// What a loop does next.
 enum Next {
     Send(Box<Sending>),
@@ -146,7 +165,7 @@ impl<L: Link> BrokerLoop<L> {
         let patience = Patience::new(settings.fetch.max_wait);
         Self {
             broker,
-            link,
+            link: Arc::new(link),
             settings,
             seat,
             commands,
@@ -320,30 +339,64 @@ impl<L: Link> BrokerLoop<L> {
 
     async fn send(&mut self, sending: Sending) -> Option<()> {
         let Sending { delta, terms, reservation, outside } = sending;
-        let answer = {
-            // The future borrows the link alone: commands are obeyed while it waits.
-            let Self { link, commands, .. } = &mut *self;
-            let mut told = Vec::new();
-            let mut answer = pin!(link.fetch(delta, terms));
-            let answer = loop {
-                tokio::select! {
-                    biased;
-                    command = commands.recv() => told.push(command?),
-                    answer = &mut answer => break answer,
+        let link = Arc::clone(&self.link);
+        // What comes while the starving are fed is asked for at once afterwards.
+        let may_wait = outside.is_none() && u128::from(terms.max_wait_ms.unsigned_abs()) > ASIDE.as_millis();
+        let mut answer = pin!(link.fetch(delta, terms));
+        let mut aside = JoinSet::new();
+        let answer = loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => {
+                    self.obey(command?)?;
+                    self.take_commands()?;
                 }
-            };
-            (answer, told)
+                answer = &mut answer => break answer,
+                Some(told) = aside.join_next() => match told {
+                    Ok((Ok(answer), reservation, outside)) => self.answered_aside(answer, reservation, &outside),
+                    // It was only to be quicker.
+                    _ => continue,
+                },
+            }
+            if may_wait && aside.is_empty() {
+                self.ask_aside(&mut aside);
+            }
         };
-        let (answer, told) = answer;
-        for command in told {
-            self.obey(command)?;
-        }
         match answer {
             Ok(answer) => self.answered(answer, reservation, outside).await,
             Err(error) => {
                 drop(reservation);
                 self.failed(error).await
             }
+        }
+    }
+
+    /// Asks for what the request under way does not name.
+    fn ask_aside(&self, aside: &mut JoinSet<Aside>) {
+        let news = self.session.news();
+        let per_partition = usize::try_from(self.settings.fetch.max_partition_bytes).unwrap_or(0);
+        let Some(reservation) =
+            (!news.is_empty()).then(|| self.seat.reserve(news.len().saturating_mul(per_partition))).flatten()
+        else {
+            return;
+        };
+        let terms = self.terms(ASIDE, reservation.bytes());
+        let outside = news.iter().copied().collect();
+        let link = Arc::clone(&self.link);
+        aside.spawn(async move {
+            let answer = link.fetch_aside(Session::outside(news), terms).await;
+            (answer, reservation, outside)
+        });
+    }
+
+    fn answered_aside(
+        &mut self,
+        answer: Answer<FetchResponse>,
+        reservation: Reservation,
+        outside: &Map<TopicPartition, Asked>,
+    ) {
+        if answer.body.error_code == 0 {
+            self.take_apart(answer, reservation, Some(outside));
         }
     }
 
@@ -359,22 +412,7 @@ impl<L: Link> BrokerLoop<L> {
             (None, None) => self.session.answered(answer.body.session_id),
         }
         self.failures = 0;
-        let named = answer.body.responses.len();
-        let parts = answer::parts(answer.body, answer.version, self.settings.isolation, |id| {
-            self.names.get(&id).copied()
-        });
-        let block = reservation.received(parts.iter().map(|part| part.records.len()).sum());
-        let (mut brought, mut known) = (false, named == 0);
-        for part in parts {
-            let asked = match &outside {
-                Some(outside) => outside.get(&part.partition).copied(),
-                None => self.session.asked(part.partition),
-            };
-            if let Some(asked) = asked {
-                (brought, known) = (brought || !part.records.is_empty(), true);
-                self.handle(part, asked, &block);
-            }
-        }
+        let (brought, known) = self.take_apart(answer, reservation, outside.as_ref());
         if !known {
             // It would answer the same at once, again and again.
             let (broker, reason) = (self.broker.to_string(), "partitions that were not asked for".to_owned());
@@ -384,6 +422,32 @@ impl<L: Link> BrokerLoop<L> {
             self.patience.lengthen();
         }
         Some(())
+    }
+
+    /// Hands the parts of an answer on: whether it brought something, and whether it was about what was asked.
+    fn take_apart(
+        &mut self,
+        answer: Answer<FetchResponse>,
+        reservation: Reservation,
+        outside: Option<&Map<TopicPartition, Asked>>,
+    ) -> (bool, bool) {
+        let named = answer.body.responses.len();
+        let parts = answer::parts(answer.body, answer.version, self.settings.isolation, |id| {
+            self.names.get(&id).copied()
+        });
+        let block = reservation.received(parts.iter().map(|part| part.records.len()).sum());
+        let (mut brought, mut known) = (false, named == 0);
+        for part in parts {
+            let asked = match outside {
+                Some(outside) => outside.get(&part.partition).copied(),
+                None => self.session.asked(part.partition),
+            };
+            if let Some(asked) = asked {
+                (brought, known) = (brought || !part.records.is_empty(), true);
+                self.handle(part, asked, &block);
+            }
+        }
+        (brought, known)
     }
 
     fn handle(&mut self, part: Part, asked: Asked, block: &Arc<Block>) {

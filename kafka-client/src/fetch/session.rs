@@ -100,6 +100,16 @@ impl Session {
         self.wanted.get(&partition).copied()
     }
 
+    /// Partitions that a request under way does not name as they are wanted now: new ones, and those that have moved.
+    pub(crate) fn news(&self) -> Asks {
+        let wanted = |partition: &TopicPartition| Some((*partition, self.wanted(*partition)?));
+        let mut news: Asks = self.changed.iter().filter_map(wanted).collect();
+        news.retain(|(partition, asked)| self.known.get(partition) != Some(asked));
+        news.sort_unstable_by_key(|(partition, _)| *partition);
+        news.dedup();
+        news
+    }
+
     /// What was asked for last: what the answer to the last request is about.
     pub(crate) fn asked(&self, partition: TopicPartition) -> Option<Asked> {
         self.known.get(&partition).copied()

@@ -98,16 +98,17 @@ impl Coordinator {
 
     async fn find(&self) -> Result<i32> {
         let cluster = self.pool.cluster();
-        let connection = self.pool.any(Purpose::Control).await?;
-        let request = |version: i16| {
-            let request = FindCoordinatorRequest::default().with_key_type(self.kind as i8);
+        let (kind, key) = (self.kind as i8, self.key.clone());
+        let request = move |version: i16| {
+            let request = FindCoordinatorRequest::default().with_key_type(kind);
             match version >= MANY_KEYS {
-                true => request.with_coordinator_keys(vec![self.key.clone()]),
-                false => request.with_key(self.key.clone()),
+                true => request.with_coordinator_keys(vec![key.clone()]),
+                false => request.with_key(key.clone()),
             }
         };
-        let answer =
-            connection.call::<FindCoordinatorRequest>(cluster.config().request_timeout, request).await?;
+        let deadline = cluster.config().request_timeout;
+        let (_, answer) =
+            self.pool.ask::<FindCoordinatorRequest>(Purpose::Control, deadline, request).await?;
         let broker = self.chosen(&answer.body, answer.version)?;
         if !cluster.snapshot().brokers.contains_key(&broker) {
             // Its address comes with the picture, in which it is new.

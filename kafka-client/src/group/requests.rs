@@ -1,5 +1,6 @@
 //! The requests of a membership: what the state machine says as messages, and what was answered in its words.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+    ApiVersionsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
@@ -26,6 +28,10 @@ const PROTOCOL_TYPE: &str = "consumer";
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
 /// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
 pub(super) const BEAT_DEADLINE: Duration = Duration::from_secs(7);
+/// While a round is waited for, its coordinator is asked for a sign of life, so often and with this patience: together no
+/// longer than a heartbeat's.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+const PROBE_DEADLINE: Duration = Duration::from_millis(4500);
 /// From here on several members can leave with one request, and static ones at all (KIP-345).
 const MANY_LEAVE: i16 = 3;
 
@@ -60,7 +66,8 @@ impl Requests {
             .with_reason(Some(StrBytes::from_static_str(reason)));
         let answer = async {
             let connection = self.coordinator.connection(Purpose::Join).await?;
-            let answer = connection.call::<JoinGroupRequest>(self.round_deadline(), |_| request).await?.body;
+            let call = connection.call::<JoinGroupRequest>(self.round_deadline(), |_| request);
+            let answer = self.while_it_lives("JoinGroup", call).await?.body;
             match ResponseError::try_from_code(answer.error_code) {
                 None => Ok(JoinAnswer::Accepted(accepted(answer))),
                 Some(ResponseError::MemberIdRequired) => {
@@ -96,7 +103,8 @@ impl Requests {
         let answer = async {
             let connection = self.coordinator.connection(Purpose::Join).await?;
             sent = self.now();
-            let answer = connection.call::<SyncGroupRequest>(self.round_deadline(), |_| request).await?.body;
+            let call = connection.call::<SyncGroupRequest>(self.round_deadline(), |_| request);
+            let answer = self.while_it_lives("SyncGroup", call).await?.body;
             let other = answer.protocol_name.as_ref().is_some_and(|name| **name != *assignor.name());
             match ResponseError::try_from_code(answer.error_code) {
                 None if other => Err(self.refused("SyncGroup", ResponseError::InconsistentGroupProtocol)),
@@ -171,6 +179,37 @@ impl Requests {
         Ok([answer.error_code].into_iter().chain(codes).find_map(ResponseError::try_from_code))
     }
 
+    /// Waits for a round as long as its coordinator answers other questions. A coordinator holds a round until all
+    /// members are there, for minutes if it must; from the outside a half-open connection looks the same.
+    async fn while_it_lives<T>(
+        &self,
+        api: &'static str,
+        round: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            answer = round => answer,
+            broker = self.it_falls_silent() => {
+                Err(Error::Timeout { api, broker, after: PROBE_EVERY + PROBE_DEADLINE })
+            }
+        }
+    }
+
+    /// Ends when the coordinator leaves a question without an answer; whether that is a good one does not matter.
+    async fn it_falls_silent(&self) -> String {
+        loop {
+            tokio::time::sleep(PROBE_EVERY).await;
+            let probe = async {
+                let connection = self.coordinator.connection(Purpose::Control).await?;
+                connection.call::<ApiVersionsRequest>(PROBE_DEADLINE, sign_of_life).await
+            };
+            match tokio::time::timeout(PROBE_DEADLINE, probe).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if !error.is_retriable() => {}
+                Ok(Err(_)) | Err(_) => return format!("the coordinator of {}", self.coordinator.at()),
+            }
+        }
+    }
+
     fn round_deadline(&self) -> Duration {
         self.group.rebalance_timeout.saturating_add(ROUND_LAPSE)
     }
@@ -185,6 +224,16 @@ impl Requests {
 
     pub(super) fn now(&self) -> Instant {
         self.pool.cluster().seams().clock.now()
+    }
+}
+
+/// The cheapest question that there is.
+fn sign_of_life(version: i16) -> ApiVersionsRequest {
+    match version {
+        3.. => ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("kafka-client-rust"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
+        _ => ApiVersionsRequest::default(),
     }
 }
 

@@ -59,13 +59,14 @@ impl Connection {
         stream: Box<dyn Stream>,
         address: &Address,
         purpose: Purpose,
+        client_id: StrBytes,
         config: &ClientConfig,
         seams: &Seams,
     ) -> Self {
         let shared = Arc::new(Shared {
             peer: address.to_string(),
             purpose,
-            client_id: StrBytes::from_string(config.client_id.clone()),
+            client_id,
             longest_answer: config.max_response_size,
             max_idle: config.connections_max_idle,
             line: Mutex::new(Line::new(seams.clock.now())),
@@ -144,6 +145,11 @@ impl Connection {
     /// `host:port`, for errors.
     pub(crate) fn peer(&self) -> &str {
         &self.shared.peer
+    }
+
+    /// Whether a call has been waiting for longer than a healthy peer lets one wait, without a sign of life.
+    pub(crate) fn keeps_silent(&self) -> bool {
+        self.shared.line().is_silent(self.shared.seams.clock.now())
     }
 
     /// Whether calls fail from now on.

@@ -49,6 +49,7 @@ impl Versions {
 pub(super) async fn open(
     address: &Address,
     purpose: Purpose,
+    client_id: StrBytes,
     config: &ClientConfig,
     seams: &Seams,
 ) -> Result<Arc<Connection>> {
@@ -59,7 +60,7 @@ pub(super) async fn open(
         Ok(Err(error)) => return Err(disconnected(error.to_string())),
         Err(_) => return Err(disconnected(format!("not connected within {:?}", config.connect_timeout))),
     };
-    let mut connection = Connection::start(stream, address, purpose, config, seams);
+    let mut connection = Connection::start(stream, address, purpose, client_id, config, seams);
     connection.versions = negotiate(&connection, config).await.map_err(first_words)?;
     Ok(Arc::new(connection))
 }
@@ -75,7 +76,9 @@ async fn negotiate(connection: &Connection, config: &ClientConfig) -> Result<Ver
                 .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
             _ => ApiVersionsRequest::default(),
         };
-        connection.exchange(version, config.request_timeout, &request)?.await
+        // A peer that accepts and says nothing is waited for as long as one that does not accept.
+        let patience = config.request_timeout.min(config.connect_timeout);
+        connection.exchange(version, patience, &request)?.await
     };
     let answer: Bytes = ask(newest).await?;
     let unknown = ResponseError::UnsupportedVersion.code().to_be_bytes();

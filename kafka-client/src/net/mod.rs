@@ -31,6 +31,8 @@ pub(crate) use retry::Retry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     Fetch,
+    /// For partitions that a fetch under way does not name.
+    FetchAside,
     Produce,
     /// JoinGroup and SyncGroup.
     Join,

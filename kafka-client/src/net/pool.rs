@@ -2,13 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{Address, Connection, Purpose, handshake};
+use super::{Address, Answer, Connection, Purpose, handshake};
 use crate::cluster::{Cluster, Known};
 use crate::error::{Error, Result};
+
+/// How long one broker may keep silent before the next is asked too, where any of them would do.
+const NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// Where a connection leads. Bootstrap addresses are apart from brokers: what answers there can be a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,12 +40,13 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Connections {
     known: Arc<Known>,
+    client_id: StrBytes,
     slots: Mutex<HashMap<(Target, Purpose), Slot>>,
 }
 
 impl Connections {
-    pub(crate) fn new(known: Arc<Known>) -> Self {
-        Self { known, slots: Mutex::default() }
+    pub(crate) fn new(known: Arc<Known>, client_id: StrBytes) -> Self {
+        Self { known, client_id, slots: Mutex::default() }
     }
 
     /// As [`Pool::broker`].
@@ -59,51 +66,98 @@ impl Connections {
 
     /// As [`Pool::any`].
     pub(crate) async fn any(&self, purpose: Purpose) -> Result<Arc<Connection>> {
-        let brokers = self.known.snapshot();
-        if let Some(open) = self.open_already(brokers.brokers.keys().copied(), purpose) {
-            return Ok(open);
-        }
-        let mut last = None;
-        for id in self.in_random_order(brokers.brokers.keys().copied().collect(), purpose) {
-            match self.broker(id, purpose).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
+        self.first(purpose, |connection| async move { Ok(connection) }).await
+    }
+
+    /// As [`Pool::ask`].
+    pub(crate) async fn ask<R: Request + Send + Sync + 'static>(
+        &self,
+        purpose: Purpose,
+        deadline: Duration,
+        build: impl Fn(i16) -> R + Send + Sync + 'static,
+    ) -> Result<(Arc<Connection>, Answer<R::Response>)>
+    where
+        R::Response: Send,
+    {
+        let build = Arc::new(build);
+        self.first(purpose, move |connection| {
+            let build = Arc::clone(&build);
+            async move {
+                let answer = connection.call::<R>(deadline, |version| build(version)).await?;
+                Ok((connection, answer))
+            }
+        })
+        .await
+    }
+
+    /// The first success among all that can be asked: one after the other, and the next one already when one keeps silent.
+    async fn first<T, F>(
+        &self,
+        purpose: Purpose,
+        use_it: impl Fn(Arc<Connection>) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (mut racing, mut last) = (JoinSet::new(), None);
+        let mut left = self.candidates(purpose).into_iter().peekable();
+        loop {
+            if let Some((target, address)) = left.next() {
+                let (attempt, use_it) = (self.attempt(target, address, purpose), use_it.clone());
+                racing.spawn(async move {
+                    let connection = settled(attempt).await?;
+                    use_it(connection).await
+                });
+            }
+            let first = racing.join_next();
+            let ended = match left.peek() {
+                Some(_) => tokio::time::timeout(NEXT_AFTER, first).await.unwrap_or(None),
+                None => match first.await {
+                    Some(ended) => Some(ended),
+                    None => return Err(self.nobody(last)),
+                },
+            };
+            match ended {
+                Some(Ok(Ok(found))) => return Ok(found),
+                Some(Ok(Err(error))) => last = Some(error),
+                // The runtime ends.
+                Some(Err(_)) => last = Some(Error::Closed),
+                None => {}
             }
         }
-        for address in self.shuffled(self.known.bootstrap().to_vec()) {
-            match self.open(Target::Bootstrap(address.clone()), address, purpose).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some(error),
-            }
-        }
+    }
+
+    fn nobody(&self, last: Option<Error>) -> Error {
+        // What we know of the brokers does not help.
+        self.known.refresh();
         match last {
             // These say by themselves what is wrong with whom, and that waiting does not help.
-            Some(error @ (Error::NotKafka { .. } | Error::Closed)) => Err(error),
-            other => Err(Error::Unreachable {
+            Some(error @ (Error::NotKafka { .. } | Error::Closed | Error::Broker { .. })) => error,
+            other => Error::Unreachable {
                 servers: self.known.config().bootstrap_servers.join(", "),
                 reason: other.map_or_else(|| "no address is known".to_owned(), |error| error.to_string()),
-            }),
+            },
         }
     }
 
-    /// A connection that is open.
-    fn open_already(&self, ids: impl Iterator<Item = i32>, purpose: Purpose) -> Option<Arc<Connection>> {
-        let slots = self.slots();
-        ids.filter_map(|id| {
-            let slot = slots.get(&(Target::Broker(id), purpose))?;
-            let connection = slot.connection()?;
-            (self.known.address(id).as_ref() == Some(&slot.address)).then_some(connection)
-        })
-        .next()
-    }
-
-    /// Those that failed the last time come last.
-    fn in_random_order(&self, mut ids: Vec<i32>, purpose: Purpose) -> Vec<i32> {
+    /// Known brokers first, those with an open connection before others and those that failed last; then the bootstrap
+    /// list again (KIP-899).
+    fn candidates(&self, purpose: Purpose) -> Vec<(Target, Address)> {
+        let mut ids: Vec<i32> = self.known.snapshot().brokers.keys().copied().collect();
         ids.sort_unstable();
         let mut ids = self.shuffled(ids);
         let slots = self.slots();
-        ids.sort_by_key(|id| slots.get(&(Target::Broker(*id), purpose)).is_some_and(Slot::has_failed));
-        ids
+        ids.sort_by_cached_key(|id| match slots.get(&(Target::Broker(*id), purpose)) {
+            Some(slot) if slot.connection().is_some_and(|connection| !connection.keeps_silent()) => 0,
+            None => 1,
+            Some(_) => 2,
+        });
+        drop(slots);
+        let brokers = ids.into_iter().filter_map(|id| Some((Target::Broker(id), self.known.address(id)?)));
+        let bootstrap = self.shuffled(self.known.bootstrap().to_vec());
+        let bootstrap = bootstrap.into_iter().map(|address| (Target::Bootstrap(address.clone()), address));
+        brokers.chain(bootstrap).collect()
     }
 
     fn shuffled<T>(&self, mut items: Vec<T>) -> Vec<T> {
@@ -115,9 +169,7 @@ impl Connections {
     }
 
     async fn open(&self, target: Target, address: Address, purpose: Purpose) -> Result<Arc<Connection>> {
-        let mut outcome = self.attempt(target, address, purpose);
-        let settled = outcome.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
-        settled.as_ref().map_or(Err(Error::Closed), |(_, result)| result.clone())
+        settled(self.attempt(target, address, purpose)).await
     }
 
     /// The attempt that is going on or succeeded, or a new one.
@@ -144,12 +196,13 @@ impl Connections {
         };
         let (settle, outcome) = watch::channel(None);
         let known = Arc::clone(&self.known);
-        let destination = address.clone();
+        let (destination, client_id) = (address.clone(), self.client_id.clone());
         tokio::spawn(async move {
             if let Some(at) = not_before {
                 tokio::time::sleep_until(at).await;
             }
-            let result = handshake::open(&destination, purpose, known.config(), known.seams()).await;
+            let result =
+                handshake::open(&destination, purpose, client_id, known.config(), known.seams()).await;
             if let Err(error) = &result {
                 tracing::debug!(broker = %destination, ?purpose, %error, "cannot connect");
             }
@@ -165,16 +218,18 @@ impl Connections {
     }
 }
 
+/// What comes of an attempt.
+async fn settled(mut outcome: watch::Receiver<Option<Outcome>>) -> Result<Arc<Connection>> {
+    let settled = outcome.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
+    settled.as_ref().map_or(Err(Error::Closed), |(_, result)| result.clone())
+}
+
 impl Slot {
     fn connection(&self) -> Option<Arc<Connection>> {
         match &*self.outcome.borrow() {
             Some((_, Ok(connection))) if !connection.is_closed() => Some(Arc::clone(connection)),
             _ => None,
         }
-    }
-
-    fn has_failed(&self) -> bool {
-        matches!(&*self.outcome.borrow(), Some((_, Err(_))))
     }
 }
 
@@ -186,8 +241,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        let connections = Connections::new(Arc::clone(cluster.known()));
+    pub(crate) fn new(cluster: Arc<Cluster>, client_id: StrBytes) -> Self {
+        let connections = Connections::new(Arc::clone(cluster.known()), client_id);
         Self { cluster, connections }
     }
 
@@ -199,6 +254,20 @@ impl Pool {
     /// A connection to any broker that answers: the known ones first, then the bootstrap list again (KIP-899).
     pub(crate) async fn any(&self, purpose: Purpose) -> Result<Arc<Connection>> {
         self.connections.any(purpose).await
+    }
+
+    /// Asks any broker that answers, in the order of [`Pool::any`]: the next one too when one keeps silent for a second. The
+    /// first answer counts, and comes with its connection; the others are not waited for. Only for what may be asked twice.
+    pub(crate) async fn ask<R: Request + Send + Sync + 'static>(
+        &self,
+        purpose: Purpose,
+        deadline: Duration,
+        build: impl Fn(i16) -> R + Send + Sync + 'static,
+    ) -> Result<(Arc<Connection>, Answer<R::Response>)>
+    where
+        R::Response: Send,
+    {
+        self.connections.ask(purpose, deadline, build).await
     }
 
     /// The cluster whose brokers these are.

@@ -19,7 +19,7 @@ use crate::error::Error;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn pool(fake: &Arc<Fake>) -> Pool {
-    Pool::new(Cluster::new(config(&["boot:9092"]), fake.seams()))
+    Pool::new(Cluster::new(config(&["boot:9092"]), fake.seams()), StrBytes::from_static_str("test"))
 }
 
 /// Answers a heartbeat with the generation it named, as throttle time or error code.
@@ -315,4 +315,45 @@ async fn garbage_is_an_error_and_never_a_panic() {
         let instead = Fake::new(move |_| Reply::Raw(noise));
         assert!(pool(&instead).any(Purpose::Commit).await.is_err(), "{noise:x?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_keeps_silent_does_not_hold_up_what_any_other_can_tell() {
+    let silent = Arc::new(AtomicBool::new(false));
+    let fake = negotiating({
+        let silent = Arc::clone(&silent);
+        move |asked| match asked.peer.as_str() {
+            "host-1:9092" if silent.load(Ordering::SeqCst) => Reply::Silence,
+            _ if asked.is::<FindCoordinatorRequest>() => asked.answer(&FindCoordinatorResponse::default()),
+            _ => brokers(asked, &[(1, "host-1"), (2, "host-2"), (3, "host-3")]),
+        }
+    });
+    let pool = pool(&fake);
+    pool.cluster().refreshed().await.unwrap();
+    // The only connection that is open is to the one that will fall silent.
+    pool.broker(1, Purpose::Control).await.unwrap();
+    silent.store(true, Ordering::SeqCst);
+    let ask = async || {
+        let begun = Instant::now();
+        let build = |_| FindCoordinatorRequest::default();
+        pool.ask::<FindCoordinatorRequest>(Purpose::Control, 30 * SECOND, build).await.unwrap();
+        begun.elapsed()
+    };
+    assert_eq!(ask().await, SECOND);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(ask().await, Duration::ZERO, "whoever keeps silent comes last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_accept_and_say_nothing_are_tried_side_by_side() {
+    let fake = Fake::new(|asked| match asked.peer.as_str() {
+        "host-1:9092" | "host-2:9092" => Reply::Silence,
+        _ if asked.is::<kafka_protocol::messages::ApiVersionsRequest>() => versions(asked),
+        _ => brokers(asked, &[(1, "host-1"), (2, "host-2"), (3, "host-3")]),
+    });
+    let pool = pool(&fake);
+    pool.cluster().refreshed().await.unwrap();
+    let begun = Instant::now();
+    pool.any(Purpose::Control).await.unwrap();
+    assert!(begun.elapsed() <= 2 * SECOND, "{:?}", begun.elapsed());
 }

@@ -14,6 +14,9 @@ use crate::wire;
 /// What a deadline beyond all times means.
 const FAR: Duration = Duration::from_secs(86_400 * 365);
 
+/// A peer that is asked for what any other could tell as well should not take longer than this.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// A call that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -91,6 +94,15 @@ impl Line {
     /// Whether the oldest call has waited too long: then the connection is broken, not slow.
     pub(super) fn oldest_is_overdue(&self, now: Instant) -> bool {
         self.calls.front().is_some_and(|oldest| self.due(oldest.patience) <= now)
+    }
+
+    /// Whether the oldest call waits, and nothing has arrived, for [`SILENCE`].
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let since = |call: &Waiting| {
+            let since = call.patience.since.max(self.throttled_until.unwrap_or(call.patience.since));
+            since.max(self.receiving.unwrap_or(since))
+        };
+        self.calls.front().is_some_and(|oldest| now.saturating_duration_since(since(oldest)) > SILENCE)
     }
 
     pub(super) fn note_arrival(&mut self, now: Instant, incomplete: bool) {

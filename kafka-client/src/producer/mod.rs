@@ -257,7 +257,7 @@ impl Handle {
             transaction,
         });
         let (commands, inbox) = mpsc::unbounded_channel();
-        context.io.spawn(Sender::new(Arc::clone(&shared), Arc::clone(&context.cluster), inbox).run());
+        context.io.spawn(Sender::new(Arc::clone(&shared), context.pool(), inbox).run());
         Ok(Self { context, shared, commands })
     }
 

@@ -93,14 +93,11 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        cluster: Arc<Cluster>,
-        inbox: mpsc::UnboundedReceiver<Command>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, pool: Arc<Pool>, inbox: mpsc::UnboundedReceiver<Command>) -> Self {
+        let cluster = Arc::clone(pool.cluster());
         let now = cluster.seams().clock.now();
         Self {
-            pool: Arc::new(Pool::new(Arc::clone(&cluster))),
+            pool,
             pictures: cluster.watch(),
             cluster,
             inbox,

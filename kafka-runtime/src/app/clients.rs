@@ -1,26 +1,71 @@
-//! The application's clients.
+//! The application's clients: one metadata cache for each cluster, one I/O thread for all listeners and one for sending.
 
 use kafka_client::Client;
 use kafka_client::config::ClientConfig;
 
 use crate::config::ListenerSettings;
 
-/// One client for each way to reach a cluster.
+/// One for each way to reach a cluster, whatever they are called.
 #[derive(Default)]
-pub(super) struct Clients(Vec<(ClientConfig, Client)>);
+pub(super) struct Clients(Vec<Cluster>);
+
+struct Cluster {
+    /// Without a `client.id`.
+    config: ClientConfig,
+    sending: Client,
+    /// On a thread of their own, so that what is sent does not wait for what is fetched.
+    listening: Option<Client>,
+}
 
 impl Clients {
+    /// A client for everything but listeners.
     pub(super) fn get(&mut self, config: &ClientConfig) -> kafka_client::Result<Client> {
-        if let Some((_, known)) = self.0.iter().find(|(known, _)| known == config) {
-            return Ok(known.clone());
-        }
-        let client = Client::new(config.clone())?;
-        self.0.push((config.clone(), client.clone()));
-        Ok(client)
+        Ok(self.cluster(config)?.sending.named(&config.client_id))
+    }
+
+    fn cluster(&mut self, config: &ClientConfig) -> kafka_client::Result<&mut Cluster> {
+        let nameless = ClientConfig { client_id: String::new(), ..config.clone() };
+        let at = match self.0.iter().position(|cluster| cluster.config == nameless) {
+            Some(at) => at,
+            None => {
+                let sending = Client::new(config.clone())?;
+                self.0.push(Cluster { config: nameless, sending, listening: None });
+                self.0.len() - 1
+            }
+        };
+        self.0.get_mut(at).ok_or(kafka_client::Error::Closed)
     }
 
     /// Those of a listener's members.
     pub(super) fn of(&mut self, settings: &ListenerSettings) -> kafka_client::Result<Vec<Client>> {
-        (0..settings.members.max(1)).map(|index| self.get(&settings.for_member(index).0)).collect()
+        (0..settings.members.max(1)).map(|index| self.listening(&settings.for_member(index).0)).collect()
+    }
+
+    fn listening(&mut self, config: &ClientConfig) -> kafka_client::Result<Client> {
+        let cluster = self.cluster(config)?;
+        let client = match &cluster.listening {
+            Some(client) => client,
+            None => cluster.listening.insert(cluster.sending.on_another_thread()?),
+        };
+        Ok(client.named(&config.client_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_differ_in_name_alone_share_their_cluster() {
+        let config = |id: &str, server: &str| ClientConfig {
+            client_id: id.into(),
+            bootstrap_servers: vec![server.into()],
+            ..ClientConfig::default()
+        };
+        let mut clients = Clients::default();
+        for (id, server) in [("template", "a:1"), ("bill-0", "a:1"), ("bill-1", "a:1"), ("bill-0", "b:1")] {
+            clients.listening(&config(id, server)).unwrap();
+        }
+        assert_eq!(clients.0.len(), 2);
     }
 }

@@ -28,7 +28,7 @@ impl Stamped {
         let world = World::new();
         let config = client_config(&["host-1:9092"]);
         let cluster = Cluster::new(config, world.fake.seams());
-        let pool = Arc::new(Pool::new(Arc::clone(&cluster)));
+        let pool = Arc::new(Pool::new(Arc::clone(&cluster), StrBytes::from_static_str("test")));
         let (identity, stamp) = watch::channel(member(1));
         let (commands, told) = mpsc::unbounded_channel();
         let (jobs, inbox) = mpsc::unbounded_channel();

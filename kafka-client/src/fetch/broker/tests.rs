@@ -10,6 +10,7 @@ use super::*;
 use crate::consumer::{PartitionStream, Start, StreamItem};
 use crate::fetch::budget::Budget;
 use crate::fetch::request::BY_ID;
+use crate::fetch::slot::Queued;
 use crate::fetch::testing::{Recipe, joined};
 
 const TOPIC_ID: u128 = 77;
@@ -506,4 +507,30 @@ fn nothing_is_lost_doubled_or_out_of_order_whatever_happens() {
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(simulate(seed));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_comes_during_a_long_poll_is_read_at_once() {
+    let mut bench = Bench::new(FetchConfig { max_wait: Duration::from_secs(60), ..config() });
+    let (_idle, _idle_stream) = bench.read(0);
+    sleep(Duration::from_secs(1)).await;
+    bench.world.append(1, 3, 0);
+    let begun = Instant::now();
+    let (slot, mut stream) = bench.read(1);
+    assert_eq!(offsets(chunk_of(stream.next().await)), [0, 1, 2]);
+    assert!(begun.elapsed() < Duration::from_millis(5), "{:?}", begun.elapsed());
+    // What comes later is brought aside as well, and a jump of the position is followed.
+    sleep(Duration::from_secs(1)).await;
+    let appended = Instant::now();
+    bench.world.append(1, 2, 0);
+    assert_eq!(offsets(chunk_of(stream.next().await)), [3, 4]);
+    slot.move_to(Position { offset: 1, leader_epoch: -1 }, Queued::Dropped);
+    bench.add(&slot);
+    assert!(matches!(stream.next().await, Some(StreamItem::Moved(start)) if start.offset == 1));
+    assert_eq!(offsets(chunk_of(stream.next().await)), [1, 2, 3, 4]);
+    assert!(appended.elapsed() < Duration::from_millis(100), "{:?}", appended.elapsed());
+    // The session names it with the next request, and nothing comes twice.
+    sleep(Duration::from_secs(120)).await;
+    assert!(stream.try_next().is_none());
+    assert!(bench.world.with(|model| model.sessions.values().all(|(_, kept)| kept.contains_key(&1))));
 }

@@ -69,7 +69,8 @@ impl Ground {
     }
 
     fn join(&self, group: GroupConfig) -> Member {
-        let pool = Arc::new(Pool::new(Cluster::new(self.config(), Seams::default())));
+        let pool =
+            Arc::new(Pool::new(Cluster::new(self.config(), Seams::default()), "test".to_owned().into()));
         let coordinator = Arc::new(Coordinator::new(Arc::clone(&pool), &group.group_id));
         let topics = Subscription::Topics(vec![self.topic.clone()]);
         let membership = Membership::start(group, topics, Arc::clone(&pool), Arc::clone(&coordinator));

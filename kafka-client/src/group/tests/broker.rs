@@ -107,7 +107,7 @@ impl Brokers {
 
     pub(super) fn coordinator(&self) -> (Arc<Pool>, Arc<Coordinator>) {
         let cluster = Cluster::new(config(&["b1:1", "b2:2"]), self.fake.seams());
-        let pool = Arc::new(Pool::new(cluster));
+        let pool = Arc::new(Pool::new(cluster, StrBytes::from_static_str("test")));
         let coordinator = Arc::new(Coordinator::new(Arc::clone(&pool), "g"));
         (pool, coordinator)
     }

@@ -312,3 +312,37 @@ async fn a_run_repeats_exactly() {
     assert_eq!(runs[0], runs[1]);
     assert!(runs[0].len() > 3, "{:?}", runs[0]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_accepts_and_says_nothing_is_given_up_at_the_first_join() {
+    // As half-open connections are: b1 answered once, and then never again.
+    let dead = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let brokers = Brokers::with({
+        let dead = std::sync::Arc::clone(&dead);
+        move |asked| {
+            if asked.is::<JoinGroupRequest>() && asked.peer == "b1:1" {
+                dead.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+            let silent = dead.load(std::sync::atomic::Ordering::SeqCst) && asked.peer == "b1:1";
+            silent.then_some(crate::net::fake::Reply::Silence)
+        }
+    });
+    let mut member = brokers.member(group(), &["t"]);
+    let begun = Instant::now();
+    while !dead.load(std::sync::atomic::Ordering::SeqCst) {
+        sleep(SECOND / 100).await;
+    }
+    brokers.change(|world| world.coordinator = 2);
+    assert_eq!(assigned(&mut member).await, t(0..3));
+    assert!(begun.elapsed() < 8 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_that_takes_long_for_a_good_reason_is_waited_for() {
+    let brokers = Brokers::new();
+    brokers.change(|world| world.join_takes = 100 * SECOND);
+    let mut member = brokers.member(group(), &["t"]);
+    assert_eq!(assigned(&mut member).await, t(0..3));
+    // The one without an id, and the one that was held.
+    assert_eq!(brokers.see(|world| world.joins.len()), 2);
+}

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use super::error::{TransactionError, Trouble};
 use super::machine::{End, Machine, Protocol};
 use super::requests::{self, Stamp};
-use crate::cluster::Cluster;
 use crate::consumer::{GroupMetadata, Offsets};
 use crate::error::{Error, Result};
 use crate::group::Coordinator;
@@ -52,8 +51,7 @@ impl Drop for Unfinished<'_> {
 }
 
 impl Coordination {
-    pub(super) fn new(id: String, timeout: Duration, patience: Duration, cluster: &Arc<Cluster>) -> Self {
-        let pool = Arc::new(Pool::new(Arc::clone(cluster)));
+    pub(super) fn new(id: String, timeout: Duration, patience: Duration, pool: Arc<Pool>) -> Self {
         Self {
             coordinator: Coordinator::of_transactions(Arc::clone(&pool), &id),
             machine: Mutex::new(Machine::new(id.clone())),

@@ -72,7 +72,7 @@ impl TransactionalProducer {
             id.to_owned(),
             config.transaction_timeout,
             config.max_block,
-            &context.cluster,
+            context.pool(),
         ));
         let handle = Handle::start(context, config, Some(Arc::clone(&coordination)))?;
         Ok(Self { handle: Arc::new(handle), coordination })
