@@ -6,7 +6,8 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Ident, Lit, Token, bracketed, parenthesized, token};
+use syn::spanned::Spanned as _;
+use syn::{Ident, Lit, Path, Token, Type, bracketed, parenthesized, token};
 
 /// One setting as it stands in the attribute.
 pub(crate) struct Setting {
@@ -22,9 +23,14 @@ pub(crate) enum Value {
     Literal(Lit),
     /// `= [literal, ..]`
     List(Vec<Lit>, Span),
+    /// `= path`, where a setting names a function.
+    Path(Path),
     /// `(argument, ..)`
     Arguments(Vec<Argument>, Span),
 }
+
+/// Settings whose value is a function.
+const FUNCTIONS: [&str; 1] = ["filter"];
 
 /// What stands in the parentheses of a setting.
 pub(crate) enum Argument {
@@ -32,6 +38,8 @@ pub(crate) enum Argument {
     Positional(Lit),
     /// `name = literal` or `"name" = literal`
     Named(Name, Lit),
+    /// `name = [Type, ..]`
+    Types(Name, Vec<Type>, Span),
     /// `(argument, ..)`
     Nested(Vec<Argument>, Span),
 }
@@ -111,6 +119,9 @@ fn assigned(name: &Ident, input: ParseStream<'_>) -> syn::Result<Value> {
     if input.is_empty() {
         return Err(syn::Error::new(name.span(), format!("`{name} =` has no value")));
     }
+    if FUNCTIONS.iter().any(|function| name == function) && !input.peek(Lit) {
+        return input.parse().map(Value::Path);
+    }
     if !input.peek(token::Bracket) {
         return literal(input).map(Value::Literal);
     }
@@ -147,6 +158,12 @@ impl Parse for Argument {
         if input.peek2(Token![=]) {
             let name = Name::parse(input)?;
             input.parse::<Token![=]>()?;
+            if input.peek(token::Bracket) {
+                let content;
+                let brackets = bracketed!(content in input);
+                let types = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
+                return Ok(Self::Types(name, types.into_iter().collect(), brackets.span.join()));
+            }
             return literal(input).map(|value| Self::Named(name, value));
         }
         literal(input).map(Self::Positional)
@@ -170,6 +187,7 @@ impl Setting {
         match &self.value {
             Value::None => self.name.span(),
             Value::Literal(literal) => literal.span(),
+            Value::Path(path) => path.span(),
             Value::List(_, span) | Value::Arguments(_, span) => *span,
         }
     }
@@ -179,7 +197,7 @@ impl Argument {
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Positional(literal) => literal.span(),
-            Self::Named(name, _) => name.span,
+            Self::Named(name, _) | Self::Types(name, ..) => name.span,
             Self::Nested(_, span) => *span,
         }
     }

@@ -16,11 +16,13 @@
 //! traits of the runtime, never by how it is written: aliases work. All names that are made up begin with `__`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::Type;
+use syn::spanned::Spanned as _;
 
 use crate::ast::{Argument, Function};
 use crate::attr;
-use crate::settings::{CommitEvery, Partitions, Settings};
+use crate::settings::{CommitEvery, DeadLetterSettings, Partitions, RetrySettings, Settings};
 use crate::valid::{self, Listener, Source};
 
 /// The whole of it.
@@ -174,7 +176,7 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
             ) -> #future {
                 async move {
                     #[allow(unused_imports)]
-                    use __kafka::{JsonForm as _, NotABatch as _, OptionalForm as _};
+                    use __kafka::{JsonForm as _, NotABatch as _, NotALetter as _, OptionalForm as _};
                     #arguments
                     #outcome
                 }
@@ -241,7 +243,9 @@ fn made_payload(
 ) -> TokenStream {
     match (batch, slice_of) {
         (false, _) => quote_spanned! {at(*span)=>
-            let #variable = __kafka::payload::<#ty, _>((&__kafka::FormOf::<#ty>::new()).__kafka_form(), &__delivery)?;
+            let __letter = __kafka::LetterOf::<#ty>::new();
+            let __form = (&(&__letter).__kafka_payload()).__kafka_form();
+            let #variable = __kafka::payload::<#ty, _>((&__letter).__kafka_wrap(__form), &__delivery)?;
         },
         (true, None) => quote_spanned! {at(*span)=>
             let (#variable, __settling) = __kafka::batch::<#ty, _>(
@@ -288,12 +292,47 @@ fn outcome(listener: &Listener, function: &Function, names: &Names) -> TokenStre
         }
     });
     let (returned, span) = function.returned();
-    quote_spanned!(at(span)=> __kafka::#outcome::<#returned>(#called(#(#arguments),*).await #settling))
+    let (root, sorts) = sorts(&listener.settings);
+    quote_spanned! {at(span)=>
+        let __returned: #returned = #called(#(#arguments),*).await;
+        #root
+        __kafka::#outcome::<#returned>(__returned #settling)
+            .map_err(|__failure| __kafka::Sortable::sorted(__failure, __root, #sorts))
+    }
+}
+
+/// What is asked of an error while it still has its type, and the types that it is sorted by.
+fn sorts(settings: &Settings) -> (TokenStream, TokenStream) {
+    let RetrySettings { only, never, .. } = &settings.retry;
+    let is = |types: &[Type]| {
+        let tests = types.iter().map(|ty| quote!(__error.downcast_ref::<#ty>().is_some()));
+        quote!([#(#tests),*].iter().position(|__is| *__is))
+    };
+    let (is_only, is_never) = (is(only), is(never));
+    let root = quote! {
+        #[allow(unused_imports)]
+        use __kafka::{ErrorOf as _, InnerError as _, NoDowncast as _, NoErrorOf as _};
+        let __root = match (&__returned).__kafka_error() {
+            ::core::option::Option::None => __kafka::Root::default(),
+            ::core::option::Option::Some(__error) => {
+                let __error = __error.__kafka_inner();
+                __kafka::Root {
+                    fatal: __error.downcast_ref::<__kafka::Fatal>().is_some(),
+                    only: #is_only,
+                    never: #is_never,
+                }
+            }
+        };
+    };
+    let [only, never] = [only, never].map(|types| {
+        let types = types.iter().map(|ty| quote_spanned!(at(ty.span())=> __kafka::Sort::of::<#ty>()));
+        quote!(&[#(#types),*])
+    });
+    (root, quote!(const { __kafka::Sorts { only: #only, never: #never } }))
 }
 
 fn attributes(settings: &Settings) -> TokenStream {
     let Settings { topics, partitions, properties, .. } = settings;
-    let optional = |text: &Option<String>| option(text.as_ref().map(|text| quote!(#text)));
     let partitions = partitions.iter().map(|Partitions { topic, partitions, from }| {
         let from = optional(from);
         quote!(__kafka::PartitionsAttribute { topic: #topic, partitions: #partitions, from: #from })
@@ -304,6 +343,8 @@ fn attributes(settings: &Settings) -> TokenStream {
             quote!(__kafka::CommitEvery { each: #each, records: #records, time: #time })
         }));
     let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
+    let (retry, dead_letter) = (retry(&settings.retry), dead_letter(&settings.dead_letter));
+    let [on_exhausted, handler_timeout] = [&settings.on_exhausted, &settings.handler_timeout].map(optional);
     let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
     let [pattern, group, concurrency, members, commit, commit_remember, auto_startup, client_id] = [
         &settings.pattern,
@@ -330,11 +371,55 @@ fn attributes(settings: &Settings) -> TokenStream {
             commit_every: #commit_every,
             commit_remember: #commit_remember,
             ack: #ack,
+            retry: #retry,
+            on_exhausted: #on_exhausted,
+            dead_letter: #dead_letter,
+            handler_timeout: #handler_timeout,
             auto_startup: #auto_startup,
             client_id: #client_id,
             properties: &[#(#properties),*],
         }
     }
+}
+
+fn retry(settings: &RetrySettings) -> TokenStream {
+    let RetrySettings { attempts, backoff, multiplier, jitter, max_elapsed, only, never } = settings;
+    let [attempts, backoff, multiplier, jitter, max_elapsed] =
+        [attempts, backoff, multiplier, jitter, max_elapsed].map(optional);
+    let [only, never] = [only, never].map(|types| {
+        let names = types.iter().map(|ty| ty.to_token_stream().to_string().replace(' ', ""));
+        quote!(&[#(#names),*])
+    });
+    quote! {
+        __kafka::RetryAttribute {
+            attempts: #attempts,
+            backoff: #backoff,
+            multiplier: #multiplier,
+            jitter: #jitter,
+            max_elapsed: #max_elapsed,
+            only: #only,
+            never: #never,
+        }
+    }
+}
+
+fn dead_letter(settings: &DeadLetterSettings) -> TokenStream {
+    let DeadLetterSettings { topic, create, partitions, replication, retention } = settings;
+    let [topic, create, partitions, replication, retention] =
+        [topic, create, partitions, replication, retention].map(optional);
+    quote! {
+        __kafka::DeadLetterAttribute {
+            topic: #topic,
+            create: #create,
+            partitions: #partitions,
+            replication: #replication,
+            retention: #retention,
+        }
+    }
+}
+
+fn optional(text: &Option<String>) -> TokenStream {
+    option(text.as_ref().map(|text| quote!(#text)))
 }
 
 fn option(value: Option<TokenStream>) -> TokenStream {

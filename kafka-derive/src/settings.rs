@@ -1,15 +1,18 @@
 //! The attribute's settings, typed and checked: the texts that they are registered as.
 
+mod recovery;
+
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 use syn::{Lit, LitStr, Path};
 
+pub(crate) use self::recovery::{DeadLetterSettings, RetrySettings};
 use crate::attr::{Argument, Setting, Value};
 use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 18] = [
+const KNOWN: [(&str, &str); 22] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -23,6 +26,10 @@ const KNOWN: [(&str, &str); 18] = [
     ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
     ("commit_remember", "commit_remember = false"),
     ("ack", "ack = \"manual\""),
+    ("retry", "retry(attempts = 5, backoff = \"100ms..10s\")"),
+    ("on_exhausted", "on_exhausted = \"dead-letter\""),
+    ("dead_letter", "dead_letter = \"orders-dlt\"` or `dead_letter(topic = \"orders-dlt\", partitions = 3)"),
+    ("handler_timeout", "handler_timeout = \"30s\""),
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
     ("client_id", "client_id = \"billing\""),
@@ -30,9 +37,11 @@ const KNOWN: [(&str, &str); 18] = [
     ("crate", "crate = \"::kafka_runtime\""),
 ];
 /// What there will be.
-const LATER: [&str; 4] = ["retry", "dead_letter", "send_to", "transactional"];
+const LATER: [&str; 2] = ["send_to", "transactional"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 11] = [
+    ("errorhandler", "on_exhausted"),
+    ("dlt", "dead_letter"),
     ("groupid", "group"),
     ("group_id", "group"),
     ("topicpattern", "pattern"),
@@ -61,6 +70,10 @@ pub(crate) struct Settings {
     pub(crate) commit_every: Option<(CommitEvery, Span)>,
     pub(crate) commit_remember: Option<String>,
     pub(crate) ack: Option<(String, Span)>,
+    pub(crate) retry: RetrySettings,
+    pub(crate) on_exhausted: Option<String>,
+    pub(crate) dead_letter: DeadLetterSettings,
+    pub(crate) handler_timeout: Option<String>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) properties: Vec<(String, String)>,
@@ -88,6 +101,8 @@ pub(crate) struct CommitEvery {
 enum Kind {
     Text,
     Number,
+    /// A number with or without a fraction.
+    Decimal,
     Boolean,
 }
 
@@ -124,6 +139,10 @@ impl Settings {
             "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),
             "commit_remember" => self.commit_remember = Some(single(setting, Kind::Boolean, text::boolean)?),
             "ack" => self.ack = Some((single(setting, Kind::Text, text::ack)?, setting.span())),
+            "retry" => self.retry = recovery::retry(setting)?,
+            "on_exhausted" => self.on_exhausted = Some(single(setting, Kind::Text, text::exhausted)?),
+            "dead_letter" => self.dead_letter = recovery::dead_letter(setting)?,
+            "handler_timeout" => self.handler_timeout = Some(single(setting, Kind::Number, text::duration)?),
             "batch" => self.batch = batch(setting)?,
             "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),
             "client_id" => self.client_id = Some(single(setting, Kind::Text, text::not_empty)?),
@@ -182,11 +201,17 @@ fn literal(literal: &Lit, kind: Kind, check: Check) -> syn::Result<String> {
     let text = match (kind, literal) {
         (_, Lit::Str(text)) => text.value(),
         (Kind::Number, Lit::Int(number)) if number.suffix().is_empty() => number.base10_digits().to_owned(),
+        (Kind::Decimal, Lit::Int(number)) if number.suffix().is_empty() => number.base10_digits().to_owned(),
+        (Kind::Decimal, Lit::Float(number)) if number.suffix().is_empty() => {
+            number.base10_digits().to_owned()
+        }
         (Kind::Boolean, Lit::Bool(value)) => value.value.to_string(),
         _ => {
             let expected = match kind {
                 Kind::Text => "expected a string",
-                Kind::Number => "expected a number, or a string with a placeholder: `\"${key:4}\"`",
+                Kind::Number | Kind::Decimal => {
+                    "expected a number, or a string with a placeholder: `\"${key:4}\"`"
+                }
                 Kind::Boolean => {
                     "expected `true`, `false`, or a string with a placeholder: `\"${key:true}\"`"
                 }

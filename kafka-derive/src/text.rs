@@ -76,6 +76,35 @@ pub(crate) fn topic(text: &str) -> Result<(), String> {
     }
 }
 
+/// A topic's name that may have `{topic}` in it, which stands for the topic of the record.
+pub(crate) fn topic_template(text: &str) -> Result<(), String> {
+    topic(&text.replace("{topic}", "t"))
+}
+
+/// The first wait and the longest, or one for both.
+pub(crate) fn backoff(text: &str) -> Result<(), String> {
+    match text.split_once("..") {
+        None => duration(text),
+        Some((first, longest)) => duration(first).and_then(|()| duration(longest)),
+    }
+    .map_err(|wrong| format!("{wrong}; a back-off is one, or two: `100ms..10s`"))
+}
+
+fn decimal(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    number.ok_or_else(|| format!("`{text}` is not a number"))
+}
+
+/// A number from 1.
+pub(crate) fn at_least_one(text: &str) -> Result<(), String> {
+    if decimal(text)? < 1.0 { Err("it must be at least 1".into()) } else { Ok(()) }
+}
+
+/// A number from 0 to 1.
+pub(crate) fn part(text: &str) -> Result<(), String> {
+    if (0.0..=1.0).contains(&decimal(text)?) { Ok(()) } else { Err("it must be from 0 to 1".into()) }
+}
+
 /// A whole number from 1.
 pub(crate) fn count(text: &str) -> Result<(), String> {
     match text.trim().parse::<u32>() {
@@ -179,6 +208,11 @@ pub(crate) fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
 /// `commit`.
 pub(crate) fn commit(text: &str) -> Result<(), String> {
     one_of(text, &["sync", "async", "combined"])
+}
+
+/// `on_exhausted`.
+pub(crate) fn exhausted(text: &str) -> Result<(), String> {
+    one_of(text, &["dead-letter", "skip", "stop"])
 }
 
 /// `commit_every`.

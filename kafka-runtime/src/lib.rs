@@ -6,6 +6,7 @@
 //! config     application.yml, environment, profiles -> typed settings, each with its source
 //! listener   what #[kafka_listener] registers: descriptor, handler, payloads, extractors
 //! container  a listener at work: members, partitions, dispatch, outcome, ledger, commits
+//! dead_letter  what is written with a record that failed for good, and read of it
 //! template   sending
 //! app        the application: registry + configuration -> containers, run until told to stop
 //! testing    the application of main() on an embedded broker (feature `testing`)
@@ -16,6 +17,7 @@ extern crate self as kafka_runtime;
 mod app;
 pub mod config;
 pub mod container;
+pub mod dead_letter;
 mod error;
 mod json;
 pub mod listener;
@@ -42,8 +44,9 @@ pub mod __private {
     pub use crate::container::Bound;
     pub use crate::listener::__private::*;
     pub use crate::listener::{
-        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, Delivery, Failure, Handler,
-        ListenerDescriptor, PartitionsAttribute, Preparation, Prepared, Site, SourceLocation,
+        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, DeadLetterAttribute, Delivery,
+        Failure, Fatal, Handler, ListenerDescriptor, PartitionsAttribute, Preparation, Prepared,
+        RetryAttribute, Site, SourceLocation,
     };
 }
 

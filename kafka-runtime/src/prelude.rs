@@ -8,6 +8,7 @@ pub use serde::{Deserialize, Serialize};
 
 pub use crate::app::{App, ListenerError, ListenerHandle, Listeners, RunningApp, Summary};
 pub use crate::container::{Ack, AckError, CommitEvent, Health, HealthStatus, Selection};
+pub use crate::dead_letter::DeadLetter;
 pub use crate::kafka_listener;
-pub use crate::listener::{Batch, BatchError, Headers, Key, Metadata, State};
+pub use crate::listener::{Batch, BatchError, Fatal, Headers, Key, Metadata, State};
 pub use crate::template::{Record, Template, TemplateError};

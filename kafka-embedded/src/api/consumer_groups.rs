@@ -25,8 +25,6 @@ use crate::topics::owned;
 const OWN_IDS: i16 = 1;
 /// What ConsumerGroupDescribe says where nobody asked which operations are allowed.
 const NOT_ASKED: i32 = i32::MIN;
-/// What ConsumerGroupDescribe calls a member that speaks KIP-848.
-const CONSUMER_MEMBER: i8 = 1;
 
 pub(crate) async fn heartbeat(
     context: &Context,
@@ -130,10 +128,7 @@ fn check(context: &Context, request: &ConsumerGroupHeartbeatRequest) -> Result<(
             refuse("Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.")
         }
         LEAVE_FOR_A_WHILE if request.instance_id.is_none() => refuse("InstanceId can't be null."),
-        ..LEAVE_FOR_A_WHILE => refuse(&format!(
-            "MemberEpoch is {}, but must be greater than or equal to -2.",
-            request.member_epoch
-        )),
+        ..LEAVE_FOR_A_WHILE => refuse("MemberEpoch is invalid."),
         _ => Ok(()),
     }
 }
@@ -153,7 +148,7 @@ fn beat_once(context: &Context, id: &StrBytes, beat: &Beat) -> Result<Beaten, Re
     check_coordinator(context, id).map_err(|error| Refusal::new(error, error.to_string()))?;
     let (cluster, settings) = (&context.cluster, &context.cluster.settings);
     let not_found =
-        || Refusal::new(ResponseError::GroupIdNotFound, format!("Group {} not found.", id.as_str()));
+        || Refusal::new(ResponseError::GroupIdNotFound, format!("Consumer group {} not found.", id.as_str()));
     let other = || {
         let message = format!("Group {} is not a consumer group.", id.as_str());
         Refusal::new(ResponseError::GroupIdNotFound, message)
@@ -166,8 +161,7 @@ fn beat_once(context: &Context, id: &StrBytes, beat: &Beat) -> Result<Beaten, Re
         }
     };
     let join = |group: &mut Group, now| {
-        let group = group.for_consumer_join(id, settings).ok_or_else(other)?;
-        group.heartbeat(now, &cluster.topics, beat)
+        group.for_consumer_join(now, id, settings, &cluster.topics)?.heartbeat(now, &cluster.topics, beat)
     };
     match beat.epoch {
         0 => cluster.groups.run_or_create(id, settings, join),
@@ -250,6 +244,6 @@ fn describe_member(
         .with_target_assignment(named(group.target(id).unwrap_or(&nothing)));
     match context.version {
         0 => described,
-        _ => described.with_member_type(CONSUMER_MEMBER),
+        _ => described.with_member_type(i8::from(member.guest.is_none())),
     }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Buf, Bytes};
-use kafka_client::wire::decode_part;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -12,18 +10,16 @@ use kafka_protocol::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
 use kafka_protocol::messages::{
-    ConsumerProtocolSubscription, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest,
-    DescribeGroupsResponse, GroupId, ListGroupsRequest, ListGroupsResponse, OffsetDeleteRequest,
-    OffsetDeleteResponse, TopicName,
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
+    ListGroupsRequest, ListGroupsResponse, OffsetDeleteRequest, OffsetDeleteResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator, text};
+use crate::group::protocol::{CONSUMER, subscription};
 use crate::group::{Classic, Group, MemberId, Members, State};
 use crate::server::connection::Context;
 
-/// What a consumer calls its protocol type, and the type of its groups by KIP-848.
-const CONSUMER: &str = "consumer";
 const CLASSIC: &str = "classic";
 
 pub(crate) async fn describe(context: &Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
@@ -142,16 +138,9 @@ fn subscribed(classic: &Classic) -> BTreeSet<TopicName> {
     let topics = |member: &MemberId| {
         let metadata =
             classic.members().get(member).map(|member| member.metadata(protocol)).unwrap_or_default();
-        subscription(metadata).unwrap_or_default()
+        subscription(metadata).map(|said| said.topics).unwrap_or_default().into_iter().map(TopicName)
     };
     classic.members().keys().flat_map(topics).collect()
-}
-
-/// The topics of a consumer's subscription, if it is one.
-fn subscription(mut metadata: Bytes) -> Option<Vec<TopicName>> {
-    let version = metadata.try_get_i16().ok()?;
-    let subscription: ConsumerProtocolSubscription = decode_part(&mut metadata, version.clamp(0, 3)).ok()?;
-    Some(subscription.topics.into_iter().map(TopicName).collect())
 }
 
 fn delete_unsubscribed(

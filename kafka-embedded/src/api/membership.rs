@@ -53,20 +53,19 @@ async fn wait_to_join(context: &Context, request: &JoinGroupRequest) -> Result<J
     let joining = joining(context, request);
     let groups = &context.cluster.groups;
     let settings = &context.cluster.settings;
-    let refuse = |error| NotJoined { error, member_id: joining.member_id.clone() };
-    let unknown = || refuse(ResponseError::UnknownMemberId);
+    let unknown =
+        || NotJoined { error: ResponseError::UnknownMemberId, member_id: joining.member_id.clone() };
     let start = |group: &mut Group, now| {
         let (token, answer) = group.wait();
-        let other = || refuse(ResponseError::InconsistentGroupProtocol);
-        group.for_classic_join(settings).ok_or_else(other)?.join(now, &joining, token);
-        Ok(answer)
+        group.join(now, &context.cluster.topics, &joining, token);
+        answer
     };
     let answer = if joining.member_id.is_empty() {
         groups.run_or_create(&request.group_id, settings, start)
     } else {
         groups.run(&request.group_id, start).ok_or_else(unknown)?
     };
-    match answer?.await {
+    match answer.await {
         Ok(Answer::Join(answer)) => answer,
         _ => Err(unknown()),
     }
@@ -156,10 +155,10 @@ async fn wait_to_sync(context: &Context, request: SyncGroupRequest) -> Result<Sy
     };
     let answer = context.cluster.groups.run(&request.group_id, |group, now| {
         let (token, answer) = group.wait();
-        group.classic()?.sync(now, &syncing, token);
-        Some(answer)
+        group.sync(now, &syncing, token);
+        answer
     });
-    match answer.flatten().ok_or(ResponseError::UnknownMemberId)?.await {
+    match answer.ok_or(ResponseError::UnknownMemberId)?.await {
         Ok(Answer::Sync(answer)) => answer,
         _ => Err(ResponseError::UnknownMemberId),
     }
@@ -169,10 +168,11 @@ pub(crate) async fn heartbeat(context: &Context, request: HeartbeatRequest) -> H
     let beat = || {
         check_members_group(context, &request.group_id)?;
         let (id, instance) = (&request.member_id, request.group_instance_id.as_ref());
-        let beat = context.cluster.groups.run(&request.group_id, |group, now| {
-            Some(group.classic()?.heartbeat(now, id, instance, request.generation_id))
-        });
-        beat.flatten().unwrap_or(Err(ResponseError::UnknownMemberId))
+        let beat = context
+            .cluster
+            .groups
+            .run(&request.group_id, |group, now| group.heartbeat(now, id, instance, request.generation_id));
+        beat.unwrap_or(Err(ResponseError::UnknownMemberId))
     };
     HeartbeatResponse::default().with_error_code(code(beat()))
 }
@@ -190,16 +190,10 @@ pub(crate) async fn leave(context: &Context, request: LeaveGroupRequest) -> Leav
     } else {
         vec![MemberIdentity::default().with_member_id(request.member_id)]
     };
-    let left = context.cluster.groups.run(&request.group_id, |group, now| {
-        let classic = group.classic()?;
-        let leave_one = |one: &MemberIdentity| classic.leave(&one.member_id, one.group_instance_id.as_ref());
-        let left: Vec<_> = members.iter().map(leave_one).collect();
-        if left.iter().any(Result::is_ok) {
-            classic.member_gone(now);
-        }
-        Some(left)
-    });
-    let left = left.flatten().unwrap_or_else(|| vec![Err(ResponseError::UnknownMemberId); members.len()]);
+    let leaving: Vec<_> =
+        members.iter().map(|one| (&one.member_id, one.group_instance_id.as_ref())).collect();
+    let left = context.cluster.groups.run(&request.group_id, |group, now| group.leave(now, &leaving));
+    let left = left.unwrap_or_else(|| vec![Err(ResponseError::UnknownMemberId); members.len()]);
     if context.version < 3 {
         let error = left.into_iter().next().map_or(NONE, code);
         return LeaveGroupResponse::default().with_error_code(error);

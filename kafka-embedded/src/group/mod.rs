@@ -7,15 +7,19 @@
 //!          run_timers ── expire
 //! ```
 //!
-//! A group is of the type of its members. One without members becomes what the next one asks for; its offsets stay.
+//! A group is of the type of its members. One without members becomes what the next one asks for; a classic one of
+//! consumers becomes one of KIP-848 with the first member that speaks it, and classic again with the last. Its offsets
+//! stay.
 
 mod classic;
 pub(crate) mod consumer;
 mod member;
 mod offsets;
+pub(crate) mod protocol;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -25,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Settings;
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
-use consumer::ConsumerGroup;
+use consumer::{Catalog, ConsumerGroup, Refusal};
 pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
 
@@ -38,6 +42,8 @@ pub(crate) struct Group {
     pub(crate) offsets: Offsets,
     waiting: HashMap<Token, oneshot::Sender<Answer>>,
     next_token: Token,
+    /// `group.initial.rebalance.delay.ms` and `group.max.size`, for when it is classic again.
+    classic_terms: (Duration, usize),
 }
 
 /// Who is in a group, and by which protocol.
@@ -59,8 +65,14 @@ pub(crate) struct Committing<'a> {
 }
 
 impl Group {
-    fn new(members: Members) -> Self {
-        Self { members, offsets: Offsets::default(), waiting: HashMap::new(), next_token: 0 }
+    fn new(settings: &Settings) -> Self {
+        Self {
+            members: Members::Classic(Classic::of(settings)),
+            offsets: Offsets::default(),
+            waiting: HashMap::new(),
+            next_token: 0,
+            classic_terms: (settings.initial_rebalance_delay, settings.group_max_size),
+        }
     }
 
     /// As ListGroups and DescribeGroups spell it.
@@ -90,12 +102,10 @@ impl Group {
                 classic.validate_commit(now, who.member_id, who.instance_id, who.generation)
             }
             Members::Consumer(group) => {
-                let knows = who.knows_epochs || !group.members().contains_key(who.member_id);
-                if knows {
-                    group.validate_commit(who.member_id, who.generation)
-                } else {
-                    Err(ResponseError::UnsupportedVersion)
+                if !who.knows_epochs && group.wants_epochs_of(who.member_id) {
+                    return Err(ResponseError::UnsupportedVersion);
                 }
+                group.validate_commit(who.member_id, who.generation)
             }
         }
     }
@@ -117,25 +127,111 @@ impl Group {
         }
     }
 
-    /// The group as a classic one, for whoever joins: one of KIP-848 that has no members becomes one.
-    pub(crate) fn for_classic_join(&mut self, settings: &Settings) -> Option<&mut Classic> {
-        if matches!(&self.members, Members::Consumer(group) if group.is_empty()) {
-            self.members = Members::Classic(Classic::of(settings));
+    /// JoinGroup, answered for `token` now or once the rebalance ends.
+    pub(crate) fn join(&mut self, now: Instant, catalog: &impl Catalog, request: &Joining, token: Token) {
+        match &mut self.members {
+            Members::Consumer(group) if !group.is_empty() => {
+                let joined = group.join_classic(now, catalog, request);
+                return self.answer(token, Answer::Join(joined));
+            }
+            Members::Consumer(_) => {
+                let (delay, max_size) = self.classic_terms;
+                self.members = Members::Classic(Classic::new(delay, max_size));
+            }
+            Members::Classic(_) => {}
         }
-        self.classic()
+        if let Some(classic) = self.classic() {
+            classic.join(now, request, token);
+        }
     }
 
-    /// The group as one of KIP-848, for whoever joins: a classic one that has no members becomes one.
+    /// SyncGroup, answered for `token` now or once the leader has assigned.
+    pub(crate) fn sync(&mut self, now: Instant, request: &Syncing, token: Token) {
+        match &mut self.members {
+            Members::Classic(classic) => classic.sync(now, request, token),
+            Members::Consumer(group) => {
+                let synced = group.sync_classic(now, request);
+                self.answer(token, Answer::Sync(synced));
+            }
+        }
+    }
+
+    /// Heartbeat.
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Instant,
+        id: &MemberId,
+        instance: Option<&StrBytes>,
+        generation: i32,
+    ) -> Result<(), ResponseError> {
+        match &mut self.members {
+            Members::Classic(classic) => classic.heartbeat(now, id, instance, generation),
+            Members::Consumer(group) => group.heartbeat_classic(now, id, instance, generation),
+        }
+    }
+
+    /// LeaveGroup, one outcome each.
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        members: &[(&MemberId, Option<&StrBytes>)],
+    ) -> Vec<Result<(), ResponseError>> {
+        let members = members.iter();
+        match &mut self.members {
+            Members::Consumer(group) => {
+                members.map(|(id, instance)| group.leave_classic(id, *instance)).collect()
+            }
+            Members::Classic(classic) => {
+                let left: Vec<_> = members.map(|(id, instance)| classic.leave(id, *instance)).collect();
+                if left.iter().any(Result::is_ok) {
+                    classic.member_gone(now);
+                }
+                left
+            }
+        }
+    }
+
+    /// The group as one of KIP-848, for whoever joins: a classic one becomes one, if it has no members or consumers.
     pub(crate) fn for_consumer_join(
         &mut self,
+        now: Instant,
         id: &StrBytes,
         settings: &Settings,
-    ) -> Option<&mut ConsumerGroup> {
-        if matches!(&self.members, Members::Classic(classic) if classic.state() == State::Empty) {
-            let group = ConsumerGroup::new(crate::topics::owned(id), settings.consumer_groups);
+        catalog: &impl Catalog,
+    ) -> Result<&mut ConsumerGroup, Refusal> {
+        let terms = settings.consumer_groups;
+        if let Members::Classic(classic) = &mut self.members {
+            let own_id = crate::topics::owned(id);
+            let group = if classic.state() == State::Empty {
+                ConsumerGroup::new(own_id, terms)
+            } else {
+                check_upgrade(id, classic, terms.max_size)?;
+                classic.interrupt();
+                ConsumerGroup::of_classic(own_id, terms, classic, catalog, now)
+            };
+            self.deliver();
             self.members = Members::Consumer(group);
         }
-        self.consumer()
+        let missing = || Refusal::new(ResponseError::GroupIdNotFound, "");
+        self.consumer().ok_or_else(missing)
+    }
+
+    /// When the last member that spoke KIP-848 has gone, the others go on as a classic group.
+    fn settle(&mut self, now: Instant) {
+        if let Members::Consumer(group) = &self.members
+            && group.is_classic_again()
+        {
+            let (delay, max_size) = self.classic_terms;
+            let (generation, members) = (group.classic_generation(), group.classic_members());
+            self.members = Members::Classic(Classic::resumed(delay, max_size, generation, members, now));
+        }
+    }
+
+    fn answer(&mut self, token: Token, answer: Answer) {
+        if let Some(sender) = self.waiting.remove(&token) {
+            // A client that has gone does not want it any more.
+            let _ = sender.send(answer);
+        }
     }
 
     pub(crate) fn classic(&mut self) -> Option<&mut Classic> {
@@ -211,12 +307,21 @@ impl Group {
     fn deliver(&mut self) {
         let Some(classic) = self.classic() else { return };
         for (token, answer) in classic.take_answers() {
-            if let Some(sender) = self.waiting.remove(&token) {
-                // A client that has gone does not want it any more.
-                let _ = sender.send(answer);
-            }
+            self.answer(token, answer);
         }
     }
+}
+
+fn check_upgrade(id: &StrBytes, classic: &Classic, max_size: usize) -> Result<(), Refusal> {
+    let why = if classic.protocol_type().is_none_or(|kind| **kind != *protocol::CONSUMER) {
+        "the group does not use the consumer embedded protocol"
+    } else if classic.members().len() > max_size {
+        "the group exceeds the consumer group maximum size"
+    } else {
+        return Ok(());
+    };
+    let message = format!("Cannot upgrade classic group {} to consumer group because {why}.", id.as_str());
+    Err(Refusal::new(ResponseError::GroupIdNotFound, message))
 }
 
 type Cell = Arc<Mutex<Group>>;
@@ -251,7 +356,7 @@ impl Groups {
             match cells.get(id.as_bytes()) {
                 Some(cell) => Arc::clone(cell),
                 None => {
-                    let group = Group::new(Members::Classic(Classic::of(settings)));
+                    let group = Group::new(settings);
                     let cell = Arc::new(Mutex::new(group));
                     cells.insert(crate::topics::owned(id), Arc::clone(&cell));
                     cell
@@ -264,7 +369,9 @@ impl Groups {
     fn run_cell<T>(&self, cell: &Cell, change: impl FnOnce(&mut Group, Instant) -> T) -> T {
         let (result, next) = {
             let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = change(&mut group, Instant::now());
+            let now = Instant::now();
+            let result = change(&mut group, now);
+            group.settle(now);
             group.deliver();
             (result, group.next_deadline())
         };
@@ -294,6 +401,11 @@ impl Groups {
         Ok(())
     }
 
+    /// Tells whoever waits in a group that its coordinator has moved.
+    pub(crate) fn moved(&self, id: &str) {
+        self.run(id, |group, _| group.classic().map(Classic::refuse_waiting));
+    }
+
     /// The groups' ids, sorted.
     pub(crate) fn ids(&self) -> Vec<StrBytes> {
         self.cells().keys().cloned().collect()
@@ -315,6 +427,7 @@ impl Groups {
             let mut group = cell.lock().unwrap_or_else(PoisonError::into_inner);
             if group.next_deadline().is_some_and(|at| at <= now) {
                 group.expire(now);
+                group.settle(now);
                 group.deliver();
             }
             group.next_deadline()

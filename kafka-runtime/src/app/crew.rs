@@ -20,8 +20,8 @@ use super::listeners::{ListenerError, Reply};
 use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
 use crate::container::{
-    Board, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerState, ListenerWork, Member, Order,
-    Rest, Selection, Sought,
+    Board, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerOutlet, ListenerState,
+    ListenerWork, Member, Order, Publisher, Rest, Selection, Sought,
 };
 use crate::listener::ListenerDescriptor;
 
@@ -50,6 +50,8 @@ pub(super) struct Crew {
     pub(super) demands: mpsc::UnboundedReceiver<Demand>,
     /// Where its failures are heard: id and cause.
     pub(super) failures: mpsc::UnboundedSender<(&'static str, String)>,
+    /// What writes its dead letters.
+    pub(super) publisher: Arc<Publisher>,
     /// One for each member.
     pub(super) clients: Vec<Client>,
     /// Until the first life.
@@ -250,7 +252,10 @@ impl Crew {
     fn work(&mut self, ready: &Prepared) -> Arc<ListenerWork> {
         if let (None, Some(binding)) = (&self.work, self.binding.take()) {
             let bound = binding.bind(self.descriptor, ready);
-            let work = ListenerWork::new(self.id(), ready.settings.clone(), bound, Arc::clone(&self.rng));
+            let publisher = Arc::clone(&self.publisher);
+            let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
+            let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
+            let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
             let work = Arc::new(work.telling(self.events.clone()));
             self.board.set_work(&work);
             self.work = Some(work);

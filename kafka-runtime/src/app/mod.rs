@@ -29,6 +29,8 @@ pub use self::listeners::{Answer, ListenerError, ListenerHandle, Listeners};
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
+use kafka_client::seams::Seams;
+
 use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
@@ -57,6 +59,7 @@ pub struct App {
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
     on_event: Option<EventHook>,
+    seams: Option<Seams>,
 }
 
 /// An event callback.
@@ -90,7 +93,7 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self { config, states: States::new(), only: None, on_commit: None, on_event: None }
+        Self { config, states: States::new(), only: None, on_commit: None, on_event: None, seams: None }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -108,6 +111,13 @@ impl App {
     /// Runs only these listeners: for tests, and for programs that have several roles.
     pub fn only<'a>(mut self, ids: impl IntoIterator<Item = &'a str>) -> Self {
         self.only = Some(ids.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// Reaches brokers through these, on the runtime that starts the application instead of threads of its own.
+    #[cfg(feature = "testing")]
+    pub(crate) fn over(mut self, seams: Seams) -> Self {
+        self.seams = Some(seams);
         self
     }
 

@@ -18,7 +18,7 @@ use super::prepare::Binding;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
-use crate::container::{Board, ListenerState};
+use crate::container::{Board, ListenerState, Publisher};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
 use crate::template::Template;
@@ -43,9 +43,13 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
     let settings = app.config.check_only(&linked, &chosen)?;
     let of_template = app.config.template()?;
-    let mut clients = Clients::default();
-    let template = clients.get(&of_template.client).and_then(|client| Template::new(client, &of_template));
-    let template = template.map_err(|source| error("template", source))?;
+    let rng =
+        app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));
+    let mut clients = Clients::new(app.seams.take());
+    let admin = app.config.admin()?;
+    let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
+    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
+    let template = Template::new(client, &of_template).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
     let listeners = Listeners::new();
@@ -86,10 +90,11 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
             stop: stop.subscribe(),
             demands: inbox,
             failures: failing.clone(),
+            publisher: Arc::clone(&publisher),
             clients,
             binding: Some(bound),
             work: None,
-            rng: Arc::new(Rng::from_entropy()),
+            rng: Arc::clone(&rng),
         };
         crews.spawn(crew.run());
     }

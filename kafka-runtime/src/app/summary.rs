@@ -35,8 +35,8 @@ impl fmt::Display for Summary {
         for ListenerStatus { id, state, counts, .. } in &self.listeners {
             write!(
                 f,
-                "\n  - {id}: {} handled, {} tries failed, {} skipped",
-                counts.handled, counts.failed, counts.skipped
+                "\n  - {id}: {} handled, {} tries failed, {} dead letters, {} skipped",
+                counts.handled, counts.failed, counts.dead_lettered, counts.skipped
             )?;
             match state {
                 ListenerState::Running => f.write_str("; it did not stop in time")?,

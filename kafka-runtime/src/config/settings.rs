@@ -68,11 +68,54 @@ pub enum AckMode {
 /// What happens when the tries are spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnExhausted {
-    /// The partition stops, visibly; others go on. **(default until dead letters exist)**
+    /// The record goes to the dead-letter topic; its offset waits for the acknowledgement. If it cannot be written, the
+    /// partition stops. **(default)**
     #[default]
-    Stop,
+    DeadLetter,
     /// The record is logged, counted and passed over.
     Skip,
+    /// The partition stops, visibly; others go on.
+    Stop,
+}
+
+/// Where dead letters go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// The topic; `{topic}` in it stands for the topic that the record failed in. **(`{topic}-dlt`)**
+    pub topic: String,
+    /// Whether it is created when it is missing **(what `admin.auto-create` says: true)**.
+    pub create: bool,
+    /// Its partitions when it is created; `None`: as many as the record's own topic has. **(None)**
+    pub partitions: Option<i32>,
+    /// Its replication factor when it is created; `None`: the broker's default. **(None)**
+    pub replication: Option<i16>,
+    /// Its `retention.ms` when it is created; `None`: the broker's default. **(None)**
+    pub retention: Option<Duration>,
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self {
+            topic: "{topic}-dlt".into(),
+            create: true,
+            partitions: None,
+            replication: None,
+            retention: None,
+        }
+    }
+}
+
+/// Which errors are tried again, by the names of their types. A name fits a type whose path ends with it, or with whose
+/// parts it agrees in order (`std::io::Error` is `std::io::error::Error`); for an enum the variant may stand behind it
+/// (`BankError::Closed`), as `Debug` names it. `panic` and `timeout` are names too.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RetryErrors {
+    /// Only these; `None`: what the attribute says.
+    pub only: Option<Vec<String>>,
+    /// Not these; `None`: what the attribute says.
+    pub never: Option<Vec<String>>,
+    /// Whether the attribute names types that alone are tried again.
+    pub attribute_only: bool,
 }
 
 /// Trying again in place: the partition waits, other partitions do not.
@@ -157,8 +200,15 @@ pub struct ListenerSettings {
     pub commit_timeout: Duration,
     /// Retry in place.
     pub retry: Retry,
+    /// Which errors are tried again.
+    pub retry_errors: RetryErrors,
     /// What then.
     pub on_exhausted: OnExhausted,
+    /// Where dead letters go.
+    pub dead_letters: DeadLetters,
+    /// A handler that takes longer is dropped where it waits, and has failed; `None`: it may take as long as it likes.
+    /// **(None)**
+    pub handler_timeout: Option<Duration>,
     /// Records of one batch at most, for batch listeners and the cadence `batch` **(500)**.
     pub max_poll_records: usize,
     /// After this a handler is called stuck **(5 min)**.

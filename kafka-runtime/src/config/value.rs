@@ -222,7 +222,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-whole_numbers!(i32, u32, usize);
+whole_numbers!(i16, i32, u32, usize);
 
 impl Value for f64 {
     fn read(text: &str, _: Notation) -> Result<Self, String> {

@@ -170,8 +170,8 @@ async fn call<H: BatchHandler>(
     }
     let (partition, listener) = (lane.partition(), span.work.id);
     let delivery = BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer };
-    let panicked = |message| BatchFailure { index: 0, failure: Failure::Panic(message) };
-    guarded(lane, length(rest), || H::call(prepared, delivery), panicked).await
+    let failed = |failure| BatchFailure { index: 0, failure };
+    guarded(lane, length(rest), || H::call(prepared, delivery), failed).await
 }
 
 /// The first `count` of what is in hand are handled; what is left. The last ones are settled with the whole.

@@ -8,11 +8,12 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::Record;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::lane::{End, Lane, Verdict};
 use super::recovery::Failed;
@@ -42,7 +43,7 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
             }
             lane.deliver(record.offset, record.offset);
             let delivery = delivery(&span, batch, record, lane.partition());
-            match guarded(lane, 1, || H::call(prepared, delivery), Failure::Panic).await {
+            match guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await {
                 Ok(()) => {}
                 Err(failure) => {
                     if let Some(end) = again::<H>(prepared, delivery, failure, lane).await {
@@ -93,7 +94,7 @@ async fn again<H: Handler>(
             Verdict::End(end) => return Some(end),
         }
         lane.deliver(offset, offset);
-        match guarded(lane, 1, || H::call(prepared, delivery), Failure::Panic).await {
+        match guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await {
             Ok(()) => {
                 lane.recovered();
                 return None;
@@ -103,43 +104,51 @@ async fn again<H: Handler>(
     }
 }
 
-/// Calls a handler for the `records` in hand; a panic in it is a failure like others.
+/// Calls a handler for the `records` in hand, see [`caught`].
 pub(super) async fn guarded<F, E>(
     lane: &mut Lane,
     records: u64,
     call: impl FnOnce() -> F,
-    panicked: impl Fn(String) -> E,
+    failed: impl Fn(Failure) -> E,
 ) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {
-    caught(call, panicked, || lane.handler_waits(records)).await
+    let limit = lane.work.settings.handler_timeout;
+    caught(call, failed, || lane.handler_waits(records), limit).await
 }
 
-/// Calls a handler; a panic in it is a failure like others. `waits` is called once, when it first has to wait.
+/// Calls a handler. A panic in it is a failure like others, and so is time that runs out (`limit`, from when it first has
+/// to wait): it is dropped where it waits then. `waits` is called once, when it first has to wait.
 pub(super) async fn caught<F, E>(
     call: impl FnOnce() -> F,
-    panicked: impl Fn(String) -> E,
+    failed: impl Fn(Failure) -> E,
     waits: impl FnOnce(),
+    limit: Option<Duration>,
 ) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {
+    let panicked = |panic: &(dyn Any + Send)| failed(Failure::Panic(message(panic)));
     let future = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(future) => future,
-        Err(panic) => return Err(panicked(message(&*panic))),
+        Err(panic) => return Err(panicked(&*panic)),
     };
-    let mut future = pin!(future);
+    let (mut future, mut time_is_over) = (pin!(future), pin!(None::<Sleep>));
     let mut waits = Some(waits);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => {
             if let Some(waits) = waits.take() {
                 waits();
+                time_is_over.set(limit.map(tokio::time::sleep));
             }
-            Poll::Pending
+            match (limit, time_is_over.as_mut().as_pin_mut().map(|time| time.poll(context))) {
+                (Some(limit), Some(Poll::Ready(()))) => Poll::Ready(Err(failed(Failure::Timeout(limit)))),
+                _ => Poll::Pending,
+            }
         }
         Ok(ready) => ready,
-        Err(panic) => Poll::Ready(Err(panicked(message(&*panic)))),
+        Err(panic) => Poll::Ready(Err(panicked(&*panic))),
     })
     .await
 }

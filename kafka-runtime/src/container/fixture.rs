@@ -1,4 +1,4 @@
-//! What the container's tests stand on: a coordinator that answers as told, a handler that does as told, batches.
+//! What the container's tests stand only: a coordinator that answers as told, a handler that does as told, batches.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use kafka_client::config::{
 };
 use kafka_client::consumer::{Chunk, CommitOutcome, Offsets, Start, StreamItem};
 use kafka_client::group::{CommittedOffset, Lease};
+use kafka_client::producer::RecordMetadata;
 use kafka_client::records::append::{AppendStamp, stamp};
 use kafka_client::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite};
 use kafka_client::seams::Rng;
@@ -22,14 +23,17 @@ use super::ack::Ack;
 use super::commit::{CommitPolicy, CommitPort, Committer, Tries};
 use super::feed::Source;
 use super::parallel::Remembered;
+use super::recovery::outlet::{Letter, Outlet, Sending};
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::work::{Bound, ListenerWork};
 use crate::config::{
-    self, AckMode, Cadence, ClientIds, CommitStrategy, ListenerSettings, OnExhausted, Retry,
+    self, AckMode, Cadence, ClientIds, CommitStrategy, DeadLetters, ListenerSettings, OnExhausted, Retry,
+    RetryErrors,
 };
+use crate::listener::__private::{Root, Sortable as _, Sorts};
 use crate::listener::{
-    BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Handler, Preparation, Prepared, Slot,
-    States,
+    BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Fatal, Handler, Preparation, Prepared,
+    Slot, States,
 };
 
 pub(super) type Round = Vec<(TopicPartition, i64)>;
@@ -129,6 +133,8 @@ impl CommitPort for Coordinator {
 pub(super) enum Act {
     Return,
     Fail(&'static str),
+    /// Fails for good.
+    Fatal(&'static str),
     Undecodable,
     Panic,
     /// Waits, then returns.
@@ -254,7 +260,7 @@ impl Script {
         match act {
             Act::Return => ack.map_or(Ok(()), |ack| {
                 self.settled.lock().unwrap().insert(offset);
-                ack.ack().map_err(|gone| Failure::Handler(Box::new(gone)))
+                ack.ack().map_err(|gone| Failure::Handler(gone.into()))
             }),
             Act::AckAfter(time) => {
                 let settled = Arc::clone(&self.settled);
@@ -267,6 +273,10 @@ impl Script {
                 Ok(())
             }
             Act::Fail(cause) => Err(Failure::Handler(cause.into())),
+            Act::Fatal(cause) => {
+                let nothing = Sorts { only: &[], never: &[] };
+                Err(Failure::Handler(Fatal::new(cause).into()).sorted(Root::default(), nothing))
+            }
             Act::Undecodable => Err(Failure::Decode(format!("offset {offset}: not JSON"))),
             Act::Panic => panic!("a panic at {offset}"),
             Act::Wait(time) => {
@@ -334,11 +344,18 @@ impl BatchHandler for ScriptedBatch {
         let script = script(prepared);
         let offsets = delivery.records.iter().map(|(record, _)| record.offset).collect();
         script.batches.lock().unwrap().push(offsets);
+        // By hand, one that is to be dropped takes its batch with it.
+        let mut ack = delivery.records.last().and_then(|(last, _)| Some(delivery.acks?.issue(last.offset)));
         for (index, (record, _)) in delivery.records.iter().enumerate() {
+            if matches!((script.plan)(record.offset, delivery.attempt), Act::DropAck) {
+                ack = None;
+            }
             let played = script.play(record.offset, delivery.attempt, None).await;
             played.map_err(|failure| BatchFailure { index, failure })?;
         }
-        Ok(())
+        ack.map_or(Ok(()), |ack| {
+            ack.ack().map_err(|gone| BatchFailure { index: 0, failure: Failure::Handler(gone.into()) })
+        })
     }
 }
 
@@ -385,7 +402,10 @@ pub(super) fn settings() -> ListenerSettings {
         ack: AckMode::Auto,
         commit_timeout: Duration::from_secs(60),
         retry: Retry { attempts: 3, ..Retry::default() },
+        retry_errors: RetryErrors::default(),
         on_exhausted: OnExhausted::Stop,
+        dead_letters: DeadLetters::default(),
+        handler_timeout: None,
         max_poll_records: 500,
         max_poll_interval: Duration::from_secs(300),
         auto_startup: true,
@@ -412,10 +432,59 @@ impl Source for Channel {
     }
 }
 
+/// A letter that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Posted {
+    pub(super) topic: String,
+    pub(super) offset: i64,
+    pub(super) value: Option<String>,
+    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A way out that takes a while, and remembers; it can refuse.
+#[derive(Debug, Default)]
+pub(super) struct Postbox {
+    posted: Mutex<Vec<Posted>>,
+    refusal: Mutex<Option<&'static str>>,
+}
+
+impl Postbox {
+    pub(super) fn posted(&self) -> Vec<Posted> {
+        self.posted.lock().unwrap().clone()
+    }
+
+    /// From now on everything is refused with these words; `None`: nothing.
+    pub(super) fn refuse(&self, words: Option<&'static str>) {
+        *self.refusal.lock().unwrap() = words;
+    }
+}
+
+impl Outlet for Postbox {
+    fn send<'a>(&'a self, letter: Letter<'a>) -> Sending<'a> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Some(words) = *self.refusal.lock().unwrap() {
+                return Err(words.to_owned());
+            }
+            let mut posted = self.posted.lock().unwrap();
+            let value = letter.value.map(|value| String::from_utf8_lossy(value).into_owned());
+            let offset = i64::try_from(posted.len()).unwrap();
+            posted.push(Posted { topic: letter.topic.to_string(), offset, value, headers: letter.headers });
+            let partition = TopicPartition { topic: letter.topic, partition: letter.source.partition };
+            Ok(RecordMetadata { partition, offset, timestamp: 0 })
+        })
+    }
+
+    fn now(&self) -> i64 {
+        1_700_000_000_000
+    }
+}
+
 /// A listener under test: a handler by script, a committer, partitions on demand.
 pub(super) struct Rig {
     pub(super) script: Arc<Script>,
     pub(super) coordinator: Coordinator,
+    pub(super) postbox: Arc<Postbox>,
     work: Arc<ListenerWork>,
     committer: Committer,
 }
@@ -451,8 +520,10 @@ impl Rig {
             false => Bound::single::<Scripted>(&mut preparation),
         };
         let committer = Committer::start(coordinator.clone(), policy(&settings));
-        let work = Arc::new(ListenerWork::new("bill", settings, bound, Arc::new(Rng::seeded(1))));
-        Self { script, coordinator, work, committer }
+        let postbox = Arc::new(Postbox::default());
+        let outlet = Arc::clone(&postbox) as Arc<dyn Outlet>;
+        let work = ListenerWork::new("bill", settings, bound, Arc::new(Rng::seeded(1)), outlet);
+        Self { script, coordinator, postbox, work: Arc::new(work), committer }
     }
 
     /// Partition `number`, from offset 0, committed nowhere.

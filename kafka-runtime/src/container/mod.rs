@@ -10,7 +10,7 @@
 //! parallel   the same for records of a partition side by side (`ordering = "key"`, `"none"`)
 //! drive      the loop over a batch, generic per handler; batch_drive for handlers of batches
 //! lane       what stands between a record and its handler: signals, lease, cadence, permit; failures
-//! recovery   what becomes of a record that failed: policy (pure), back-off (pure)
+//! recovery   what becomes of a record that failed: policy (pure), back-off (pure), dead letters
 //! outcome    how a failed record is told
 //! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
@@ -65,6 +65,7 @@ pub use health::{Health, HealthStatus, ListenerHealth, PartitionLag};
 pub(crate) use idle::{Idleness, Rest};
 pub(crate) use member::Member;
 pub use parallel::OpenPhase;
+pub(crate) use recovery::{ListenerOutlet, Publisher};
 pub use shared::{Counts, PartitionPhase};
 pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};

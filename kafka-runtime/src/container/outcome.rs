@@ -4,7 +4,7 @@ use std::fmt;
 
 use kafka_client::TopicPartition;
 
-use crate::listener::Failure;
+use crate::listener::{Failure, causes};
 
 /// How many bytes of a key are shown.
 const SHOWN: usize = 64;
@@ -40,17 +40,12 @@ pub(crate) fn shown(key: &[u8]) -> String {
 pub(crate) fn told(failure: &Failure) -> String {
     match failure {
         Failure::Handler(error) => {
-            let mut text = error.to_string();
-            let mut cause = error.source();
-            while let Some(inner) = cause {
-                text.push_str(": ");
-                text.push_str(&inner.to_string());
-                cause = inner.source();
-            }
-            text
+            let causes: Vec<String> = causes(error.error()).map(ToString::to_string).collect();
+            causes.join(": ")
         }
         Failure::Decode(text) => text.clone(),
         Failure::Panic(message) => format!("the handler panicked: {message}"),
+        Failure::Timeout(limit) => format!("the handler took longer than {limit:?} (handler-timeout)"),
     }
 }
 
@@ -72,7 +67,7 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("cannot bill")]
         struct Outer(#[source] fmt::Error);
-        let failure = Failure::Handler(Box::new(Outer(fmt::Error)));
+        let failure = Failure::Handler(Outer(fmt::Error).into());
         let inner = fmt::Error.to_string();
         assert_eq!(told(&failure), format!("cannot bill: {inner}"));
     }

@@ -103,6 +103,7 @@ pub(crate) struct Shared {
     handled: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
+    dead_lettered: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
     /// The try that the record in hand is at.
@@ -162,6 +163,8 @@ pub struct Counts {
     pub failed: u64,
     /// Passed over after the last try.
     pub skipped: u64,
+    /// Written to the dead-letter topic after the last try.
+    pub dead_lettered: u64,
 }
 
 impl Shared {
@@ -188,6 +191,7 @@ impl Shared {
             handled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
             due: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
@@ -491,9 +495,12 @@ impl Shared {
 
     /// Only the loop counts; once per batch, not per record.
     pub(crate) fn add(&self, more: Counts) {
-        for (counter, more) in
-            [(&self.handled, more.handled), (&self.failed, more.failed), (&self.skipped, more.skipped)]
-        {
+        for (counter, more) in [
+            (&self.handled, more.handled),
+            (&self.failed, more.failed),
+            (&self.skipped, more.skipped),
+            (&self.dead_lettered, more.dead_lettered),
+        ] {
             if more > 0 {
                 counter.fetch_add(more, Ordering::Relaxed);
             }
@@ -505,6 +512,7 @@ impl Shared {
             handled: self.handled.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
+            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
         }
     }
 }

@@ -300,6 +300,7 @@ impl std::ops::Add for Counts {
             handled: self.handled + other.handled,
             failed: self.failed + other.failed,
             skipped: self.skipped + other.skipped,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
         }
     }
 }

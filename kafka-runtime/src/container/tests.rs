@@ -17,7 +17,7 @@ fn range(to: i64) -> Vec<i64> {
 }
 
 fn counts(handled: u64, failed: u64, skipped: u64) -> Counts {
-    Counts { handled, failed, skipped }
+    Counts { handled, failed, skipped, ..Counts::default() }
 }
 
 #[tokio::test(start_paused = true)]

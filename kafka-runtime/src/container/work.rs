@@ -15,7 +15,7 @@ use super::events::Events;
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
-use super::recovery::Recovery;
+use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
 use crate::config::{AckMode, Cadence, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
@@ -38,10 +38,16 @@ pub(crate) struct ListenerWork {
 }
 
 impl ListenerWork {
-    pub(crate) fn new(id: &'static str, settings: ListenerSettings, bound: Bound, rng: Arc<Rng>) -> Self {
+    pub(crate) fn new(
+        id: &'static str,
+        settings: ListenerSettings,
+        bound: Bound,
+        rng: Arc<Rng>,
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
         let permits = Permits::new(settings.concurrency);
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
-        let recovery = Recovery::new(id, &settings, rng);
+        let recovery = Recovery::new(id, &settings, rng, outlet);
         Self { id, settings, bound, permits, pool, recovery, events: Events::default() }
     }
 
@@ -155,6 +161,14 @@ impl Bound {
     /// Binds a record handler.
     #[must_use]
     pub fn single<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::single_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::single_of::<H>(preparation)
+    }
+
+    fn single_of<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Single::<H>(prepared, PhantomData)), batch: false }
     }
@@ -162,6 +176,14 @@ impl Bound {
     /// Binds a batch handler.
     #[must_use]
     pub fn batch<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::batch_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::batch_of::<H>(preparation)
+    }
+
+    fn batch_of<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Batches::<H>(prepared, PhantomData)), batch: true }
     }

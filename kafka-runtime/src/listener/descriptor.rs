@@ -44,6 +44,40 @@ pub struct CommitEvery {
     pub time: Option<&'static str>,
 }
 
+/// `retry(attempts = 5, backoff = "100ms..10s", only = [Type])`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryAttribute {
+    /// Tries in all.
+    pub attempts: Option<&'static str>,
+    /// The first wait and the longest, `100ms..10s`; or one for both.
+    pub backoff: Option<&'static str>,
+    /// What a wait is multiplied by for the next.
+    pub multiplier: Option<&'static str>,
+    /// How far chance moves a wait, as a part of it.
+    pub jitter: Option<&'static str>,
+    /// How long it is tried at most.
+    pub max_elapsed: Option<&'static str>,
+    /// The types of errors that alone are tried again, as they are written; the handler sorts by them.
+    pub only: &'static [&'static str],
+    /// The types of errors that are not tried again.
+    pub never: &'static [&'static str],
+}
+
+/// `dead_letter = "orders-dlt"`, or `dead_letter(topic = "orders-dlt", partitions = 3)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeadLetterAttribute {
+    /// The topic; `{topic}` in it stands for the record's.
+    pub topic: Option<&'static str>,
+    /// Whether it is created when it is missing.
+    pub create: Option<&'static str>,
+    /// With how many partitions.
+    pub partitions: Option<&'static str>,
+    /// With which replication factor.
+    pub replication: Option<&'static str>,
+    /// With which `retention.ms`.
+    pub retention: Option<&'static str>,
+}
+
 /// What the attribute says, as text: literals and `${placeholders}` alike, so that the file and the attribute are
 /// parsed by the same code and fail with the same words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +104,14 @@ pub struct Attributes {
     pub commit_remember: Option<&'static str>,
     /// `ack = "auto" | "manual" | "manual-immediate"`.
     pub ack: Option<&'static str>,
+    /// `retry(..)`.
+    pub retry: RetryAttribute,
+    /// `on_exhausted = "dead-letter" | "skip" | "stop"`.
+    pub on_exhausted: Option<&'static str>,
+    /// `dead_letter`.
+    pub dead_letter: DeadLetterAttribute,
+    /// `handler_timeout = "30s"`.
+    pub handler_timeout: Option<&'static str>,
     /// `auto_startup = false`.
     pub auto_startup: Option<&'static str>,
     /// `client_id = ".."`.

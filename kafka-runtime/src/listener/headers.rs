@@ -31,7 +31,7 @@ pub struct Headers {
 }
 
 impl Headers {
-    pub(super) fn of(delivery: &Delivery<'_>) -> Self {
+    pub(crate) fn of(delivery: &Delivery<'_>) -> Self {
         Self { batch: delivery.batch.clone(), position: delivery.record.position }
     }
 

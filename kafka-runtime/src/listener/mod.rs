@@ -5,9 +5,10 @@
 //! handler      what the macro implements: prepare once, call per record
 //! delivery     a record, or a batch, on its way in
 //! payload      value -> first argument: raw, optional, JSON        json_path, excerpt: what its errors show
+//! letter       a dead letter as a payload
 //! batch        values -> first argument of a batch listener: batch_payload decodes, Batch keeps
 //! extract      everything else: key, headers, metadata, state, ack
-//! outcome      what a handler returned -> Ok or failure
+//! outcome      what a handler returned -> Ok or failure; sort: by the types of errors that the attribute names
 //! generated    what the macro's code calls
 //! ```
 
@@ -23,11 +24,13 @@ mod handler;
 mod headers;
 mod json_path;
 mod key;
+mod letter;
 mod metadata;
 mod outcome;
 mod part;
 mod payload;
 mod raw;
+mod sort;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -35,9 +38,12 @@ mod tests;
 pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};
 pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
-pub use descriptor::{Attributes, CommitEvery, ListenerDescriptor, PartitionsAttribute, SourceLocation};
+pub use descriptor::{
+    Attributes, CommitEvery, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute, RetryAttribute,
+    SourceLocation,
+};
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
-pub use failure::{BatchFailure, BoxError, Failure};
+pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
 pub use headers::{FromHeader, Headers};
 pub use key::{FromKey, Key};
@@ -46,6 +52,7 @@ pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
 pub use part::{PartProblem, PartRejection};
 pub use payload::{Decode, PayloadRejection, Undecodable};
 pub use raw::RawValue;
+pub(crate) use sort::causes;
 pub use state::{State, StateRejection};
 
 /// The names that the macro's code uses.
@@ -57,6 +64,8 @@ pub mod __private {
         batch_argument,
     };
     pub use super::headers::header;
+    pub use super::letter::{LetterOf, NotALetter};
     pub use super::outcome::{batch_outcome, outcome};
     pub use super::payload::{FormOf, JsonForm, OptionalForm, payload};
+    pub use super::sort::{ErrorOf, InnerError, NoDowncast, NoErrorOf, Root, Sort, Sortable, Sorts};
 }

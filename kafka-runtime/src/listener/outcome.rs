@@ -1,7 +1,7 @@
 //! What a handler may return.
 
 use super::batch_payload::Settling;
-use super::failure::{BatchFailure, BoxError, Failure};
+use super::failure::{BatchFailure, BoxError, Failure, HandlerError};
 
 /// What a listener may return: nothing, or `Result<(), E>` with any error that converts into a boxed one
 /// (`anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String`, an enum of your own with `thiserror`).
@@ -29,7 +29,7 @@ impl IntoOutcome for () {
 #[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), Failure> {
-        self.map_err(|error| Failure::Handler(error.into()))
+        self.map_err(|error| Failure::Handler(HandlerError::new(error)))
     }
 }
 
@@ -109,7 +109,7 @@ impl IntoBatchOutcome for () {
 #[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> IntoBatchOutcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), BatchFailure> {
-        self.map_err(|error| BatchFailure { index: 0, failure: Failure::Handler(error.into()) })
+        self.map_err(|error| BatchFailure { index: 0, failure: Failure::Handler(HandlerError::new(error)) })
     }
 }
 
@@ -118,7 +118,7 @@ impl<E: Into<BoxError>> IntoBatchOutcome for Result<(), BatchError<E>> {
     fn into_outcome(self) -> Result<(), BatchFailure> {
         self.map_err(|BatchError { index, error }| BatchFailure {
             index,
-            failure: Failure::Handler(error.into()),
+            failure: Failure::Handler(HandlerError::new(error)),
         })
     }
 }

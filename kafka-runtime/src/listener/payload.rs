@@ -104,6 +104,14 @@ pub trait Decode<'r, F>: Sized {
     /// # Errors
     /// The value is not such a payload.
     fn decode(value: Option<Part<'r>>) -> Result<Self, Undecodable>;
+
+    /// The payload from the whole record: by default, from its value.
+    ///
+    /// # Errors
+    /// The record is not such a payload.
+    fn decode_record(delivery: &Delivery<'r>) -> Result<Self, Undecodable> {
+        Self::decode(delivery.record.value.map(|bytes| delivery.part(bytes)))
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -137,8 +145,7 @@ pub fn payload<'r, T: Decode<'r, F>, F>(_form: F, delivery: &Delivery<'r>) -> Re
 }
 
 pub(super) fn decode_value<'r, T: Decode<'r, F>, F>(delivery: &Delivery<'r>) -> Result<T, PayloadRejection> {
-    T::decode(delivery.record.value.map(|bytes| delivery.part(bytes)))
-        .map_err(|problem| PayloadRejection::new::<T>(delivery, problem))
+    T::decode_record(delivery).map_err(|problem| PayloadRejection::new::<T>(delivery, problem))
 }
 
 /// Why a value is not the payload.

@@ -1,13 +1,9 @@
 use kafka_runtime::prelude::*;
 
-#[kafka_listener(topic = "orders", ordering = "key", retry(attempts = 5, backoff = "100ms..10s"), dead_letter = "orders-dlt")]
-async fn listener_0(_: String) {}
-
 #[kafka_listener(topic = "orders", send_to = "enriched", transactional)]
-async fn listener_1(_: String) {}
+async fn listener_0(_: String) {}
 
 // The functions stay callable: no errors but their attributes'.
 fn main() {
     drop(listener_0(String::new()));
-    drop(listener_1(String::new()));
 }

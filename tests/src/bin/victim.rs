@@ -1,5 +1,5 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
-//! before the handler returns.
+//! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`.
 
 use std::io::Write;
 
@@ -11,10 +11,14 @@ struct Numbered {
 }
 
 #[kafka_listener]
-async fn victim(record: Numbered, meta: Metadata) {
+async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
+    if std::env::var("VICTIM_POISON").is_ok_and(|poison| poison == record.n.to_string()) {
+        return Err("poison".into());
+    }
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
     let _ = out.flush();
+    Ok(())
 }
 
 #[tokio::main]

@@ -24,6 +24,7 @@ mod said;
 mod wire;
 
 mod configs;
+mod consumer_groups;
 mod coordinator;
 mod fetch;
 mod group_admin;

@@ -27,6 +27,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::member::{Member, MemberId};
+use super::protocol::CONSUMER;
 use crate::cluster::Settings;
 use rebalance::JoinPhase;
 
@@ -150,6 +151,43 @@ impl Classic {
         }
     }
 
+    /// A group that goes on with members that had another coordinator's assignment: they join anew.
+    pub(crate) fn resumed(
+        initial_delay: Duration,
+        max_size: usize,
+        generation: i32,
+        members: Vec<(MemberId, Member)>,
+        now: Instant,
+    ) -> Self {
+        let mut group = Self::new(initial_delay, max_size);
+        group.generation = generation;
+        group.protocol_type = Some(StrBytes::from_static_str(CONSUMER));
+        group.state = State::Stable;
+        group.leader = members.first().map(|(id, _)| id.clone());
+        for (id, member) in members {
+            if let Some(instance) = &member.instance_id {
+                group.static_ids.insert(instance.clone(), id.clone());
+            }
+            group.members.insert(id, member);
+        }
+        group.protocol = group.select_protocol();
+        group.rebalance(now);
+        group
+    }
+
+    /// Sends away whoever waits: the group is about to be another one.
+    pub(crate) fn interrupt(&mut self) {
+        for at in 0..self.members.len() {
+            let Some((_, member)) = self.members.get_index_mut(at) else { continue };
+            let waiting = (member.awaiting_join.take(), member.awaiting_sync.take());
+            self.refuse_join(waiting.0, ResponseError::RebalanceInProgress);
+            self.refuse_sync(waiting.1, ResponseError::RebalanceInProgress);
+        }
+    }
+
+    pub(crate) fn generation(&self) -> i32 {
+        self.generation
+    }
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -299,6 +337,16 @@ impl Classic {
             State::Stable | State::CompletingRebalance => self.rebalance(now),
             State::PreparingRebalance => self.complete_if_all_joined(now),
             State::Empty | State::Dead => {}
+        }
+    }
+
+    /// The group has another coordinator now: whoever waits must find it, and ask again there.
+    pub(crate) fn refuse_waiting(&mut self) {
+        let take = |member: &mut Member| (member.awaiting_join.take(), member.awaiting_sync.take());
+        let waiting: Vec<_> = self.members.values_mut().map(take).collect();
+        for (join, sync) in waiting {
+            self.refuse_join(join, ResponseError::NotCoordinator);
+            self.refuse_sync(sync, ResponseError::NotCoordinator);
         }
     }
 

@@ -111,6 +111,7 @@ impl ConsumerGroup {
         let Some(member) = self.members.get_mut(id) else { return Err(self.unknown(id)) };
         let had = member.assigned.clone();
         let changed = member.update(beat);
+        member.guest = None;
         member.session_until = now + self.terms.session_timeout;
         self.retarget(catalog, changed);
         self.reconcile(now, id, beat.owned.as_ref());
@@ -144,8 +145,8 @@ impl ConsumerGroup {
 
     /// A static member is back under another id: it goes on with what it had, if it said that it would be back.
     fn replace(&mut self, old: &MemberId, new: &MemberId, instance: &StrBytes) -> Result<(), Refusal> {
-        let gone = self.members.get(old).is_some_and(|member| member.epoch == LEAVE_FOR_A_WHILE);
-        if !gone {
+        let released = |member: &Member| member.epoch == LEAVE_FOR_A_WHILE || member.guest.is_some();
+        if !self.members.get(old).is_some_and(released) {
             let message = format!(
                 "Static member {} with instance id {} cannot join the group because the instance id is owned by {} \
                  member.",
@@ -155,7 +156,13 @@ impl ConsumerGroup {
             );
             return Err(Refusal::new(ResponseError::UnreleasedInstanceId, message));
         }
-        let Some((at, _, mut member)) = self.members.shift_remove_full(old) else { return Ok(()) };
+        self.succeed(old, new, instance);
+        Ok(())
+    }
+
+    /// A static member goes on under another id, as one that just joined, with what it had.
+    pub(super) fn succeed(&mut self, old: &MemberId, new: &MemberId, instance: &StrBytes) {
+        let Some((at, _, mut member)) = self.members.shift_remove_full(old) else { return };
         member.epoch = JOIN;
         member.previous_epoch = JOIN;
         self.members.shift_insert(at, new.clone(), member);
@@ -166,7 +173,6 @@ impl ConsumerGroup {
         for owner in self.owners.values_mut().filter(|owner| *owner == old) {
             owner.clone_from(new);
         }
-        Ok(())
     }
 
     fn check_epoch(&self, id: &MemberId, beat: &Beat) -> Result<(), Refusal> {

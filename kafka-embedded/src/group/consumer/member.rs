@@ -8,6 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::beat::{Beat, Pattern};
+use super::guests::Guest;
 use super::{Assignor, Partitions};
 
 /// How far a member has got on its way to its target.
@@ -44,6 +45,8 @@ pub(crate) struct Member {
     pub(super) session_until: Instant,
     /// When it must have given back.
     pub(super) revoke_until: Option<Instant>,
+    /// It speaks the classic protocol.
+    pub(crate) guest: Option<Guest>,
 }
 
 impl Member {
@@ -65,6 +68,7 @@ impl Member {
             revoking: Partitions::new(),
             session_until,
             revoke_until: None,
+            guest: None,
         }
     }
 
@@ -103,6 +107,8 @@ impl Member {
 
     /// When the group must look at it.
     pub(super) fn deadline(&self) -> Instant {
-        self.revoke_until.map_or(self.session_until, |until| until.min(self.session_until))
+        let guest = self.guest.iter().flat_map(|guest| [guest.join_until, guest.sync_until]);
+        let others = guest.chain([self.revoke_until]).flatten();
+        others.fold(self.session_until, Instant::min)
     }
 }

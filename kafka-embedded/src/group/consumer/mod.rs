@@ -18,9 +18,14 @@
 //! ```
 //! A partition has an owner from the moment it is told to a member until that member shows that it gave it back, left
 //! or was fenced; it is never told to another meanwhile.
+//!
+//! Members of the classic protocol can be among the others (`guests`), while a fleet goes from one protocol to the
+//! other (`convert`).
 
 mod assignor;
 mod beat;
+mod convert;
+mod guests;
 mod member;
 #[cfg(test)]
 mod property_tests;
@@ -173,10 +178,18 @@ impl ConsumerGroup {
         }
     }
 
+    /// Whether a member must commit with its epoch (OffsetCommit from version 9 on).
+    pub(crate) fn wants_epochs_of(&self, id: &MemberId) -> bool {
+        self.members.get(id).is_some_and(|member| member.guest.is_none())
+    }
+
     fn validate_epoch(&self, id: &MemberId, epoch: i32) -> Result<(), ResponseError> {
         match self.members.get(id) {
             None => Err(ResponseError::UnknownMemberId),
-            Some(member) if member.epoch != epoch => Err(ResponseError::StaleMemberEpoch),
+            Some(member) if member.epoch != epoch => match member.guest {
+                Some(_) => Err(ResponseError::IllegalGeneration),
+                None => Err(ResponseError::StaleMemberEpoch),
+            },
             Some(_) => Ok(()),
         }
     }

@@ -56,6 +56,8 @@ impl ConsumerGroup {
             self.owners.insert(*partition, id.clone());
         }
         member.revoke_until = match step.state {
+            // Members of the classic protocol have other timers.
+            Reconciliation::Unrevoked if member.guest.is_some() => None,
             Reconciliation::Unrevoked => Some(now + member.rebalance_timeout),
             Reconciliation::Stable | Reconciliation::Unreleased => None,
         };

@@ -7,11 +7,12 @@ use kafka_client::config::Subscription;
 use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::schema::Scope;
-use super::super::settings::{ClientIds, ListenerSettings, OnExhausted, Retry};
+use super::super::settings::{ClientIds, ListenerSettings};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, rules, subscription,
+    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, recovery, rules,
+    subscription,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -73,8 +74,11 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         cadence: committing.cadence,
         ack: committing.ack,
         commit_timeout,
-        retry: retry(binding, listener),
-        on_exhausted: on_exhausted(binding, listener),
+        retry: recovery::retry(binding, listener),
+        retry_errors: recovery::errors(binding, listener),
+        on_exhausted: recovery::on_exhausted(binding, listener),
+        dead_letters: recovery::dead_letters(binding, listener),
+        handler_timeout: recovery::handler_timeout(binding, listener),
         max_poll_records: binding.at_least_one("max.poll.records", &client.places("max.poll.records"), 500),
         max_poll_interval,
         auto_startup: auto_startup(binding, listener),
@@ -133,70 +137,6 @@ fn auto_startup(binding: &mut Binding<'_>, listener: &Declared) -> bool {
     places.extend(Place::attribute(listener, "auto_startup", listener.attributes.auto_startup));
     places.push(Place::spring("listener.auto-startup"));
     binding.read("auto-startup", &places, true)
-}
-
-fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
-    let defaults = Retry::default();
-    let attempts =
-        binding.at_least_one("retry.attempts", &layered(listener, "retry.attempts", None), defaults.attempts);
-    let initial = "retry.backoff.initial";
-    let max = "retry.backoff.max";
-    let multiplier = "retry.backoff.multiplier";
-    let jitter = "retry.backoff.jitter";
-    let max_elapsed = "retry.max-elapsed";
-    let read = |text: &str, notation| match f64::read(text, notation) {
-        Ok(number) if number < 1.0 => Err("must be at least 1".to_owned()),
-        other => other,
-    };
-    let part = |text: &str, notation| match f64::read(text, notation) {
-        Ok(number) if !(0.0..=1.0).contains(&number) => Err("must be from 0 to 1".to_owned()),
-        other => other,
-    };
-    let retry = Retry {
-        attempts,
-        initial: binding.read(initial, &layered(listener, initial, None), defaults.initial),
-        max: binding.read(max, &layered(listener, max, None), defaults.max),
-        multiplier: binding.parse(
-            multiplier,
-            &layered(listener, multiplier, None),
-            defaults.multiplier,
-            read,
-            f64::show,
-        ),
-        jitter: binding.parse(jitter, &layered(listener, jitter, None), defaults.jitter, part, f64::show),
-        max_elapsed: binding.optional(max_elapsed, &layered(listener, max_elapsed, None)),
-    };
-    if retry.max >= retry.initial {
-        return retry;
-    }
-    // Only one of them was said: the other gives way. Both: a contradiction.
-    match (binding.origin_of(initial), binding.origin_of(max)) {
-        (_, Origin::Default) => Retry { max: retry.initial, ..retry },
-        (Origin::Default, _) => Retry { initial: retry.max, ..retry },
-        (said, _) => {
-            let what = format!("({}) is above the longest wait ({})", retry.initial.show(), retry.max.show());
-            binding.problems.error(Problem::new(said, initial, what));
-            retry
-        }
-    }
-}
-
-fn on_exhausted(binding: &mut Binding<'_>, listener: &Declared) -> OnExhausted {
-    let name = "on-exhausted";
-    let words = [("stop", Some(OnExhausted::Stop)), ("skip", Some(OnExhausted::Skip)), ("dead-letter", None)];
-    let said = binding.word(name, &layered(listener, name, None), Some(OnExhausted::default()), &words);
-    said.unwrap_or_else(|| {
-        let what = "= `dead-letter` is not supported yet: the partition stops instead, and nothing is lost";
-        let origin = binding.origin_of(name);
-        binding.problems.notice(Problem::new(origin, name, what));
-        binding.note(
-            name,
-            "stop".to_owned(),
-            Origin::Derived("on-exhausted = dead-letter".into()),
-            Vec::new(),
-        );
-        OnExhausted::Stop
-    })
 }
 
 /// How long handlers may finish, and a commit may be tried, when partitions are given away. Together they must fit

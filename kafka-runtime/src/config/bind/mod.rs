@@ -17,6 +17,7 @@ mod listener;
 mod order;
 mod place;
 mod producer;
+mod recovery;
 mod rules;
 mod subscription;
 

@@ -17,8 +17,8 @@ const fn setting(path: &'static str, shape: Shape, kafka: &'static str) -> Key {
 pub(crate) const STRATEGIES: &[&str] = &["sync", "async", "combined"];
 pub(crate) const EACH: &[&str] = &["record", "batch"];
 pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
+pub(crate) const EXHAUSTED: &[&str] = &["dead-letter", "skip", "stop"];
 pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
-pub(crate) const EXHAUSTED: &[&str] = &["stop", "skip", "dead-letter"];
 
 /// Once for all listeners, and again for one.
 const EVERY_LISTENER: &[Key] = &[
@@ -31,12 +31,22 @@ const EVERY_LISTENER: &[Key] = &[
     key("ordering", Word(ORDERINGS), "partition", Honoured),
     key("ack", Word(ACKS), "auto", Honoured),
     key("retry.attempts", Whole(1), "10", Honoured),
+    key("retry.backoff", Text, "100ms..10s", Honoured),
     key("retry.backoff.initial", Time, "100ms", Honoured),
     key("retry.backoff.max", Time, "10s", Honoured),
     key("retry.backoff.multiplier", Real, "2", Honoured),
     key("retry.backoff.jitter", Real, "0.2", Honoured),
     key("retry.max-elapsed", Time, "", Honoured),
-    key("on-exhausted", Word(EXHAUSTED), "stop", Honoured),
+    key("retry.only", List, "the attribute's", Honoured),
+    key("retry.never", List, "the attribute's", Honoured),
+    key("on-exhausted", Word(EXHAUSTED), "dead-letter", Honoured),
+    key("dead-letter", Text, "`{topic}-dlt`", Honoured),
+    key("dead-letter.topic", Text, "`{topic}-dlt`", Honoured),
+    key("dead-letter.create", Flag, "`admin.auto-create`", Honoured),
+    key("dead-letter.partitions", Whole(1), "as the topic has", Honoured),
+    key("dead-letter.replication", Whole(1), "the broker's", Honoured),
+    key("dead-letter.retention", Time, "the broker's", Honoured),
+    key("handler-timeout", Time, "", Honoured),
     key("drain-timeout", Time, "10s", Honoured),
     key("commit-timeout", Time, "60s", Honoured),
     key("members", Whole(1), "1", Honoured),

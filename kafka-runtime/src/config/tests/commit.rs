@@ -21,22 +21,9 @@ fn with_ack(attributes: Attributes) -> ListenerDescriptor {
     ListenerDescriptor { takes_ack: true, ..named("bill", attributes) }
 }
 
-const BILL: Attributes = Attributes {
-    topics: &["orders"],
-    pattern: None,
-    partitions: &[],
-    group: Some("billing"),
-    ordering: None,
-    concurrency: None,
-    members: None,
-    commit: None,
-    commit_every: None,
-    commit_remember: None,
-    ack: None,
-    auto_startup: None,
-    client_id: None,
-    properties: &[],
-};
+fn said() -> Attributes {
+    Attributes { topics: &["orders"], group: Some("billing"), ..Attributes::default() }
+}
 
 #[test]
 fn by_default_combined_every_second() {
@@ -56,7 +43,7 @@ fn springs_ack_modes_are_synchronous() {
         ("manual_immediate", Cadence::Batch, AckMode::ManualImmediate),
     ] {
         let text = format!("spring.kafka.listener.ack-mode: {mode}");
-        let listener = if ack == AckMode::Auto { bill() } else { with_ack(BILL) };
+        let listener = if ack == AckMode::Auto { bill() } else { with_ack(said()) };
         assert_eq!(committing(&text, &listener), (Sync, cadence, ack), "{mode}");
     }
     let text = "spring.kafka.listener: {ack-mode: COUNT_TIME, ack-count: 20, ack-time: 2s}";
@@ -99,21 +86,21 @@ fn the_listeners_file_beats_the_attribute_beats_the_file_for_all_beats_spring() 
     let attribute = Attributes {
         commit: Some("async"),
         commit_every: Some(CommitEvery { each: None, records: Some("10"), time: None }),
-        ..BILL
+        ..said()
     };
     let spring = "spring.kafka.listener.ack-mode: RECORD\n";
     let all = format!("{spring}kafka-runtime.listener.commit: {{strategy: combined, every: batch}}\n");
     let one = format!("{all}kafka-runtime.listeners.bill.commit: {{strategy: sync, every: {{time: 3s}}}}\n");
     let of = |text: &str, attributes| committing(text, &named("bill", attributes));
-    assert_eq!(of(spring, BILL).1, Cadence::Record);
-    assert_eq!(of(&all, BILL), (CommitStrategy::Combined, Cadence::Batch, AckMode::Auto));
+    assert_eq!(of(spring, said()).1, Cadence::Record);
+    assert_eq!(of(&all, said()), (CommitStrategy::Combined, Cadence::Batch, AckMode::Auto));
     assert_eq!(of(&all, attribute), (CommitStrategy::Async, every(Some(10), None), AckMode::Auto));
     assert_eq!(of(&one, attribute), (CommitStrategy::Sync, every(None, Some(3000)), AckMode::Auto));
 }
 
 #[test]
 fn acknowledgement_from_the_attribute_or_the_file() {
-    let attribute = Attributes { ack: Some("manual"), ..BILL };
+    let attribute = Attributes { ack: Some("manual"), ..said() };
     assert_eq!(committing("", &with_ack(attribute)).2, AckMode::Manual);
     let text = "kafka-runtime.listeners.bill.ack: manual-immediate";
     assert_eq!(committing(text, &with_ack(attribute)).2, AckMode::ManualImmediate);
@@ -121,7 +108,7 @@ fn acknowledgement_from_the_attribute_or_the_file() {
 
 #[test]
 fn contradictions_are_refused() {
-    let manual = Attributes { ack: Some("manual"), ..BILL };
+    let manual = Attributes { ack: Some("manual"), ..said() };
     let batch = ListenerDescriptor { batch: true, ..bill() };
     for (text, listener, expected) in [
         (
@@ -132,7 +119,7 @@ fn contradictions_are_refused() {
         ("spring.kafka.listener.ack-mode: RECORD", batch, "takes batches"),
         ("", named("bill", manual), "no argument `Ack`"),
         ("spring.kafka.listener.ack-mode: MANUAL", bill(), "no argument `Ack`"),
-        ("", with_ack(BILL), "is acknowledged by its return"),
+        ("", with_ack(said()), "is acknowledged by its return"),
         (
             "spring.kafka: {consumer: {enable-auto-commit: true}, listener: {ack-mode: RECORD}}",
             bill(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_client::config::{Assignor, OffsetReset, StartAt, Subscription};
 
 use super::*;
-use crate::config::{OnExhausted, Retry};
+use crate::config::{DeadLetters, OnExhausted, Retry, RetryErrors};
 use crate::listener::PartitionsAttribute;
 
 fn topics(settings: &ListenerSettings) -> Vec<String> {
@@ -55,7 +55,9 @@ fn defaults() {
     assert_eq!(settings.client.bootstrap_servers, ["localhost:9092"]);
     assert_eq!((settings.members, settings.concurrency), (1, None));
     assert_eq!(settings.retry, Retry::default());
-    assert_eq!(settings.on_exhausted, OnExhausted::Stop);
+    assert_eq!((settings.on_exhausted, settings.handler_timeout), (OnExhausted::DeadLetter, None));
+    assert_eq!(settings.dead_letters, DeadLetters::default());
+    assert_eq!(settings.retry_errors, RetryErrors::default());
     assert_eq!(settings.max_poll_records, 500);
     assert_eq!(settings.max_poll_interval, Duration::from_secs(300));
     assert_eq!(settings.drain_timeout, Duration::from_secs(10));
@@ -300,8 +302,70 @@ spring.kafka.consumer:
 }
 
 #[test]
-fn dead_letters_are_not_there_yet_and_nothing_is_lost() {
-    let config = config("kafka-runtime.listener.on-exhausted: dead-letter");
-    assert_eq!(config.listener(&bill()).unwrap().on_exhausted, OnExhausted::Stop);
-    assert!(config.notices(&[&bill()])[0].to_string().contains("not supported yet"));
+fn what_becomes_of_failures_layer_by_layer() {
+    use crate::listener::{DeadLetterAttribute, RetryAttribute};
+    let retry = RetryAttribute {
+        attempts: Some("5"),
+        backoff: Some("100ms..2s"),
+        multiplier: Some("3"),
+        jitter: Some("0.5"),
+        max_elapsed: Some("1m"),
+        only: &["BankError"],
+        never: &[],
+    };
+    let dead_letter = DeadLetterAttribute {
+        topic: Some("bills-dlt"),
+        partitions: Some("2"),
+        ..DeadLetterAttribute::default()
+    };
+    let attributes = Attributes {
+        topics: &["t"],
+        group: Some("g"),
+        retry,
+        dead_letter,
+        on_exhausted: Some("skip"),
+        handler_timeout: Some("30s"),
+        ..Attributes::default()
+    };
+    let listener = named("bill", attributes);
+    let all = "kafka-runtime.listener:
+  retry: {attempts: 9, backoff: 1s, never: [Invalid]}
+  dead-letter: {topic: all, replication: 3, retention: 7d}
+  handler-timeout: 1s
+";
+    let said = settings(all, &listener);
+    let millis = Duration::from_millis;
+    let expected = Retry {
+        attempts: 5,
+        initial: millis(100),
+        max: millis(2000),
+        multiplier: 3.0,
+        jitter: 0.5,
+        max_elapsed: Some(millis(60_000)),
+    };
+    assert_eq!(said.retry, expected);
+    let never = Some(vec!["Invalid".to_owned()]);
+    assert_eq!(said.retry_errors, RetryErrors { only: None, never, attribute_only: true });
+    let week = Some(Duration::from_secs(7 * 86_400));
+    let letters = DeadLetters {
+        topic: "bills-dlt".into(),
+        create: true,
+        partitions: Some(2),
+        replication: Some(3),
+        retention: week,
+    };
+    assert_eq!((said.dead_letters, said.on_exhausted), (letters, OnExhausted::Skip));
+    assert_eq!(said.handler_timeout, Some(Duration::from_secs(30)));
+
+    let own = "spring.kafka.admin.auto-create: false
+kafka-runtime.listeners.bill:
+  retry: {backoff: 3s, only: 'A, B'}
+  dead-letter: '{topic}.DLT'
+  on-exhausted: stop
+";
+    let said = settings(&format!("{all}{own}"), &listener);
+    assert_eq!((said.retry.initial, said.retry.max, said.retry.attempts), (millis(3000), millis(3000), 5));
+    assert_eq!(said.retry_errors.only, Some(vec!["A".to_owned(), "B".to_owned()]));
+    assert_eq!((said.dead_letters.topic.as_str(), said.dead_letters.create), ("{topic}.DLT", false));
+    assert_eq!(said.on_exhausted, OnExhausted::Stop);
 }

@@ -38,6 +38,8 @@ impl Lane {
             attempt: failed.attempt,
             cause: told(failure),
         });
+        // It may be a broker that is waited for.
+        shared.set_phase(PartitionPhase::Waiting);
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
         match &resolution {
             Resolution::Retry(_) => self.shared.set_attempt(failed.attempt.saturating_add(1)),

@@ -69,7 +69,9 @@ async fn handle<H: Handler>(prepared: &Prepared, work: &ListenerWork, site: &Sit
         };
         let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
         let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
-        match caught(|| H::call(prepared, delivery), Failure::Panic, || {}).await {
+        match caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout)
+            .await
+        {
             Ok(()) => Next::Handled,
             Err(failure) => resolve(work, site, delivery, &failure, ticket.failed).await,
         }

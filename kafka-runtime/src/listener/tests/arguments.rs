@@ -280,7 +280,7 @@ async fn errors_keep_their_type() {
     let running = bind("failing", []).unwrap();
     running.record(value("good")).await.unwrap();
     let Err(Failure::Handler(error)) = running.record(value("bad")).await else { panic!("handled") };
-    assert_eq!(error.downcast_ref::<Refused>().unwrap().0, 7);
+    assert_eq!(error.error().downcast_ref::<Refused>().unwrap().0, 7);
     let Err(Failure::Handler(error)) = bind("failing_in_words", []).unwrap().record(PLAIN).await else {
         panic!("handled")
     };

@@ -1,0 +1,186 @@
+//! What becomes of records that fail: tries, errors by type, dead letters, time.
+
+use std::time::Duration;
+
+use super::super::origin::Origin;
+use super::super::problems::Problem;
+use super::super::settings::{DeadLetters, OnExhausted, Retry, RetryErrors};
+use super::super::value::{Notation, Value};
+use super::listener::layered;
+use super::{Binding, Declared, Place, of_listener};
+
+/// The least number that a setting may have, as an error.
+fn least(text: &str, notation: Notation, fits: impl Fn(f64) -> bool, otherwise: &str) -> Result<f64, String> {
+    match f64::read(text, notation) {
+        Ok(number) if !fits(number) => Err(otherwise.to_owned()),
+        other => other,
+    }
+}
+
+pub(super) fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
+    let (defaults, said) = (Retry::default(), listener.attributes.retry);
+    let attempts = layered(listener, "retry.attempts", said.attempts);
+    let (multiplier, jitter) = ("retry.backoff.multiplier", "retry.backoff.jitter");
+    let (initial, max) = backoff(binding, listener, (defaults.initial, defaults.max));
+    Retry {
+        attempts: binding.at_least_one("retry.attempts", &attempts, defaults.attempts),
+        initial,
+        max,
+        multiplier: binding.parse(
+            multiplier,
+            &layered(listener, multiplier, said.multiplier),
+            defaults.multiplier,
+            |text, notation| least(text, notation, |number| number >= 1.0, "must be at least 1"),
+            f64::show,
+        ),
+        jitter: binding.parse(
+            jitter,
+            &layered(listener, jitter, said.jitter),
+            defaults.jitter,
+            |text, notation| least(text, notation, |part| (0.0..=1.0).contains(&part), "must be from 0 to 1"),
+            f64::show,
+        ),
+        max_elapsed: binding
+            .optional("retry.max-elapsed", &layered(listener, "retry.max-elapsed", said.max_elapsed)),
+    }
+}
+
+/// The first wait and the longest: one by one, or as a range (`100ms..10s`), or one text for both.
+fn backoff(
+    binding: &mut Binding<'_>,
+    listener: &Declared,
+    (initial, max): (Duration, Duration),
+) -> (Duration, Duration) {
+    let (initial_name, max_name) = ("retry.backoff.initial", "retry.backoff.max");
+    let mut read = |name: &str, default: Duration, first: bool| {
+        let in_file =
+            |at: String| [Place::ours(format!("{at}.{name}")), Place::ours(format!("{at}.retry.backoff"))];
+        let attribute = Place::attribute(listener, "retry", listener.attributes.retry.backoff);
+        let own = in_file(of_listener(listener)).into_iter();
+        let places: Vec<Place> = own.chain(attribute).chain(in_file("listener".to_owned())).collect();
+        let half = |text: &str, notation| {
+            let (low, high) = text.split_once("..").unwrap_or((text, text));
+            Duration::read(if first { low } else { high }.trim(), notation)
+        };
+        binding.parse(name, &places, default, half, Duration::show)
+    };
+    let (low, high) = (read(initial_name, initial, true), read(max_name, max, false));
+    if high >= low {
+        return (low, high);
+    }
+    // Only one of them was said: the other gives way. Both: a contradiction.
+    match (binding.origin_of(initial_name), binding.origin_of(max_name)) {
+        (_, Origin::Default) => (low, low),
+        (Origin::Default, _) => (high, high),
+        (said, _) => {
+            let what = format!("({}) is above the longest wait ({})", low.show(), high.show());
+            binding.problems.error(Problem::new(said, initial_name, what));
+            (low, high)
+        }
+    }
+}
+
+pub(super) fn errors(binding: &mut Binding<'_>, listener: &Declared) -> RetryErrors {
+    let mut list = |name: &'static str, of_attribute: &[&str]| {
+        let said = binding.first_list(&layered(listener, name, None));
+        match said {
+            Some((names, said)) => {
+                binding.note(name, names.join(", "), said.origin, said.through);
+                Some(names)
+            }
+            None => {
+                let argument = if of_attribute.is_empty() {
+                    Origin::Default
+                } else {
+                    Origin::Attribute { location: listener.location, argument: "retry".into() }
+                };
+                binding.note(name, of_attribute.join(", "), argument, Vec::new());
+                None
+            }
+        }
+    };
+    let said = listener.attributes.retry;
+    RetryErrors {
+        only: list("retry.only", said.only),
+        never: list("retry.never", said.never),
+        attribute_only: !said.only.is_empty(),
+    }
+}
+
+pub(super) fn on_exhausted(binding: &mut Binding<'_>, listener: &Declared) -> OnExhausted {
+    let name = "on-exhausted";
+    let words =
+        [("dead-letter", OnExhausted::DeadLetter), ("skip", OnExhausted::Skip), ("stop", OnExhausted::Stop)];
+    let places = layered(listener, name, listener.attributes.on_exhausted);
+    binding.word(name, &places, OnExhausted::default(), &words)
+}
+
+pub(super) fn dead_letters(binding: &mut Binding<'_>, listener: &Declared) -> DeadLetters {
+    let (defaults, said) = (DeadLetters::default(), listener.attributes.dead_letter);
+    let topic = topic(binding, listener, defaults.topic);
+    let mut create = layered(listener, "dead-letter.create", said.create);
+    create.push(Place::spring("admin.auto-create"));
+    let number = |text: &str, notation| match i16::read(text, notation) {
+        Ok(number) if number < 1 => Err("must be at least 1".to_owned()),
+        other => other.map(Some),
+    };
+    let show =
+        |number: &Option<i16>| number.map_or_else(|| "the broker's".to_owned(), |number| number.to_string());
+    DeadLetters {
+        topic,
+        create: binding.read("dead-letter.create", &create, defaults.create),
+        partitions: {
+            let places = layered(listener, "dead-letter.partitions", said.partitions);
+            let read = |text: &str, notation| match i32::read(text, notation) {
+                Ok(number) if number < 1 => Err("must be at least 1".to_owned()),
+                other => other.map(Some),
+            };
+            let show = |number: &Option<i32>| {
+                number.map_or_else(|| "as the topic has".to_owned(), |n| n.to_string())
+            };
+            binding.parse("dead-letter.partitions", &places, None, read, show)
+        },
+        replication: binding.parse(
+            "dead-letter.replication",
+            &layered(listener, "dead-letter.replication", said.replication),
+            None,
+            number,
+            show,
+        ),
+        retention: binding
+            .optional("dead-letter.retention", &layered(listener, "dead-letter.retention", said.retention)),
+    }
+}
+
+/// `dead-letter`, or `dead-letter.topic`: the name of a topic, with `{topic}` in it perhaps.
+fn topic(binding: &mut Binding<'_>, listener: &Declared, default: String) -> String {
+    let in_file = |at: String| {
+        [Place::ours(format!("{at}.dead-letter.topic")), Place::ours(format!("{at}.dead-letter"))]
+    };
+    let attribute = Place::attribute(listener, "dead_letter", listener.attributes.dead_letter.topic);
+    let own = in_file(of_listener(listener)).into_iter();
+    let places: Vec<Place> = own.chain(attribute).chain(in_file("listener".to_owned())).collect();
+    let read = |text: &str, _| {
+        let name = text.trim().replace("{topic}", "t");
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        match name.len() <= 249 && name != "." && name != ".." && name.chars().all(legal) {
+            true => Ok(text.trim().to_owned()),
+            false => {
+                Err("cannot be the name of a topic: letters, digits, `.`, `_` and `-`, and `{topic}`"
+                    .to_owned())
+            }
+        }
+    };
+    binding.parse("dead-letter.topic", &places, default, read, String::clone)
+}
+
+pub(super) fn handler_timeout(binding: &mut Binding<'_>, listener: &Declared) -> Option<Duration> {
+    let name = "handler-timeout";
+    let places = layered(listener, name, listener.attributes.handler_timeout);
+    let read = |text: &str, notation| match Duration::read(text, notation) {
+        Ok(time) if time.is_zero() => Err("must be more than nothing".to_owned()),
+        other => other.map(Some),
+    };
+    let show = |limit: &Option<Duration>| limit.map_or_else(|| "none".to_owned(), |limit| limit.show());
+    binding.parse(name, &places, None, read, show)
+}

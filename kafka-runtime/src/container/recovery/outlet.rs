@@ -1,0 +1,224 @@
+//! Where a record goes that its listener gives up: a topic, which is made when it is missing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use kafka_client::admin::NewTopic;
+use kafka_client::config::{Acks, ProducerConfig};
+use kafka_client::producer::{Outgoing, Producer, RecordMetadata, SendError};
+use kafka_client::{Client, Error, ResponseError, TopicName, TopicPartition};
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::config::{AdminSettings, DeadLetters, TemplateSettings};
+use crate::dead_letter::headers::Written;
+
+/// How soon a cluster is asked again that could not answer, or does not show yet what was created.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// A broker decides what is too large, not this client: the record was in Kafka before.
+const LARGEST: usize = 64 * 1024 * 1024;
+
+/// A record on its way out.
+#[derive(Debug)]
+pub(crate) struct Letter<'a> {
+    pub(crate) topic: TopicName,
+    /// Where it comes from.
+    pub(crate) source: TopicPartition,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Written,
+    /// How the topic is made when it is missing.
+    pub(crate) plan: &'a DeadLetters,
+}
+
+/// The acknowledgement, or why there is none and will be none.
+pub(crate) type Sending<'a> = Pin<Box<dyn Future<Output = Result<RecordMetadata, String>> + Send + 'a>>;
+
+/// Writes letters.
+pub(crate) trait Outlet: Send + Sync + fmt::Debug {
+    /// Waits until it is acknowledged by all in-sync replicas.
+    fn send<'a>(&'a self, letter: Letter<'a>) -> Sending<'a>;
+    /// Milliseconds since 1970.
+    fn now(&self) -> i64;
+}
+
+/// What all listeners of an application share: one producer, made when it is needed.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    client: Client,
+    config: ProducerConfig,
+    admin: AdminSettings,
+    producer: OnceLock<Producer>,
+    /// How many partitions topics had when they were last looked at.
+    topics: Mutex<HashMap<TopicName, usize>>,
+}
+
+/// Why it did not work.
+enum Trouble {
+    /// It may pass.
+    Passing(String),
+    /// It stays until somebody changes something.
+    Lasting(String),
+}
+
+impl Publisher {
+    /// Dead letters go where the template's records go, but never with less than all acknowledgements.
+    pub(crate) fn new(client: Client, template: &TemplateSettings, admin: AdminSettings) -> Self {
+        let config = ProducerConfig {
+            acks: Acks::All,
+            idempotence: true,
+            retries: template.producer.retries.max(1),
+            max_in_flight: template.producer.max_in_flight.clamp(1, 5),
+            linger: Duration::ZERO,
+            max_request_size: template.producer.max_request_size.max(LARGEST),
+            buffer_memory: template.producer.buffer_memory.max(LARGEST),
+            ..template.producer.clone()
+        };
+        Self { client, config, admin, producer: OnceLock::new(), topics: Mutex::default() }
+    }
+
+    fn producer(&self) -> Result<Producer, Trouble> {
+        if let Some(producer) = self.producer.get() {
+            return Ok(producer.clone());
+        }
+        let made = self.client.producer(self.config.clone()).map_err(|error| of_client(&error))?;
+        Ok(self.producer.get_or_init(|| made).clone())
+    }
+
+    async fn send(&self, letter: &Letter<'_>, source: &Client) -> Result<RecordMetadata, String> {
+        let until = Instant::now() + self.config.delivery_timeout;
+        loop {
+            match self.try_to_send(letter, source).await {
+                Ok(sent) => return Ok(sent),
+                Err(Trouble::Lasting(why)) => return Err(why),
+                Err(Trouble::Passing(why)) if Instant::now() >= until => return Err(why),
+                Err(Trouble::Passing(_)) => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    async fn try_to_send(&self, letter: &Letter<'_>, source: &Client) -> Result<RecordMetadata, Trouble> {
+        let partitions = self.partitions_of(letter, source).await?;
+        let same = usize::try_from(letter.source.partition).is_ok_and(|number| number < partitions);
+        let headers: Vec<_> =
+            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let record = Outgoing {
+            topic: letter.topic,
+            partition: same.then_some(letter.source.partition),
+            timestamp: None,
+            key: letter.key,
+            value: letter.value,
+            headers: &headers,
+        };
+        self.producer()?.send(record).await.map_err(|error| {
+            if matches!(error, SendError::UnknownTopic { .. } | SendError::UnknownPartition { .. }) {
+                self.topics().remove(&letter.topic);
+                return Trouble::Passing(error.to_string());
+            }
+            Trouble::Lasting(error.to_string())
+        })
+    }
+
+    fn topics(&self) -> std::sync::MutexGuard<'_, HashMap<TopicName, usize>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many partitions the letter's topic has; it is created if it is missing and may be.
+    async fn partitions_of(&self, letter: &Letter<'_>, source: &Client) -> Result<usize, Trouble> {
+        if let Some(known) = self.topics().get(&letter.topic) {
+            return Ok(*known);
+        }
+        let topic = letter.topic;
+        match count(&self.client, topic).await? {
+            Some(count) => {
+                self.topics().insert(topic, count);
+                Ok(count)
+            }
+            None if !letter.plan.create => Err(Trouble::Lasting(format!(
+                "topic {topic} does not exist and is not created (dead-letter.create: false)"
+            ))),
+            None => {
+                self.create(letter, source).await?;
+                Err(Trouble::Passing(format!("topic {topic} was created and is not there yet")))
+            }
+        }
+    }
+
+    async fn create(&self, letter: &Letter<'_>, source: &Client) -> Result<(), Trouble> {
+        let (topic, plan) = (letter.topic, letter.plan);
+        let partitions = match plan.partitions {
+            Some(partitions) => Some(partitions),
+            None => count(source, letter.source.topic).await?.and_then(|count| i32::try_from(count).ok()),
+        };
+        let retention = plan.retention.map(|time| ("retention.ms".to_owned(), time.as_millis().to_string()));
+        let new = NewTopic {
+            name: topic.as_str().to_owned(),
+            partitions,
+            replication: plan.replication,
+            config: retention.into_iter().collect(),
+        };
+        let admin = Client::new(self.admin.client.clone()).map_err(|error| of_client(&error))?.admin();
+        let created = admin.create_topics(&[new], self.admin.operation_timeout).await;
+        let created = created.map_err(|error| of_client(&error))?.pop().map_or(Ok(()), |(_, result)| result);
+        match created {
+            Ok(()) => {
+                info!(%topic, partitions, "created, for records that failed");
+                Ok(())
+            }
+            Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => Ok(()),
+            Err(error) if error.is_retriable() => Err(Trouble::Passing(error.to_string())),
+            Err(error) => Err(Trouble::Lasting(format!(
+                "topic {topic} does not exist and cannot be created: {error}; create it, or allow this user to"
+            ))),
+        }
+    }
+}
+
+/// The partitions of a topic; `None` if it does not exist.
+async fn count(client: &Client, topic: TopicName) -> Result<Option<usize>, Trouble> {
+    let described =
+        client.admin().describe_topics(&[topic.as_str()]).await.map_err(|error| of_client(&error))?;
+    match described.get(&topic).map(|found| (found.error, found.partitions.len())) {
+        None | Some((Some(ResponseError::UnknownTopicOrPartition), _)) => Ok(None),
+        Some((None, count)) if count > 0 => Ok(Some(count)),
+        Some((None, _)) => Err(Trouble::Passing(format!("topic {topic} shows no partitions"))),
+        Some((Some(error), _)) if error.is_retriable() => {
+            Err(Trouble::Passing(format!("topic {topic}: {error}")))
+        }
+        Some((Some(error), _)) => Err(Trouble::Lasting(format!("topic {topic}: {error}"))),
+    }
+}
+
+fn of_client(error: &Error) -> Trouble {
+    match error.is_retriable() {
+        true => Trouble::Passing(error.to_string()),
+        false => Trouble::Lasting(error.to_string()),
+    }
+}
+
+/// One listener's way out.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerOutlet {
+    pub(crate) publisher: Arc<Publisher>,
+    /// The cluster that the listener reads, where it is another.
+    pub(crate) source: Option<Client>,
+}
+
+impl Outlet for ListenerOutlet {
+    fn send<'a>(&'a self, letter: Letter<'a>) -> Sending<'a> {
+        Box::pin(async move {
+            {
+                let source = self.source.as_ref().unwrap_or(&self.publisher.client);
+                self.publisher.send(&letter, source).await
+            }
+        })
+    }
+
+    fn now(&self) -> i64 {
+        kafka_client::seams::Clock::wall_millis(&kafka_client::seams::SystemClock)
+    }
+}

@@ -1,0 +1,11 @@
+//! Dead letters: what is written with a record that failed for good, and what is read of it.
+//!
+//! ```text
+//! headers   names and bytes, as Spring Kafka has them (pure)
+//! letter    DeadLetter<T>, a payload that knows why it is there
+//! ```
+
+pub(crate) mod headers;
+mod letter;
+
+pub use self::letter::{DeadLetter, FailureKind, Origin};
