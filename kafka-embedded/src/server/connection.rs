@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::dispatch::{Closed, dispatch};
 use super::response::{Parts, Response};
-use crate::brokers::{Life, Mode};
+use crate::brokers::{LifeWatch, Mode};
 use crate::cluster::Cluster;
 use crate::faults::{Delivery, Rule};
 use kafka_client::seams::Stream;
@@ -68,6 +68,7 @@ pub(crate) async fn serve(
     let mut context = Context { cluster, node, peer, client_id: None, version: 0, refusing: Vec::new() };
     let Some(life) = context.cluster.brokers.watch(node) else { return };
     let ended = tokio::select! {
+        biased;
         ended = while_running(life, run(&mut stream, &mut context)) => ended,
         _ = stopped.changed() => Ok(()),
     };
@@ -83,23 +84,20 @@ pub(crate) async fn serve(
 
 /// Runs `connection` while its broker runs: not at all while it is cut off, and no longer once it is stopped.
 async fn while_running(
-    mut life: watch::Receiver<Life>,
+    life: LifeWatch,
     connection: impl Future<Output = Result<(), Closed>>,
 ) -> Result<(), Closed> {
     let mut connection = pin!(connection);
-    let born = life.borrow().incarnation;
+    let born = life.now().incarnation;
     loop {
-        let now = *life.borrow_and_update();
+        let now = life.now();
         if now.mode == Mode::Stopped || now.incarnation != born {
             return Ok(());
         }
         tokio::select! {
+            biased;
+            () = life.changed() => {}
             ended = &mut connection, if now.mode == Mode::Running => return ended,
-            changed = life.changed() => {
-                if changed.is_err() {
-                    return Ok(());
-                }
-            }
         }
     }
 }

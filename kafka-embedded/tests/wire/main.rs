@@ -13,6 +13,7 @@ mod groups;
 mod lifecycle;
 mod peer;
 mod produce;
+mod repeats;
 mod rskafka;
 mod transactions;
 mod versions;
