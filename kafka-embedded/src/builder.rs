@@ -101,6 +101,7 @@ impl Default for Builder {
                 },
                 observer: None,
                 broker_session_timeout: Duration::from_secs(9),
+                connections_max_idle: Duration::from_secs(600),
                 rack_aware_reads: false,
             },
             clock: None,
@@ -152,6 +153,13 @@ impl Builder {
     /// `group.max.session.timeout.ms`. **(default: 1 s to 30 min; Kafka's is 6 s to 30 min)**
     pub fn session_timeout(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.settings.session_timeout = bounds;
+        self
+    }
+
+    /// After how long a connection is closed on which nothing was read or written: Kafka's `connections.max.idle.ms`. One
+    /// whose request waits (a fetch, a join) is not idle. **(default: 10 min)**
+    pub fn connections_max_idle(mut self, time: Duration) -> Self {
+        self.settings.connections_max_idle = time;
         self
     }
 

@@ -8,6 +8,7 @@ mod brokers;
 mod consumer_groups;
 mod faults;
 mod fetch;
+mod fuzz;
 mod garbage;
 mod groups;
 mod lifecycle;
