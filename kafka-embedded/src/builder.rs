@@ -93,6 +93,7 @@ impl Default for Builder {
                 auto_create_topics: true,
                 initial_rebalance_delay: Duration::ZERO,
                 session_timeout: Duration::from_secs(1)..=Duration::from_secs(1800),
+                retention_check_interval: Duration::from_secs(5 * 60),
                 group_max_size: usize::MAX,
                 consumer_groups: Terms {
                     session_timeout: Duration::from_secs(45),
@@ -205,7 +206,15 @@ impl Builder {
         self
     }
 
-    /// The clock that LogAppendTime and timestamp checks read. **(default: the system's over TCP; in memory a
+    /// How often records that are older than their topic's `retention.ms` are looked for: Kafka's
+    /// `log.retention.check.interval.ms`. A topic that does not set it keeps records for 7 days from when they came,
+    /// whatever their timestamps say. (`retention.bytes` is kept to at every append.) **(default: 5 min)**
+    pub fn retention_check_interval(mut self, interval: Duration) -> Self {
+        self.settings.retention_check_interval = interval;
+        self
+    }
+
+    /// The clock that LogAppendTime, timestamp checks and retention read. **(default: the system's over TCP; in memory a
     /// [`VirtualClock`], which follows tokio's)**
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -248,6 +257,9 @@ impl Builder {
     fn check(&self) -> Result<(), Error> {
         if self.brokers == 0 {
             return Err(Error::Option("a cluster needs at least one broker".to_owned()));
+        }
+        if self.settings.retention_check_interval.is_zero() {
+            return Err(Error::Option("retention_check_interval must be more than 0".to_owned()));
         }
         if self.settings.default_partitions == 0 {
             return Err(Error::Option("default_partitions must be at least 1".to_owned()));

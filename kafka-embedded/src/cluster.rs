@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) initial_rebalance_delay: Duration,
     pub(crate) session_timeout: std::ops::RangeInclusive<Duration>,
+    /// `log.retention.check.interval.ms`
+    pub(crate) retention_check_interval: Duration,
     /// `group.max.size`
     pub(crate) group_max_size: usize,
     /// `group.consumer.*`
@@ -134,7 +136,7 @@ impl Cluster {
 
     /// Lets time pass for all that has deadlines, for ever.
     pub(crate) async fn run_timers(&self) {
-        tokio::join!(self.groups.run_timers(), self.run_transaction_timers());
+        tokio::join!(self.groups.run_timers(), self.run_transaction_timers(), self.run_housekeeping());
     }
 
     /// Replicas of `count` new partitions: leaders go round the brokers, from one topic to the next.

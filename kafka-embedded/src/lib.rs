@@ -28,7 +28,7 @@
 //! log         its batches as received; producers: their sequences and open transactions
 //! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
 //! transaction the transaction coordinator: a pure machine for each transactional id, its timers, the markers
-//! alarm       one task for many deadlines
+//! alarm       one task for many deadlines; housekeeping: retention and compaction
 //! ```
 //!
 //! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the
@@ -44,6 +44,7 @@ mod coordinators;
 mod failover;
 mod faults;
 mod group;
+mod housekeeping;
 mod log;
 mod operations;
 mod partition;
@@ -57,6 +58,7 @@ mod transport;
 
 pub use builder::{Builder, Error, InMemory};
 pub use faults::{Fault, Faults, On};
+pub use housekeeping::CompactError;
 /// A Kafka error code, by name.
 pub use kafka_protocol::ResponseError as ErrorCode;
 /// A Kafka API, by name.

@@ -10,6 +10,7 @@ use crate::builder::{Builder, Error};
 use crate::cluster::{Cluster, Node};
 use crate::failover::run_session;
 use crate::faults::Faults;
+use crate::housekeeping::CompactError;
 use crate::server::listener::{self, Door, Listener};
 use crate::transport::InMemoryTransport;
 
@@ -96,6 +97,12 @@ impl EmbeddedKafka {
         self.cluster.nodes.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
+    /// Whether it is served over pipes in memory, on the runtime that started it.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// What a client connects through to a cluster in memory. (Clients of a cluster on TCP need none; there, this
     /// gives a transport to the same brokers, whose tasks run where the client's do.)
     #[must_use]
@@ -127,6 +134,33 @@ impl EmbeddedKafka {
             clock: Arc::clone(&self.cluster.clock),
             rng: Arc::new(Rng::seeded(self.cluster.rng.next_u64())),
         }
+    }
+
+    /// Compacts a topic with `cleanup.policy=compact` now, as Kafka's cleaner does some time: of each key the last
+    /// record stays, and so do offsets, which leaves gaps. A tombstone goes in a compaction that comes more than the
+    /// topic's `delete.retention.ms` after the first that met it. Neither an open transaction nor the last batch of a
+    /// partition is touched (Kafka's active segment).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let kafka = kafka_embedded::EmbeddedKafka::builder().topic("orders", 1).start().await.unwrap();
+    /// // Only a topic that is to be compacted is.
+    /// assert!(kafka.compact("orders").is_err());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// No such topic, or one that is not to be compacted.
+    pub fn compact(&self, topic: &str) -> Result<(), CompactError> {
+        self.cluster.compact(topic)
+    }
+
+    /// Drops now what `retention.ms` and `retention.bytes` keep no longer, in all topics that delete. It happens by
+    /// itself every [`Builder::retention_check_interval`]; `retention.bytes` is kept to at every append. Each batch
+    /// counts as what Kafka calls a segment.
+    pub fn enforce_retention(&self) {
+        self.cluster.enforce_retention();
     }
 
     /// Makes things go wrong: see [`Faults`].

@@ -148,7 +148,7 @@ pub(crate) async fn delete_records(
             let topic = topic.as_ref().map_err(|error| *error)?;
             let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
-            if !topic.configs.is_deleted_from() {
+            if !topic.configs.deletes {
                 return Err(ResponseError::PolicyViolation);
             }
             let offset = if offset == TO_THE_END { state.log.end() } else { offset };

@@ -154,7 +154,7 @@ fn append(
         if terms.acks == -1 && shrunk && in_sync < min_in_sync(&topic.configs) {
             return Err(ResponseError::NotEnoughReplicas);
         }
-        let written = state.append(batch, append_time, admission)?;
+        let written = state.append(&topic.configs, batch, append_time, admission)?;
         Ok((written, state.log.start()))
     };
     let stamp = Stamp::of(&batch.header).filter(|_| batch.header.is_transactional);
@@ -230,6 +230,15 @@ fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) ->
         let reason =
             "the timestamp is outside message.timestamp.before.max.ms or message.timestamp.after.max.ms";
         return Err(Refused(ResponseError::InvalidTimestamp, Some(reason.to_owned())));
+    }
+    if configs.compacts && !batch.has_keys()? {
+        let reason = "Compacted topic cannot accept message without key".to_owned();
+        return Err(Refused(ResponseError::InvalidRecord, Some(reason)));
+    }
+    let Some(codec) = configs.codec else { return Ok(batch) };
+    let batch = batch.recompress(codec)?;
+    if batch.size() > configs.max_message_bytes {
+        return Err(ResponseError::MessageTooLarge.into());
     }
     Ok(batch)
 }

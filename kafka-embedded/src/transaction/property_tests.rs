@@ -162,7 +162,7 @@ impl World {
         let client = &mut self.clients[who];
         let sequence = client.sequences.entry(partition).or_insert(0);
         let produced = Produced::parse(&batch(by, *sequence)).unwrap();
-        match state.append(produced, -1, admission) {
+        match state.append(&TopicConfigs::default(), produced, -1, admission) {
             Ok(written) => {
                 *sequence += 1;
                 client.open.push((partition, written.base_offset));

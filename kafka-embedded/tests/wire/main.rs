@@ -15,6 +15,7 @@ mod lifecycle;
 mod peer;
 mod produce;
 mod repeats;
+mod retention;
 mod rskafka;
 mod transactions;
 mod versions;

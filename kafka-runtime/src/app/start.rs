@@ -43,11 +43,15 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
     let settings = app.config.check_only(&linked, &chosen)?;
     let of_template = app.config.template()?;
-    let mut clients = Clients::default();
+    let rng =
+        app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));
+    let mut clients = Clients::new(app.seams.take());
     let admin = app.config.admin()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
     let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
-    let template = Template::new(client, &of_template).map_err(|source| error("template", source))?;
+    let interceptors = std::mem::take(&mut app.interceptors);
+    let template =
+        Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
     let listeners = Listeners::new();
@@ -92,7 +96,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
             clients,
             binding: Some(bound),
             work: None,
-            rng: Arc::new(Rng::from_entropy()),
+            rng: Arc::clone(&rng),
         };
         crews.spawn(crew.run());
     }
