@@ -107,3 +107,42 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     app.stop().await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_runtime::testing::{EmbeddedKafka, TestApp};
+
+    use super::*;
+
+    fn app() -> App {
+        App::from_config(concat!(env!("CARGO_MANIFEST_DIR"), "/pipeline/application.yml"))
+            .unwrap()
+            .state(Prices(BTreeMap::from([("apple", 30)])))
+            .state(Totals::default())
+    }
+
+    fn order(item: &str, quantity: u64) -> Order {
+        Order { customer: "ann".into(), item: item.into(), quantity }
+    }
+
+    #[tokio::test]
+    async fn totals_run_through_all_stages() {
+        let app = TestApp::start(app()).await.unwrap();
+        app.send("orders", "ann", &order("apple", 2)).await;
+        app.send("orders", "ann", &order("apple", 3)).await;
+        app.handled("show", 2).await;
+        let totals: Vec<u64> = app.done::<Total>("show").iter().map(|total| total.cents).collect();
+        assert_eq!(totals, [60, 150]);
+    }
+
+    /// In memory and in paused time: the tries are seconds apart, and the test takes milliseconds.
+    #[tokio::test(start_paused = true)]
+    async fn an_item_without_a_price_is_tried_again() {
+        let kafka = EmbeddedKafka::builder().topic("orders", 1).in_memory().start().await.unwrap();
+        let app = TestApp::on(kafka, app().only(["enrich"])).await.unwrap();
+        app.send("orders", "ann", &order("pear", 1)).await;
+        let failed = app.failed("enrich", 2).await;
+        assert_eq!(failed[1].attempt, 2);
+        assert!(format!("{:?}", failed[1].fate).contains("no price for pear"));
+    }
+}

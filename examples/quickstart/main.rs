@@ -20,7 +20,7 @@ struct Order {
     total_cents: u64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Invoice {
     order: u64,
     customer: String,
@@ -91,4 +91,36 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (invoices, cents) = *report.totals.lock().expect("never poisoned");
     println!("{ORDERS} orders sent, {invoices} invoices reported, {cents} cents in all");
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_runtime::testing::TestApp;
+
+    use super::*;
+
+    fn app() -> App {
+        App::from_config(concat!(env!("CARGO_MANIFEST_DIR"), "/quickstart/application.yml")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_order_becomes_an_invoice() {
+        let app = TestApp::start(app().only(["bill"])).await.unwrap();
+        app.send("orders", "ann", &Order { id: 7, customer: "ann".into(), total_cents: 250 }).await;
+        app.handled("bill", 1).await;
+
+        let invoice = Invoice { order: 7, customer: "ann".into(), total_cents: 250 };
+        assert_eq!(app.sent::<Invoice>("invoices").await, [invoice]);
+        assert_eq!(app.records("invoices").await[0].key(), Some(&b"ann"[..]));
+        assert_eq!(app.committed("quickstart-billing", "orders", 0).await, 1);
+    }
+
+    #[tokio::test]
+    async fn all_of_it_adds_up() {
+        let app = TestApp::start(app().state(Report::default())).await.unwrap();
+        send_orders(app.template()).await.unwrap();
+        app.handled("report", ORDERS).await;
+        let (invoices, cents) = *app.get_state::<Report>().unwrap().totals.lock().unwrap();
+        assert_eq!((invoices, cents), (ORDERS, 5500));
+    }
 }

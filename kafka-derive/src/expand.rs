@@ -349,17 +349,19 @@ fn attributes(settings: &Settings) -> TokenStream {
     let (retry, dead_letter) = (retry(&settings.retry), dead_letter(&settings.dead_letter));
     let [on_exhausted, handler_timeout] = [&settings.on_exhausted, &settings.handler_timeout].map(optional);
     let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
-    let [pattern, group, concurrency, members, commit, commit_remember, auto_startup, client_id] = [
-        &settings.pattern,
-        &settings.group,
-        &settings.concurrency,
-        &settings.members,
-        &settings.commit,
-        &settings.commit_remember,
-        &settings.auto_startup,
-        &settings.client_id,
-    ]
-    .map(optional);
+    let [pattern, group, concurrency, prefetch, members, commit, commit_remember, auto_startup, client_id] =
+        [
+            &settings.pattern,
+            &settings.group,
+            &settings.concurrency,
+            &settings.prefetch,
+            &settings.members,
+            &settings.commit,
+            &settings.commit_remember,
+            &settings.auto_startup,
+            &settings.client_id,
+        ]
+        .map(optional);
     let properties = properties.iter().map(|(name, value)| quote!((#name, #value)));
     quote! {
         __kafka::Attributes {
@@ -369,6 +371,7 @@ fn attributes(settings: &Settings) -> TokenStream {
             group: #group,
             ordering: #ordering,
             concurrency: #concurrency,
+            prefetch: #prefetch,
             members: #members,
             commit: #commit,
             commit_every: #commit_every,

@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 23] = [
+const KNOWN: [(&str, &str); 24] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -21,6 +21,7 @@ const KNOWN: [(&str, &str); 23] = [
     ("id", "id = \"billing\""),
     ("ordering", "ordering = \"key\""),
     ("concurrency", "concurrency = 4"),
+    ("prefetch", "prefetch = \"16MB\""),
     ("members", "members = 2"),
     ("commit", "commit = \"combined\""),
     ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
@@ -67,6 +68,7 @@ pub(crate) struct Settings {
     pub(crate) group: Option<String>,
     pub(crate) ordering: Option<(String, Span)>,
     pub(crate) concurrency: Option<String>,
+    pub(crate) prefetch: Option<String>,
     pub(crate) members: Option<String>,
     pub(crate) commit: Option<String>,
     pub(crate) commit_every: Option<(CommitEvery, Span)>,
@@ -137,6 +139,7 @@ impl Settings {
                 self.ordering = Some((single(setting, Kind::Text, text::ordering)?, setting.span()))
             }
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
+            "prefetch" => self.prefetch = Some(single(setting, Kind::Number, text::not_empty)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
             "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
             "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_client::seams::{Clock, Rng, SystemClock};
+use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
 
-use crate::cluster::{Cluster, Observer, Settings};
+use crate::cluster::{Cluster, Node, Observer, Settings};
 use crate::group::consumer::Terms;
 use crate::running::EmbeddedKafka;
 use crate::server::connection::RequestSeen;
 use crate::topics::check_name;
 use crate::transport::InMemoryTransport;
 
-/// Why a cluster did not start.
+/// Why a cluster did not start, or something could not be done to it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,6 +43,29 @@ pub enum Error {
     /// The broker's thread could not be started.
     #[error("cannot start the broker's thread: {0}")]
     Thread(io::Error),
+    /// There is no broker with this id.
+    #[error("there is no broker {0}")]
+    NoBroker(i32),
+    /// There is no such partition.
+    #[error("there is no partition {topic}-{partition}")]
+    NoPartition {
+        /// Its topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+    },
+    /// A broker cannot lead a partition: it does not hold it, does not live, or lacks records.
+    #[error("broker {broker} cannot lead {topic}-{partition}: {reason}")]
+    CannotLead {
+        /// The broker.
+        broker: i32,
+        /// The partition's topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+        /// As ElectLeaders would say it.
+        reason: ResponseError,
+    },
 }
 
 /// A cluster that is not started yet. Made by [`EmbeddedKafka::builder`].
@@ -50,6 +75,7 @@ pub struct Builder {
     brokers: u16,
     listen: String,
     topics: Vec<(String, usize)>,
+    racks: Vec<String>,
     settings: Settings,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
@@ -61,11 +87,13 @@ impl Default for Builder {
             brokers: 1,
             listen: "127.0.0.1:0".to_owned(),
             topics: Vec::new(),
+            racks: Vec::new(),
             settings: Settings {
                 default_partitions: 1,
                 auto_create_topics: true,
                 initial_rebalance_delay: Duration::ZERO,
                 session_timeout: Duration::from_secs(1)..=Duration::from_secs(1800),
+                retention_check_interval: Duration::from_secs(5 * 60),
                 group_max_size: usize::MAX,
                 consumer_groups: Terms {
                     session_timeout: Duration::from_secs(45),
@@ -73,6 +101,8 @@ impl Default for Builder {
                     max_size: usize::MAX,
                 },
                 observer: None,
+                broker_session_timeout: Duration::from_secs(9),
+                rack_aware_reads: false,
             },
             clock: Arc::new(SystemClock),
             seed: None,
@@ -126,6 +156,26 @@ impl Builder {
         self
     }
 
+    /// The racks of the brokers, of the first one first: Kafka's `broker.rack`. **(default: none)**
+    pub fn racks<R: Into<String>>(mut self, racks: impl IntoIterator<Item = R>) -> Self {
+        self.racks = racks.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether leaders send a client that names its rack to an in-sync replica there: Kafka's
+    /// `replica.selector.class` as the rack-aware one (KIP-392). **(default: false)**
+    pub fn rack_aware_reads(mut self, yes: bool) -> Self {
+        self.settings.rack_aware_reads = yes;
+        self
+    }
+
+    /// After how long the cluster gives up a broker that is [cut off](EmbeddedKafka::cut_off_broker): Kafka's
+    /// `broker.session.timeout.ms`. **(default: 9 s)**
+    pub fn broker_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.broker_session_timeout = timeout;
+        self
+    }
+
     /// After how much silence a member of KIP-848 is given up: Kafka's `group.consumer.session.timeout.ms`, which
     /// clients cannot choose. **(default: 45 s)**
     pub fn consumer_session_timeout(mut self, timeout: Duration) -> Self {
@@ -148,7 +198,15 @@ impl Builder {
         self
     }
 
-    /// The clock that LogAppendTime and timestamp checks read. **(default: the system's)**
+    /// How often records that are older than their topic's `retention.ms` are looked for: Kafka's
+    /// `log.retention.check.interval.ms`. A topic that does not set it keeps records for 7 days from when they came,
+    /// whatever their timestamps say. (`retention.bytes` is kept to at every append.) **(default: 5 min)**
+    pub fn retention_check_interval(mut self, interval: Duration) -> Self {
+        self.settings.retention_check_interval = interval;
+        self
+    }
+
+    /// The clock that LogAppendTime, timestamp checks and retention read. **(default: the system's)**
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
@@ -180,7 +238,7 @@ impl Builder {
         self.check()?;
         let rng = self.seed.map_or_else(Rng::from_entropy, Rng::seeded);
         let listeners = crate::server::listener::bind(&self.listen, self.brokers)?;
-        let nodes = listeners.iter().map(|(node, _)| node.clone()).collect();
+        let nodes = in_racks(listeners.iter().map(|(node, _)| node.clone()), &self.racks);
         let cluster = Arc::new(Cluster::new(nodes, self.settings, self.clock, rng));
         create_topics(&cluster, &self.topics);
         EmbeddedKafka::on_thread(cluster, listeners).await
@@ -189,6 +247,9 @@ impl Builder {
     fn check(&self) -> Result<(), Error> {
         if self.brokers == 0 {
             return Err(Error::Option("a cluster needs at least one broker".to_owned()));
+        }
+        if self.settings.retention_check_interval.is_zero() {
+            return Err(Error::Option("retention_check_interval must be more than 0".to_owned()));
         }
         if self.settings.default_partitions == 0 {
             return Err(Error::Option("default_partitions must be at least 1".to_owned()));
@@ -225,11 +286,16 @@ impl InMemory {
         let builder = self.0;
         builder.check()?;
         let rng = Rng::seeded(builder.seed.unwrap_or(0));
-        let nodes = InMemoryTransport::nodes(builder.brokers);
+        let nodes = in_racks(InMemoryTransport::nodes(builder.brokers).into_iter(), &builder.racks);
         let cluster = Arc::new(Cluster::new(nodes, builder.settings, builder.clock, rng));
         create_topics(&cluster, &builder.topics);
         Ok(EmbeddedKafka::on_current_runtime(cluster))
     }
+}
+
+fn in_racks(nodes: impl Iterator<Item = Node>, racks: &[String]) -> Vec<Node> {
+    let mut racks = racks.iter().map(|rack| StrBytes::from_string(rack.clone()));
+    nodes.map(|node| Node { rack: racks.next(), ..node }).collect()
 }
 
 fn create_topics(cluster: &Cluster, topics: &[(String, usize)]) {

@@ -10,10 +10,13 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::api::fetch::Sessions;
+use crate::brokers::Brokers;
 use crate::configs::TopicConfigs;
+use crate::coordinators::Coordinators;
 use crate::faults::Registry;
 use crate::group::Groups;
 use crate::group::consumer::Terms;
+use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
 use crate::topics::{Partition, Topic, Topics};
 use crate::transaction::Transactions;
@@ -24,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) id: i32,
     pub(crate) host: StrBytes,
     pub(crate) port: u16,
+    pub(crate) rack: Option<StrBytes>,
 }
 
 /// What the builder decides.
@@ -33,11 +37,17 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) initial_rebalance_delay: Duration,
     pub(crate) session_timeout: std::ops::RangeInclusive<Duration>,
+    /// `log.retention.check.interval.ms`
+    pub(crate) retention_check_interval: Duration,
     /// `group.max.size`
     pub(crate) group_max_size: usize,
     /// `group.consumer.*`
     pub(crate) consumer_groups: Terms,
     pub(crate) observer: Option<Observer>,
+    /// After how long a broker that is cut off is given up.
+    pub(crate) broker_session_timeout: Duration,
+    /// Whether clients are sent to a replica in their rack (KIP-392).
+    pub(crate) rack_aware_reads: bool,
 }
 
 /// Who is told of every request.
@@ -48,7 +58,10 @@ pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&RequestSeen<'_>) + Send + Sync
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) id: StrBytes,
+    /// All that belong to it, live or not.
     pub(crate) nodes: Vec<Node>,
+    pub(crate) brokers: Brokers,
+    pub(crate) coordinators: Coordinators,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Rng,
@@ -64,8 +77,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new(nodes: Vec<Node>, settings: Settings, clock: Arc<dyn Clock>, rng: Rng) -> Self {
         let id = StrBytes::from_string(format!("embedded-{:013x}", rng.next_u64() >> 12));
+        let ids: Vec<i32> = nodes.iter().map(|node| node.id).collect();
         Self {
             id,
+            brokers: Brokers::new(ids.iter().copied()),
+            coordinators: Coordinators::new(&ids),
             nodes,
             settings,
             clock,
@@ -98,14 +114,24 @@ impl Cluster {
         Uuid::from_u128(chance & !VERSION.0 & !VARIANT.0 | VERSION.1 | VARIANT.1)
     }
 
+    /// The brokers that the cluster counts on.
+    pub(crate) fn live_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| self.brokers.is_live(node.id))
+    }
+
+    /// The node with this id, if the cluster counts on it.
+    pub(crate) fn live_node(&self, id: i32) -> Option<&Node> {
+        self.node(id).filter(|node| self.brokers.is_live(node.id))
+    }
+
     /// The broker that coordinates `key` (a group or a transactional id).
     pub(crate) fn coordinator(&self, key: &str) -> Option<&Node> {
-        self.nodes.get(java_hash(key) as usize % self.nodes.len().max(1))
+        self.live_node(self.coordinators.of(key, |id| self.brokers.is_live(id))?)
     }
 
     /// Lets time pass for all that has deadlines, for ever.
     pub(crate) async fn run_timers(&self) {
-        tokio::join!(self.groups.run_timers(), self.run_transaction_timers());
+        tokio::join!(self.groups.run_timers(), self.run_transaction_timers(), self.run_housekeeping());
     }
 
     /// Replicas of `count` new partitions: leaders go round the brokers, from one topic to the next.
@@ -113,7 +139,13 @@ impl Cluster {
         let first = self.next_leader.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::Relaxed) as usize;
         let ring = |at: usize| self.nodes.get(at % self.nodes.len().max(1)).map_or(-1, |node| node.id);
         (0..count)
-            .map(|partition| (0..replication).map(|replica| ring(first + partition + replica)).collect())
+            .map(|partition| {
+                let mut nodes: Vec<i32> =
+                    (0..replication).map(|replica| ring(first + partition + replica)).collect();
+                // Those that live come first, in their order: they lead.
+                nodes.sort_by_key(|id| !self.brokers.is_live(*id));
+                nodes
+            })
             .collect()
     }
 
@@ -128,8 +160,13 @@ impl Cluster {
             name: TopicName(StrBytes::from_string(name.to_owned())),
             id: self.new_uuid(),
             configs: Arc::new(configs),
-            partitions: replicas.into_iter().map(|nodes| Arc::new(Partition::new(nodes))).collect(),
+            partitions: replicas.into_iter().map(|nodes| self.new_partition(nodes)).collect(),
         }
+    }
+
+    /// An empty partition on these brokers.
+    pub(crate) fn new_partition(&self, nodes: Vec<i32>) -> Arc<Partition> {
+        Arc::new(Partition::new(Replicas::new(nodes, |id| self.brokers.is_live(id))))
     }
 
     /// Creates a topic with default configs; the present one where there is one.
@@ -138,6 +175,11 @@ impl Cluster {
         let topic = self.new_topic(name, replicas, TopicConfigs::default());
         self.topics.insert(topic).unwrap_or_else(|present| present)
     }
+}
+
+/// A topic's `min.insync.replicas`.
+pub(crate) fn min_in_sync(configs: &TopicConfigs) -> usize {
+    configs.set().get("min.insync.replicas").and_then(|count| count.trim().parse().ok()).unwrap_or(1)
 }
 
 /// Java's hash of a string, its bits.

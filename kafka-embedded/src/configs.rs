@@ -1,6 +1,9 @@
 //! Topic configs: Kafka's names, defaults and checks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_client::records::Codec;
 
 /// A config's type as DescribeConfigs numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +77,40 @@ pub(crate) const KNOWN: &[(&str, Kind, &str)] = &[
     ("unclean.leader.election.enable", Kind::Boolean, "false"),
 ];
 
+/// For how long records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retention {
+    Unlimited,
+    /// So many milliseconds by their timestamps, where a topic sets it: Kafka's rule.
+    ByTimestamp(i64),
+    /// Where it does not: tests write records of times long gone, which Kafka's rule would take at the first check.
+    SinceArrival(Duration),
+}
+
+impl Retention {
+    fn of(millis: i64) -> Self {
+        if millis < 0 { Self::Unlimited } else { Self::ByTimestamp(millis) }
+    }
+}
+
 /// What was set on a topic, and what the broker reads on every append.
 #[derive(Debug, Clone)]
 pub(crate) struct TopicConfigs {
     set: BTreeMap<String, String>,
+    /// `cleanup.policy` has `delete`.
+    pub(crate) deletes: bool,
+    /// `cleanup.policy` has `compact`.
+    pub(crate) compacts: bool,
+    /// `retention.bytes`, if there is a limit.
+    pub(crate) retention_bytes: Option<usize>,
+    /// `retention.ms`
+    pub(crate) retention: Retention,
+    /// `delete.retention.ms`
+    pub(crate) delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`
+    pub(crate) min_compaction_lag_ms: i64,
+    /// `compression.type`: the codec that every batch is stored in, `None` for the producer's own.
+    pub(crate) codec: Option<Codec>,
     /// `max.message.bytes`
     pub(crate) max_message_bytes: usize,
     /// `message.timestamp.type=LogAppendTime`
@@ -92,6 +125,13 @@ impl Default for TopicConfigs {
     fn default() -> Self {
         Self {
             set: BTreeMap::new(),
+            deletes: true,
+            compacts: false,
+            retention_bytes: None,
+            retention: Retention::SinceArrival(Duration::from_millis(604_800_000)),
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            codec: None,
             max_message_bytes: 1_048_588,
             log_append_time: false,
             timestamp_after_max: 3_600_000,
@@ -109,26 +149,28 @@ impl TopicConfigs {
         for (name, value) in &set {
             check(name, value)?;
         }
-        let mut configs = Self { set, ..Self::default() };
-        if let Some(bytes) = configs.number("max.message.bytes") {
-            configs.max_message_bytes = usize::try_from(bytes).unwrap_or(0);
-        }
-        configs.timestamp_after_max =
-            configs.number("message.timestamp.after.max.ms").unwrap_or(configs.timestamp_after_max);
-        configs.timestamp_before_max =
-            configs.number("message.timestamp.before.max.ms").unwrap_or(configs.timestamp_before_max);
-        configs.log_append_time =
-            configs.set.get("message.timestamp.type").is_some_and(|value| value == "LogAppendTime");
-        Ok(configs)
-    }
-
-    fn number(&self, name: &str) -> Option<i64> {
-        self.set.get(name)?.trim().parse().ok()
-    }
-
-    /// Whether `cleanup.policy` lets old records be deleted.
-    pub(crate) fn is_deleted_from(&self) -> bool {
-        self.set.get("cleanup.policy").is_none_or(|policy| policy.contains("delete"))
+        let default = Self::default();
+        let number = |name: &str| set.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+        let size = |value: i64| usize::try_from(value).ok();
+        let text = |name: &str| set.get(name).map(String::as_str);
+        let policy = |name| text("cleanup.policy").map(|all| all.split(',').any(|one| one.trim() == name));
+        let or = |name, default: i64| number(name).unwrap_or(default);
+        Ok(Self {
+            deletes: policy("delete").unwrap_or(default.deletes),
+            compacts: policy("compact").unwrap_or(default.compacts),
+            retention_bytes: number("retention.bytes").and_then(size),
+            retention: number("retention.ms").map_or(default.retention, Retention::of),
+            delete_retention_ms: or("delete.retention.ms", default.delete_retention_ms),
+            min_compaction_lag_ms: or("min.compaction.lag.ms", default.min_compaction_lag_ms),
+            codec: text("compression.type").and_then(codec),
+            max_message_bytes: number("max.message.bytes")
+                .and_then(size)
+                .unwrap_or(default.max_message_bytes),
+            timestamp_after_max: or("message.timestamp.after.max.ms", default.timestamp_after_max),
+            timestamp_before_max: or("message.timestamp.before.max.ms", default.timestamp_before_max),
+            log_append_time: text("message.timestamp.type") == Some("LogAppendTime"),
+            set,
+        })
     }
 
     /// What was set, by name.
@@ -151,9 +193,37 @@ fn check(name: &str, value: &str) -> Result<(), String> {
         _ => &[],
     };
     let listed = allowed.is_empty() || value.split(',').all(|part| allowed.contains(&part.trim()));
-    let positive = name != "max.message.bytes" || value.trim().parse::<i32>().is_ok_and(|bytes| bytes >= 0);
-    if kind.accepts(value) && listed && positive {
+    let number = value.trim().parse::<i64>();
+    let in_bounds = lowest(name).is_none_or(|lowest| number.is_ok_and(|number| number >= lowest));
+    if kind.accepts(value) && listed && in_bounds {
         return Ok(());
     }
     Err(format!("Invalid value {value} for configuration {name}"))
+}
+
+/// The least value of a numeric config.
+fn lowest(name: &str) -> Option<i64> {
+    Some(match name {
+        "max.message.bytes" | "delete.retention.ms" | "min.compaction.lag.ms" | "file.delete.delay.ms" => 0,
+        "message.timestamp.after.max.ms" | "message.timestamp.before.max.ms" => 0,
+        "index.interval.bytes" | "flush.ms" | "segment.jitter.ms" => 0,
+        "min.insync.replicas" | "max.compaction.lag.ms" | "segment.ms" | "flush.messages" => 1,
+        "segment.index.bytes" => 4,
+        "segment.bytes" => 1024 * 1024,
+        "retention.ms" => -1,
+        "local.retention.ms" | "local.retention.bytes" => -2,
+        _ => return None,
+    })
+}
+
+/// The codec that `compression.type` names, `None` for the producer's.
+fn codec(name: &str) -> Option<Codec> {
+    Some(match name {
+        "uncompressed" => Codec::None,
+        "gzip" => Codec::Gzip,
+        "snappy" => Codec::Snappy,
+        "lz4" => Codec::Lz4,
+        "zstd" => Codec::Zstd,
+        _ => return None,
+    })
 }

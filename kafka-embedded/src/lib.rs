@@ -16,18 +16,19 @@
 //!
 //! ```text
 //! builder     what can be chosen, and the start
-//! running     the started cluster: its thread, its address, its end
+//! running     the started cluster: its thread, its address, its end; operations: what can be done to it
 //! transport   connections over pipes in memory instead of TCP
 //! server      frames, header, version table, answers
 //! api         one handler per request, one file per family
 //! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
+//! brokers     which of them live; coordinators, replicas: who serves what (pure); failover: what follows when one goes
 //! topics      topics and partitions; configs: what is set on them
 //! partition   what is written to a partition and read from it
 //! log         its batches as received; producers: their sequences and open transactions
 //! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
 //! transaction the transaction coordinator: a pure machine for each transactional id, its timers, the markers
-//! alarm       one task for many deadlines
+//! alarm       one task for many deadlines; housekeeping: retention and compaction
 //! ```
 //!
 //! State is shared behind small locks (one per partition, one per group) that are never held across an await, so the
@@ -35,14 +36,20 @@
 
 mod alarm;
 mod api;
+mod brokers;
 mod builder;
 mod cluster;
 mod configs;
+mod coordinators;
+mod failover;
 mod faults;
 mod group;
+mod housekeeping;
 mod log;
+mod operations;
 mod partition;
 mod producers;
+mod replicas;
 mod running;
 mod server;
 mod topics;
@@ -51,6 +58,7 @@ mod transport;
 
 pub use builder::{Builder, Error, InMemory};
 pub use faults::{Fault, Faults, On};
+pub use housekeeping::CompactError;
 /// A Kafka error code, by name.
 pub use kafka_protocol::ResponseError as ErrorCode;
 /// A Kafka API, by name.

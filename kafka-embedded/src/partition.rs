@@ -1,12 +1,17 @@
 //! What is written to a partition, and how far it can be read: its log and its producers, in step.
 
+use std::time::Duration;
+
 use kafka_client::records::control::{EndMarker, Ending};
 use kafka_protocol::ResponseError;
 
-use crate::configs::TopicConfigs;
-use crate::log::{Produced, Refusal};
+use crate::configs::{Retention, TopicConfigs};
+use crate::log::{CompactionTerms, Produced, Refusal};
 use crate::producers::{Admission, MarkerRefused, Stamp, Verdict, Written};
 use crate::topics::PartitionState;
+
+/// `producer.id.expiration.ms`
+const PRODUCER_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Who may read how far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,7 @@ impl PartitionState {
     /// is answered as then.
     pub(crate) fn append(
         &mut self,
+        configs: &TopicConfigs,
         batch: Produced,
         append_time: i64,
         admission: Admission,
@@ -53,13 +59,47 @@ impl PartitionState {
             Verdict::Fenced => return Err(ResponseError::InvalidProducerEpoch),
             Verdict::WrongTransaction => return Err(ResponseError::InvalidTxnState),
         }
-        let epoch = self.leader_epoch;
+        let epoch = self.replicas.epoch();
         let written = Written { base_offset: self.log.append(batch, epoch), append_time };
         if let Some(stamp) = stamp {
             self.producers.written(stamp, written);
         }
+        self.shrink(configs);
         self.changed();
         Ok(written)
+    }
+
+    /// Keeps to `retention.bytes`.
+    fn shrink(&mut self, configs: &TopicConfigs) -> bool {
+        match configs.retention_bytes {
+            Some(limit) if configs.deletes => self.log.shrink(limit),
+            _ => false,
+        }
+    }
+
+    /// Drops what is kept no longer: old batches, and producers that have gone. `now` in milliseconds since 1970.
+    pub(crate) fn enforce_retention(&mut self, configs: &TopicConfigs, now: i64) {
+        let expired = match configs.retention {
+            _ if !configs.deletes => false,
+            Retention::Unlimited => false,
+            Retention::ByTimestamp(age) => self.log.expire(now.saturating_sub(age)),
+            Retention::SinceArrival(age) => self.log.expire_arrived(age),
+        };
+        if self.shrink(configs) || expired {
+            self.changed();
+        }
+        self.producers.forget_idle(PRODUCER_EXPIRY);
+    }
+
+    /// Compacts the log as it is at `now`, in milliseconds since 1970.
+    pub(crate) fn compact(&mut self, configs: &TopicConfigs, now: i64) {
+        self.log.compact(&CompactionTerms {
+            until: self.last_stable_offset(),
+            now,
+            delete_retention: configs.delete_retention_ms,
+            min_lag: configs.min_compaction_lag_ms,
+            producers: self.producers.last_written(),
+        });
     }
 
     /// Appends the marker that ends a producer's transaction.
@@ -78,7 +118,7 @@ impl PartitionState {
         if configs.log_append_time {
             batch.stamp_append_time(marker.timestamp).map_err(invalid)?;
         }
-        self.log.append(batch, self.leader_epoch);
+        self.log.append(batch, self.replicas.epoch());
         let began = self.producers.ended(marker);
         if let (Some(began), Ending::Abort) = (began, marker.ending) {
             self.log.abort(marker.producer_id, began);

@@ -2,9 +2,12 @@
 //! is answered again and a gap is refused; and which of them have a transaction open here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use kafka_client::records::control::EndMarker;
 use kafka_client::records::{BatchHeader, add_to_sequence};
+
+use tokio::time::Instant;
 
 use crate::transaction::Identity;
 
@@ -92,11 +95,19 @@ struct Producer {
     /// The epoch of the coordinator that wrote the last marker, -1 before one has.
     coordinator_epoch: i32,
     last_timestamp: i64,
+    used: Instant,
 }
 
 impl Producer {
     fn new(epoch: i16) -> Self {
-        Self { epoch, batches: VecDeque::new(), open_from: None, coordinator_epoch: -1, last_timestamp: -1 }
+        Self {
+            epoch,
+            batches: VecDeque::new(),
+            open_from: None,
+            coordinator_epoch: -1,
+            last_timestamp: -1,
+            used: Instant::now(),
+        }
     }
 
     fn last_sequence(&self) -> i32 {
@@ -183,6 +194,7 @@ impl Producers {
         }
         producer.batches.push_back((stamp.base_sequence, stamp.last_sequence, written));
         producer.last_timestamp = stamp.timestamp.max(written.append_time);
+        producer.used = Instant::now();
         if stamp.transactional && producer.open_from.is_none() {
             producer.open_from = Some(written.base_offset);
             self.open.insert(written.base_offset);
@@ -207,9 +219,21 @@ impl Producers {
         producer.enter(epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = marker.timestamp;
+        producer.used = Instant::now();
         let began = producer.open_from.take()?;
         self.open.remove(&began);
         Some(began)
+    }
+
+    /// Forgets those without a transaction that did nothing for `age`: Kafka's `producer.id.expiration.ms`.
+    pub(crate) fn forget_idle(&mut self, age: Duration) {
+        self.known.retain(|_, producer| producer.open_from.is_some() || producer.used.elapsed() < age);
+    }
+
+    /// The epoch and the last batch's base offset of each producer, for compaction: `None` where the last was a marker.
+    pub(crate) fn last_written(&self) -> BTreeMap<i64, (i16, Option<i64>)> {
+        let last = |producer: &Producer| producer.batches.back().map(|(.., written)| written.base_offset);
+        self.known.iter().map(|(id, producer)| (*id, (producer.epoch, last(producer)))).collect()
     }
 
     /// All of them, by id.

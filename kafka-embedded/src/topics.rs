@@ -15,6 +15,7 @@ use crate::configs::TopicConfigs;
 use crate::group::consumer::{Catalog, Facts};
 use crate::log::Log;
 use crate::producers::Producers;
+use crate::replicas::Replicas;
 
 /// A topic as it is now.
 #[derive(Debug, Clone)]
@@ -35,15 +36,13 @@ impl Topic {
 /// One partition.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    pub(crate) replicas: Vec<i32>,
     state: Mutex<PartitionState>,
 }
 
 /// What a partition's lock guards.
 #[derive(Debug)]
 pub(crate) struct PartitionState {
-    pub(crate) leader: i32,
-    pub(crate) leader_epoch: i32,
+    pub(crate) replicas: Replicas,
     pub(crate) log: Log,
     pub(crate) producers: Producers,
     /// The topic is gone; whoever still holds the partition must not use it.
@@ -52,17 +51,16 @@ pub(crate) struct PartitionState {
 }
 
 impl Partition {
-    /// An empty partition, led by the first of `replicas`.
-    pub(crate) fn new(replicas: Vec<i32>) -> Self {
+    /// An empty partition.
+    pub(crate) fn new(replicas: Replicas) -> Self {
         let state = PartitionState {
-            leader: replicas.first().copied().unwrap_or(-1),
-            leader_epoch: 0,
+            replicas,
             log: Log::default(),
             producers: Producers::default(),
             deleted: false,
             waiters: Vec::new(),
         };
-        Self { replicas, state: Mutex::new(state) }
+        Self { state: Mutex::new(state) }
     }
 
     /// The partition's state. Never held across an await.
@@ -72,6 +70,17 @@ impl Partition {
 }
 
 impl PartitionState {
+    /// Changes the replicas, begins a new epoch in the log where the leader changed, and wakes who waits here.
+    pub(crate) fn lead_anew<T>(&mut self, change: impl FnOnce(&mut Replicas) -> T) -> T {
+        let before = self.replicas.epoch();
+        let result = change(&mut self.replicas);
+        if self.replicas.epoch() != before {
+            self.log.begin_epoch(self.replicas.epoch());
+            self.changed();
+        }
+        result
+    }
+
     /// Lets `waiter` be notified at every change, for as long as somebody holds it.
     pub(crate) fn watch(&mut self, waiter: &Arc<Notify>) {
         self.waiters.retain(|known| known.strong_count() > 0);

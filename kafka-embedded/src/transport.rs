@@ -8,6 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::io::duplex;
 use tokio::sync::watch;
 
+use crate::brokers::Mode;
 use crate::cluster::{Cluster, Node};
 use crate::server::connection::serve;
 
@@ -29,14 +30,19 @@ impl InMemoryTransport {
 
     /// The names that brokers have in memory.
     pub(crate) fn nodes(count: u16) -> Vec<Node> {
-        let node =
-            |id: i32| Node { id, host: StrBytes::from_string(format!("kafka-{id}.embedded")), port: PORT };
+        let node = |id: i32| Node {
+            id,
+            host: StrBytes::from_string(format!("kafka-{id}.embedded")),
+            port: PORT,
+            rack: None,
+        };
         (1..=i32::from(count)).map(node).collect()
     }
 
     fn open(&self, host: &str, port: u16) -> io::Result<Box<dyn Stream>> {
         let known = self.cluster.nodes.iter().find(|node| &*node.host == host && node.port == port);
-        let node = known.filter(|_| self.stopped.has_changed().is_ok());
+        let open = |node: &&Node| self.cluster.brokers.mode(node.id) != Some(Mode::Stopped);
+        let node = known.filter(|_| self.stopped.has_changed().is_ok()).filter(open);
         let node = node.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionRefused))?;
         let (ours, theirs) = duplex(PIPE);
         let peer = StrBytes::from_static_str("/in-memory");

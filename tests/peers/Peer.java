@@ -24,6 +24,10 @@ public class Peer {
         switch (arguments[0]) {
             case "produce" -> produce(rest[0], Integer.parseInt(rest[1]), rest[2]);
             case "transactions" -> transactions(rest[0], rest[1], rest[2]);
+            case "zombie" -> zombie(rest[0], rest[1]);
+            case "slow" -> slow(rest[0], rest[1]);
+            case "transform" -> transform(rest[0], rest[1], rest[2], rest[3], Integer.parseInt(rest[4]));
+            case "operate" -> operate(rest[0], rest[1]);
             case "consume" -> consume(rest[0], Integer.parseInt(rest[1]), rest[2]);
             case "letters" -> letters(rest[0], Integer.parseInt(rest[1]));
             case "committed" -> committed(rest[0], rest[1]);
@@ -95,6 +99,127 @@ public class Peer {
         }
         say("ready");
         System.in.readAllBytes();
+    }
+
+    static String nameOf(Throwable error) {
+        var cause = error instanceof java.util.concurrent.ExecutionException ? error.getCause() : error;
+        return cause.getClass().getSimpleName();
+    }
+
+    static void send(KafkaProducer<byte[], byte[]> producer, String topic, String value) {
+        producer.send(new ProducerRecord<>(topic, 0, null, bytes(value)));
+        producer.flush();
+    }
+
+    // Two producers with one transactional id: the second takes over while the first has a transaction open.
+    static void zombie(String topic, String id) {
+        var zombie = producer("transactional.id", id);
+        zombie.initTransactions();
+        zombie.beginTransaction();
+        send(zombie, topic, "lost");
+        var successor = producer("transactional.id", id);
+        successor.initTransactions();
+        successor.beginTransaction();
+        send(successor, topic, "kept");
+        try {
+            zombie.commitTransaction();
+            say("zombie", "committed");
+        } catch (KafkaException error) {
+            say("zombie", nameOf(error));
+        }
+        successor.commitTransaction();
+        say("successor", "committed");
+    }
+
+    // A transaction that outlives its timeout, and the next one of the same producer.
+    static void slow(String topic, String id) throws Exception {
+        var producer = producer("transactional.id", id, "transaction.timeout.ms", "1000");
+        producer.initTransactions();
+        producer.beginTransaction();
+        send(producer, topic, "late");
+        try (var admin = Admin.create(properties())) {
+            for (int i = 0; i < 600; i++) {
+                var state = admin.describeTransactions(List.of(id)).description(id).get().state();
+                if (state != TransactionState.ONGOING) break;
+                Thread.sleep(100);
+            }
+        }
+        try {
+            producer.commitTransaction();
+            say("slow", "committed");
+        } catch (KafkaException error) {
+            say("slow", nameOf(error));
+        }
+        try {
+            producer.abortTransaction();
+            producer.beginTransaction();
+            send(producer, topic, "later");
+            producer.commitTransaction();
+            say("next", "committed");
+        } catch (KafkaException error) {
+            say("next", nameOf(error));
+        }
+    }
+
+    // Consume, transform, produce with a group's generation (KIP-447): each value is sent on as <value>!, and its
+    // offset is committed with it. Every other transaction is aborted first, and done again.
+    static void transform(String from, String to, String group, String id, int count) {
+        var consumer = consumer("group.id", group, "auto.offset.reset", "earliest", "enable.auto.commit", "false",
+            "isolation.level", "read_committed", "max.poll.records", "7");
+        var producer = producer("transactional.id", id);
+        producer.initTransactions();
+        consumer.subscribe(List.of(from));
+        int done = 0;
+        boolean abort = true;
+        while (done < count) {
+            var records = consumer.poll(Duration.ofMillis(200));
+            if (records.isEmpty()) continue;
+            producer.beginTransaction();
+            for (var record : records) {
+                String value = new String(record.value(), StandardCharsets.UTF_8) + "!";
+                producer.send(new ProducerRecord<>(to, record.key(), bytes(value)));
+            }
+            producer.sendOffsetsToTransaction(records.nextOffsets(), consumer.groupMetadata());
+            if (abort) {
+                producer.abortTransaction();
+                for (var partition : records.partitions())
+                    consumer.seek(partition, records.records(partition).get(0).offset());
+            } else {
+                producer.commitTransaction();
+                done += records.count();
+            }
+            abort = !abort;
+        }
+        consumer.close();
+        say("transformed", done);
+    }
+
+    // What an operator does about a transaction that hangs: finds it, looks at it, ends it; and fences a producer.
+    static void operate(String topic, String id) throws Exception {
+        var partition = new TopicPartition(topic, 0);
+        var producer = producer("transactional.id", id);
+        producer.initTransactions();
+        producer.beginTransaction();
+        send(producer, topic, "hangs");
+        try (var admin = Admin.create(properties())) {
+            var mine = admin.listTransactions().all().get().stream().filter(one -> one.transactionalId().equals(id)).findFirst();
+            say("listed", mine.get().state());
+            var described = admin.describeTransactions(List.of(id)).description(id).get();
+            say("described", described.state(), described.topicPartitions().equals(Set.of(partition)));
+            var active = admin.describeProducers(List.of(partition)).partitionResult(partition).get().activeProducers().get(0);
+            say("producing", active.producerId() == described.producerId(), active.lastSequence(), active.currentTransactionStartOffset().getAsLong());
+            admin.abortTransaction(new AbortTransactionSpec(partition, active.producerId(), (short) active.producerEpoch(),
+                active.coordinatorEpoch().orElse(0))).all().get();
+            say("stable", admin.listOffsets(Map.of(partition, OffsetSpec.latest()), new ListOffsetsOptions(IsolationLevel.READ_COMMITTED))
+                .partitionResult(partition).get().offset());
+            admin.fenceProducers(List.of(id)).all().get();
+        }
+        try {
+            producer.commitTransaction();
+            say("fenced", "committed");
+        } catch (KafkaException error) {
+            say("fenced", nameOf(error));
+        }
     }
 
     static void print(ConsumerRecord<byte[], byte[]> record) {

@@ -37,6 +37,92 @@ def produce(servers, topic, count, codec):
     say("produced", count)
 
 
+# Keys k0, k1...: where this partitioner puts each.
+def place(servers, topic, partitioner, count):
+    producer = Producer({"bootstrap.servers": servers, "partitioner": partitioner})
+
+    def delivered(error, message):
+        say("failed" if error else "placed", message.key().decode(), message.partition())
+    for i in range(int(count)):
+        producer.produce(topic, key=f"k{i}", value=b"v", on_delivery=delivered)
+    producer.flush()
+
+
+def transactional(servers, identity, **options):
+    return Producer({"bootstrap.servers": servers, "transactional.id": identity, **options})
+
+
+def send(producer, topic, value, key=None):
+    producer.produce(topic, partition=0, value=value, key=key)
+    producer.flush()
+
+
+def transactions(servers, topic, identity, plan):
+    producer = transactional(servers, identity)
+    producer.init_transactions()
+    for step in plan.split(","):
+        outcome, count = step.split(":")
+        producer.begin_transaction()
+        for i in range(int(count)):
+            send(producer, topic, f'"{outcome}-{i}"', key=outcome)
+        if outcome == "commit":
+            producer.commit_transaction()
+        if outcome == "abort":
+            producer.abort_transaction()
+        say("transaction", outcome, count)
+    say("ready")
+    sys.stdin.read()
+
+
+def zombie(servers, topic, identity):
+    first = transactional(servers, identity)
+    first.init_transactions()
+    first.begin_transaction()
+    send(first, topic, "lost")
+    successor = transactional(servers, identity)
+    successor.init_transactions()
+    successor.begin_transaction()
+    send(successor, topic, "kept")
+    try:
+        first.commit_transaction()
+        say("zombie", "committed")
+    except KafkaException as error:
+        say("zombie", error.args[0].name())
+    successor.commit_transaction()
+    say("successor", "committed")
+
+
+def transform(servers, source, target, group, identity, count):
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
+                         "enable.auto.commit": False, "isolation.level": "read_committed"})
+    producer = transactional(servers, identity)
+    producer.init_transactions()
+    consumer.subscribe([source])
+    done, abort = 0, True
+    while done < int(count):
+        messages = [message for message in consumer.consume(7, 0.2) if not message.error()]
+        if not messages:
+            continue
+        producer.begin_transaction()
+        for message in messages:
+            producer.produce(target, key=message.key(), value=message.value().decode() + "!")
+        offsets = consumer.position(consumer.assignment())
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata())
+        if abort:
+            producer.abort_transaction()
+            first = {}
+            for message in messages:
+                first.setdefault(message.partition(), message.offset())
+            for partition, offset in first.items():
+                consumer.seek(TopicPartition(source, partition, offset))
+        else:
+            producer.commit_transaction()
+            done += len(messages)
+        abort = not abort
+    consumer.close()
+    say("transformed", done)
+
+
 def consume(servers, topic, count, isolation):
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "peer", "isolation.level": isolation,
                          "enable.auto.commit": False, "check.crcs": True})
@@ -94,4 +180,5 @@ def member(servers, group, topic, assignor):
 
 
 if __name__ == "__main__":
-    {"produce": produce, "consume": consume, "committed": committed, "member": member}[sys.argv[1]](*sys.argv[2:])
+    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
+     "zombie": zombie, "transform": transform}[sys.argv[1]](*sys.argv[2:])

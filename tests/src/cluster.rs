@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kafka_client::admin::{Admin, NewTopic};
-use kafka_client::config::ClientConfig;
+use kafka_client::config::{ClientConfig, ProducerConfig};
 use kafka_client::{Client, TopicName};
 use kafka_embedded::EmbeddedKafka;
+
+use crate::peer::{Peer, PeerKind};
 
 /// Apache Kafka where `KAFKA_BOOTSTRAP_SERVERS` names it, an embedded cluster of three brokers of the test's own elsewhere.
 pub struct Cluster {
@@ -71,6 +73,20 @@ impl Cluster {
         self.embedded.is_none()
     }
 
+    /// Whether it has transactions; says so loudly if not.
+    pub async fn has_transactions(&self) -> bool {
+        let config = ProducerConfig { max_block: Duration::from_secs(30), ..ProducerConfig::default() };
+        let producer = self.client.transactional_producer(config, &unique("probe")).expect("producer");
+        match producer.prepare().await {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(!self.is_apache(), "{error}");
+                eprintln!("NOT RUN on the embedded broker, which has no transactions yet: {error}");
+                false
+            }
+        }
+    }
+
     /// `host:port,...`
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
@@ -122,6 +138,26 @@ impl Cluster {
             })
         })
         .await;
+    }
+
+    /// The embedded cluster, for what only a test's own broker can do; `None` on Apache Kafka.
+    pub fn embedded(&self) -> Option<&EmbeddedKafka> {
+        self.embedded.as_ref()
+    }
+
+    /// Makes broker `node` lead a partition. On Apache Kafka the Java client does it, for partition 0 only; `false`
+    /// where it cannot run.
+    pub async fn move_leader(&self, topic: &str, partition: i32, node: i32) -> bool {
+        match &self.embedded {
+            Some(embedded) => {
+                embedded.move_leader(topic, partition, node).map(|()| true).expect("a new leader")
+            }
+            None => {
+                assert_eq!(partition, 0, "the Java peer moves partition 0");
+                let node = node.to_string();
+                Peer::run(PeerKind::Java, "elect", &self.bootstrap, &[topic, &node]).await.is_some()
+            }
+        }
     }
 
     /// An `application.yml` for this cluster, with `more` behind it.

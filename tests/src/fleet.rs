@@ -43,7 +43,14 @@ impl Fleet {
 
     /// A member more.
     pub async fn member(&self, probe: &Probe) -> RunningApp {
-        App::from_yaml(self.yaml("")).unwrap().only(["shared"]).state(probe.clone()).start().await.unwrap()
+        self.member_with(probe, "").await
+    }
+
+    /// A member more, with settings of its own: YAML between braces.
+    pub async fn member_with(&self, probe: &Probe, properties: &str) -> RunningApp {
+        let yaml = self
+            .yaml(&format!("kafka-runtime: {{listeners: {{shared: {{properties: {{{properties}}}}}}}}}\n"));
+        App::from_yaml(&yaml).unwrap().only(["shared"]).state(probe.clone()).start().await.unwrap()
     }
 
     /// One record to each partition.

@@ -42,6 +42,46 @@ async fn with_librdkafka() {
     fleet().await.with_a_peer(PeerKind::Librdkafka, "consumer").await;
 }
 
+/// A fleet goes from the classic protocol to KIP-848 and back, a member at a time, and nobody stops meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_changes_its_protocol_while_it_runs() {
+    let fleet = Fleet::new("").await;
+    let (classic, new) = ("session.timeout.ms: 6000, heartbeat.interval.ms: 300", "group.protocol: consumer");
+    let probes: [Probe; 6] = std::array::from_fn(|_| Probe::default());
+    let [one, two, three, four, five, six] = &probes;
+    let first = fleet.member_with(one, classic).await;
+    fleet.shared_out(&first, &[one], false).await;
+    let second = fleet.member_with(two, classic).await;
+    fleet.shared_out(&first, &[one, two], false).await;
+    let third = fleet.member_with(three, new).await;
+    fleet.shared_out(&first, &[one, two, three], false).await;
+    first.stop().await.unwrap();
+    let fourth = fleet.member_with(four, new).await;
+    fleet.shared_out(&third, &[two, three, four], false).await;
+    second.stop().await.unwrap();
+    fleet.shared_out(&third, &[three, four], false).await;
+    // And back.
+    let fifth = fleet.member_with(five, classic).await;
+    fleet.shared_out(&third, &[three, four, five], false).await;
+    third.stop().await.unwrap();
+    fourth.stop().await.unwrap();
+    fleet.shared_out(&fifth, &[five], false).await;
+    let sixth = fleet.member_with(six, classic).await;
+    fleet.shared_out(&fifth, &[five, six], false).await;
+    fifth.stop().await.unwrap();
+    sixth.stop().await.unwrap();
+    let seen = probes.iter().flat_map(Probe::seen).map(|seen| (seen.partition, seen.offset));
+    let mut all: Vec<(i32, i64)> = seen.collect();
+    let count = all.len();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), count, "a record was handled twice");
+    for partition in 0..PARTITIONS {
+        let offsets = all.iter().filter(|(known, _)| *known == partition).map(|(_, offset)| *offset);
+        assert!(offsets.eq(0..(count as i64 / i64::from(PARTITIONS))), "a record of {partition} was lost");
+    }
+}
+
 /// A member in a process of its own, and what it handled: partition, offset, number.
 struct Victim {
     child: Child,
@@ -157,6 +197,33 @@ async fn a_killed_member_loses_nothing() {
     let before = two.handled().len();
     eventually("the other has all", LIMIT, || async { two.partitions(before).len() == PARTITIONS as usize })
         .await;
+    let sent = flow.stop().await;
+    until_all(&[&one, &two], sent).await;
+    assert_nothing_lost(&[&one, &two], sent);
+}
+
+/// Sends a signal to a process.
+async fn signal(child: &Child, signal: &str) {
+    let id = child.id().expect("it runs").to_string();
+    assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_frozen_past_its_session_handles_what_it_had_in_hand_at_most() {
+    let fleet = fleet().await;
+    let flow = Flow::start(&fleet).await;
+    let one = Victim::start(&fleet, "");
+    let two = Victim::start(&fleet, "");
+    eventually("both have some", LIMIT, || async { one.handled().len() > 100 && two.handled().len() > 100 })
+        .await;
+    signal(&one.child, "-STOP").await;
+    let before = two.handled().len();
+    eventually("the other has all", LIMIT, || async { two.partitions(before).len() == PARTITIONS as usize })
+        .await;
+    let frozen = one.handled().len();
+    signal(&one.child, "-CONT").await;
+    // It comes back as a member that begins where the other one stopped.
+    eventually("both have some again", LIMIT, || async { one.handled().len() > frozen + 100 }).await;
     let sent = flow.stop().await;
     until_all(&[&one, &two], sent).await;
     assert_nothing_lost(&[&one, &two], sent);

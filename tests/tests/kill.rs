@@ -14,64 +14,86 @@ use tokio::process::{Child, Command};
 const PARTITIONS: i32 = 4;
 const RECORDS: u64 = 4000;
 
-/// Partition and offset of each handled record, in order.
-type Handled = Vec<(i32, i64)>;
+const KEYS: u64 = 97;
+
+/// A handled record.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    partition: i32,
+    offset: i64,
+    n: u64,
+}
+
+impl Line {
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<&str> = line.split('\t').collect();
+        let ["handled", partition, offset, n] = words[..] else { return None };
+        Some(Self { partition: partition.parse().ok()?, offset: offset.parse().ok()?, n: n.parse().ok()? })
+    }
+}
+
+/// In order.
+type Handled = Vec<Line>;
 
 async fn fill(cluster: &Cluster, topic: &str) {
     let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
     let template = app.template();
     for n in 0..RECORDS {
-        drop(template.enqueue(topic, &format!("k{}", n % 97), &serde_json::json!({ "n": n })).await.unwrap());
+        drop(
+            template.enqueue(topic, &format!("k{}", n % KEYS), &serde_json::json!({ "n": n })).await.unwrap(),
+        );
     }
     template.flush().await.unwrap();
     app.stop().await.unwrap();
 }
 
-fn start(yaml: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_victim"))
-        .env("VICTIM_YAML", yaml)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+fn command(yaml: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
+    command.env("VICTIM_YAML", yaml).stdout(Stdio::piped()).kill_on_drop(true);
+    command
 }
 
-/// Reads what the victim handles until `enough` says so.
-async fn handled(child: &mut Child, mut enough: impl FnMut(&Handled) -> bool) -> Handled {
+fn start(yaml: &str) -> Child {
+    command(yaml).spawn().unwrap()
+}
+
+/// Reads what the victim handles until `enough` says so, which is asked now and then.
+async fn handled(child: &mut Child, mut enough: impl AsyncFnMut(&Handled) -> bool) -> Handled {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut handled = Handled::new();
-    while !enough(&handled) {
-        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line())
-            .await
-            .unwrap_or_else(|_| panic!("silent after {} records", handled.len()))
-            .unwrap()
-            .expect("the victim ended by itself");
-        let words: Vec<&str> = line.split('\t').collect();
-        if words[0] == "handled" {
-            handled.push((words[1].parse().unwrap(), words[2].parse().unwrap()));
+    let patience = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !enough(&handled).await {
+        let now = tokio::time::Instant::now();
+        assert!(now < patience, "silent after {} records", handled.len());
+        while let Ok(line) = tokio::time::timeout(Duration::from_millis(10), lines.next_line()).await {
+            handled.extend(Line::parse(&line.unwrap().expect("the victim ended by itself")));
+            if tokio::time::Instant::now() - now > Duration::from_millis(10) {
+                break;
+            }
         }
     }
     child.kill().await.unwrap();
     // What it said before it died is handled too.
     while let Ok(Some(line)) = lines.next_line().await {
-        let words: Vec<&str> = line.split('\t').collect();
-        if words.len() == 4 {
-            handled.push((words[1].parse().unwrap(), words[2].parse().unwrap()));
-        }
+        handled.extend(Line::parse(&line));
     }
     handled
 }
 
-async fn committed(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+async fn committed_alone(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32, i64> {
     let partitions: Vec<TopicPartition> = (0..PARTITIONS).map(|p| TopicPartition::new(topic, p)).collect();
-    let ours: BTreeMap<i32, i64> = cluster
+    cluster
         .admin()
         .committed(group, &partitions)
         .await
         .unwrap()
         .into_iter()
         .filter_map(|(partition, found)| Some((partition.partition, found?.offset)))
-        .collect();
+        .collect()
+}
+
+async fn committed(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+    let ours = committed_alone(cluster, group, topic).await;
     if let Some(lines) = Peer::run(PeerKind::Java, "committed", cluster.bootstrap(), &[group, topic]).await {
         let theirs = lines
             .iter()
@@ -83,78 +105,178 @@ async fn committed(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32,
     ours
 }
 
+/// Which records of a partition come one after the other.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    Partition,
+    Key,
+    None,
+}
+
+impl Order {
+    fn yaml(self) -> &'static str {
+        match self {
+            Self::Partition => "",
+            Self::Key => ", ordering: key, concurrency: 16",
+            Self::None => ", ordering: none, concurrency: 16",
+        }
+    }
+
+    fn check(self, name: &str, handled: &Handled) {
+        let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+        let mut keys: BTreeMap<u64, u64> = BTreeMap::new();
+        for Line { partition, offset, n } in handled {
+            let expected = next.entry(*partition).or_default();
+            match self {
+                Self::Partition => assert_eq!(offset, expected, "{name}: order of partition {partition}"),
+                Self::Key => {
+                    let before = keys.insert(n % KEYS, *n);
+                    assert!(before.is_none_or(|before| before < *n), "{name}: {n} after {before:?}");
+                }
+                Self::None => {}
+            }
+            *expected = offset + 1;
+        }
+    }
+}
+
+fn places(handled: &Handled) -> BTreeSet<(i32, i64)> {
+    handled.iter().map(|line| (line.partition, line.offset)).collect()
+}
+
 /// `bound`: how many records a partition may repeat after the kill.
-async fn kill_in_mid_flow(name: &str, commit: &str, bound: Option<i64>) {
+async fn kill_in_mid_flow(name: &str, order: Order, commit: &str, bound: Option<usize>) {
     let cluster = Cluster::start().await;
     let topic = cluster.topic(name, PARTITIONS).await;
     fill(&cluster, &topic).await;
     let group = format!("{topic}-group");
     let yaml = cluster.yaml(&format!(
-        "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}\nkafka-runtime:\n  listeners:\n    victim: {{topic: {topic}, group: {group}, commit: {commit}}}\n"
+        "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}\nkafka-runtime:\n  listeners:\n    victim: {{topic: {topic}, group: {group}, commit: {commit}{}}}\n",
+        order.yaml()
     ));
 
-    let first = handled(&mut start(&yaml), |handled| handled.len() >= 1500).await;
+    let first = handled(&mut start(&yaml), async |handled| handled.len() >= 1500).await;
     let safe = committed(&cluster, &group, &topic).await;
-    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
-    for (partition, offset) in &first {
-        let expected = next.entry(*partition).or_default();
-        assert_eq!(offset, expected, "{name}: order of partition {partition}");
-        *expected = offset + 1;
-    }
-    for (partition, offset) in &safe {
-        assert!(
-            *offset <= next.get(partition).copied().unwrap_or(0),
-            "{name}: committed ahead of handling: {safe:?} {next:?}"
-        );
-    }
+    order.check(name, &first);
+    let first = places(&first);
+    let ahead = safe.iter().find_map(|(partition, offset)| {
+        (0..*offset).map(|below| (*partition, below)).find(|place| !first.contains(place))
+    });
+    assert_eq!(ahead, None, "{name}: committed ahead of handling: {safe:?}");
 
-    let mut missing: BTreeSet<(i32, i64)> = BTreeSet::new();
     let ends: Vec<TopicPartition> = (0..PARTITIONS).map(|p| TopicPartition::new(topic.as_str(), p)).collect();
     let at: Vec<_> = ends.iter().map(|p| (*p, kafka_client::config::StartAt::End)).collect();
-    for (partition, end) in cluster.admin().list_offsets(&at).await.unwrap() {
-        let from = safe.get(&partition.partition).copied().unwrap_or(0);
-        missing.extend((from..end.unwrap()).map(|offset| (partition.partition, offset)));
+    let ends: BTreeMap<i32, i64> = cluster
+        .admin()
+        .list_offsets(&at)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(partition, end)| (partition.partition, end.unwrap()))
+        .collect();
+    // Until the group has committed all, so that whatever is repeated has been.
+    let second =
+        handled(&mut start(&yaml), async |_| committed_alone(&cluster, &group, &topic).await == ends).await;
+    let again = places(&second);
+    for (partition, offset) in &again {
+        let committed = safe.get(partition).is_some_and(|safe| offset < safe);
+        assert!(!committed, "{name}: {partition}-{offset} was committed and is handled again");
     }
-    let wanted = missing.clone();
-    let second = handled(&mut start(&yaml), |handled| {
-        if let Some(last) = handled.last() {
-            missing.remove(last);
-        }
-        missing.is_empty()
-    })
-    .await;
-    for record in &second {
-        assert!(wanted.contains(record), "{name}: {record:?} was committed and is handled again");
-    }
-    if let Some(bound) = bound {
-        for (partition, reached) in &next {
-            let repeated = reached - safe.get(partition).copied().unwrap_or(0);
-            assert!(repeated <= bound, "{name}: partition {partition} repeats {repeated}, more than {bound}");
-        }
+    let all: BTreeSet<(i32, i64)> =
+        ends.iter().flat_map(|(p, end)| (0..*end).map(|offset| (*p, offset))).collect();
+    assert!(first.union(&again).copied().eq(all), "{name}: records were lost");
+    for partition in ends.keys() {
+        let repeated = first.intersection(&again).filter(|(p, _)| p == partition).count();
+        println!("{name}: partition {partition} repeats {repeated}");
+        assert!(
+            bound.is_none_or(|bound| repeated <= bound),
+            "{name}: partition {partition} repeats {repeated}, more than {bound:?}"
+        );
     }
 }
 
 macro_rules! kills {
-    ($($name:ident: $commit:literal, $bound:expr;)*) => {$(
+    ($($name:ident: $order:ident, $commit:literal, $bound:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread")]
         async fn $name() {
-            kill_in_mid_flow(stringify!($name), $commit, $bound).await;
+            kill_in_mid_flow(stringify!($name), Order::$order, $commit, $bound).await;
         }
     )*};
 }
 
-// With `record` the one in hand may be repeated, as in every at-least-once system.
+// With `record` those in hand may be repeated, as in every at-least-once system.
 kills! {
-    sync_each_record: "{strategy: sync, every: record}", Some(1);
-    sync_each_batch: "{strategy: sync, every: batch}", None;
-    sync_every_100_records: "{strategy: sync, every: {records: 100}}", Some(100);
-    sync_every_50_ms: "{strategy: sync, every: {time: 50ms}}", None;
-    async_each_record: "{strategy: async, every: record}", None;
-    async_each_batch: "{strategy: async, every: batch}", None;
-    async_every_100_records: "{strategy: async, every: {records: 100}}", Some(100);
-    async_every_50_ms: "{strategy: async, every: {time: 50ms}}", None;
-    combined_each_record: "{strategy: combined, every: record}", None;
-    combined_each_batch: "{strategy: combined, every: batch}", None;
-    combined_every_100_records: "{strategy: combined, every: {records: 100}}", Some(100);
-    combined_every_50_ms_or_100: "{strategy: combined, every: {records: 100, time: 50ms}}", Some(100);
+    sync_each_record: Partition, "{strategy: sync, every: record}", Some(1);
+    sync_each_batch: Partition, "{strategy: sync, every: batch}", None;
+    sync_every_100_records: Partition, "{strategy: sync, every: {records: 100}}", Some(100);
+    sync_every_50_ms: Partition, "{strategy: sync, every: {time: 50ms}}", None;
+    async_each_record: Partition, "{strategy: async, every: record}", None;
+    async_each_batch: Partition, "{strategy: async, every: batch}", None;
+    async_every_100_records: Partition, "{strategy: async, every: {records: 100}}", Some(100);
+    async_every_50_ms: Partition, "{strategy: async, every: {time: 50ms}}", None;
+    combined_each_record: Partition, "{strategy: combined, every: record}", None;
+    combined_each_batch: Partition, "{strategy: combined, every: batch}", None;
+    combined_every_100_records: Partition, "{strategy: combined, every: {records: 100}}", Some(100);
+    combined_every_50_ms_or_100: Partition, "{strategy: combined, every: {records: 100, time: 50ms}}", Some(100);
+    key_sync_each_record: Key, "{strategy: sync, every: record}", Some(16);
+    key_combined_every_50_ms: Key, "{strategy: combined, every: {time: 50ms}}", None;
+    key_combined_every_100_records: Key, "{strategy: combined, every: {records: 100}}", Some(100);
+    key_sync_every_20_records: Key, "{strategy: sync, every: {records: 20}}", Some(20);
+    key_forgetful_every_100_records: Key, "{strategy: combined, every: {records: 100}, remember: false}", Some(100);
+    none_async_every_100_records_or_50_ms: None, "{strategy: async, every: {records: 100, time: 50ms}}", Some(100);
+}
+
+/// Its memory at its highest, in KiB.
+#[cfg(target_os = "linux")]
+fn peak(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// 80 MB behind a handler that never returns: the service keeps what `prefetch` lets it keep.
+#[cfg(target_os = "linux")]
+async fn stuck(order: Order) -> (usize, u64) {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("stuck", 1).await;
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+    let pad = "x".repeat(20_000);
+    for n in 0..4_000 {
+        let record = serde_json::json!({ "n": n, "pad": pad });
+        drop(app.template().enqueue(&topic, &format!("k{}", n % 10), &record).await.unwrap());
+    }
+    app.template().flush().await.unwrap();
+    app.stop().await.unwrap();
+    let yaml = cluster.yaml(&format!(
+        "kafka-runtime:\n  listeners:\n    victim: {{topic: {topic}, group: {topic}, prefetch: 4MB{}}}\n",
+        order.yaml()
+    ));
+    let mut child = command(&yaml).env("VICTIM_STUCK", "5").spawn().unwrap();
+    let (mut known, mut quiet) = (0, 0);
+    let mut peaked = 0;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut handled = Handled::new();
+    while quiet < 20 {
+        while let Ok(line) = tokio::time::timeout(Duration::from_millis(50), lines.next_line()).await {
+            handled.extend(Line::parse(&line.unwrap().expect("it ended")));
+        }
+        quiet = if handled.len() > known || handled.is_empty() { 0 } else { quiet + 1 };
+        known = handled.len();
+        peaked = peak(&child);
+    }
+    child.kill().await.unwrap();
+    order.check("stuck", &handled);
+    (handled.len(), peaked)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_never_returns_keeps_memory_bounded() {
+    let (handled, in_order) = stuck(Order::Partition).await;
+    assert_eq!(handled, 6);
+    let (handled, by_key) = stuck(Order::Key).await;
+    // Its key's records keep their batches; the others pass until those are too many.
+    assert!((100..2_000).contains(&handled), "{handled}");
+    println!("at most {in_order} KiB in order, {by_key} KiB by key");
+    assert!(in_order.max(by_key) < 60_000, "{in_order} KiB in order, {by_key} KiB by key");
 }

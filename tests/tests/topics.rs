@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_client::TopicName;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Peer, PeerKind, Probe, eventually, unique};
+use tests::{Cluster, Probe, eventually, unique};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -146,10 +146,6 @@ async fn a_restart_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_moves() {
     let cluster = Cluster::start().await;
-    if !cluster.is_apache() {
-        eprintln!("NOT RUN on the embedded broker: its leaders do not move yet");
-        return;
-    }
     let topic = cluster.topic("moving", 1).await;
     let (app, probe) = start(&cluster, "named", &topic).await;
     let template = app.template();
@@ -162,8 +158,9 @@ async fn a_leader_that_moves() {
             }
         }
     });
-    for node in ["2", "3", "1"] {
-        if Peer::run(PeerKind::Java, "elect", cluster.bootstrap(), &[&topic, node]).await.is_none() {
+    for node in [2, 3, 1] {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if !cluster.move_leader(&topic, 0, node).await {
             return;
         }
     }

@@ -155,6 +155,12 @@ impl Batch {
         if end <= self.body.len() { self.body.slice(start..end) } else { Bytes::copy_from_slice(part) }
     }
 
+    /// Bytes of its records, opened.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// Whether the records lie in memory of their own (decompressed) rather than in the fetch answer's.
     #[must_use]
     pub fn is_detached(&self) -> bool {

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::config::Compression;
 
-use super::compress::{codec_of, compress};
+use super::compress::{codec_of, compress, compression_of};
 use super::control::EndMarker;
 use super::header::{BATCH_OVERHEAD, BatchHeader, Codec};
 use super::{RecordError, varint};
@@ -145,16 +145,32 @@ pub fn batch<'a>(
     header: &BatchHeader,
     records: impl IntoIterator<Item = (i64, RecordToWrite<'a>)>,
 ) -> Result<Bytes, RecordError> {
-    let mut bytes = vec![0; BATCH_OVERHEAD];
-    let mut header = BatchHeader { codec: Codec::None, record_count: 0, ..*header };
+    compressed_batch(&BatchHeader { codec: Codec::None, ..*header }, records)
+}
+
+/// The same, compressed with the codec that `header` names. One without records is not compressed.
+///
+/// # Errors
+/// The encoder's, a codec that there is not, and a batch of more than 2 GiB.
+pub fn compressed_batch<'a>(
+    header: &BatchHeader,
+    records: impl IntoIterator<Item = (i64, RecordToWrite<'a>)>,
+) -> Result<Bytes, RecordError> {
+    let mut body = Vec::new();
+    let mut header = BatchHeader { record_count: 0, ..*header };
     for (offset, record) in records {
         let delta = Delta {
             timestamp: record.timestamp.wrapping_sub(header.base_timestamp),
             offset: offset.wrapping_sub(header.base_offset) as i32,
         };
-        write_record(&mut bytes, delta, &record);
+        write_record(&mut body, delta, &record);
         header.record_count = header.record_count.saturating_add(1);
     }
+    if body.is_empty() {
+        header.codec = Codec::None;
+    }
+    let mut bytes = vec![0; BATCH_OVERHEAD];
+    compress(compression_of(header.codec)?, &body, &mut bytes)?;
     header.seal(&mut bytes)?;
     Ok(bytes.into())
 }

@@ -13,7 +13,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{NONE, text};
+use crate::cluster::Node;
 use crate::faults::allowed;
+use crate::replicas::NOBODY;
 use crate::server::connection::Context;
 use crate::topics::{Topic, check_name, owned};
 
@@ -33,11 +35,12 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
         NONE => topic.with_topic_authorized_operations(on_topics),
         _ => topic,
     });
-    let brokers = cluster.nodes.iter().map(|node| {
+    let brokers = cluster.live_nodes().map(|node| {
         MetadataResponseBroker::default()
             .with_node_id(BrokerId(node.id))
             .with_host(node.host.clone())
             .with_port(i32::from(node.port))
+            .with_rack(if context.version >= 1 { node.rack.clone() } else { None })
     });
     MetadataResponse::default()
         .with_brokers(brokers.collect())
@@ -49,7 +52,7 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
 
 /// The broker that answers for the controller.
 fn controller(context: &Context) -> BrokerId {
-    BrokerId(context.cluster.nodes.first().map_or(-1, |node| node.id))
+    BrokerId(context.cluster.live_nodes().next().map_or(-1, |node| node.id))
 }
 
 /// DescribeCluster's kinds of endpoint.
@@ -78,11 +81,14 @@ pub(crate) async fn describe_cluster(
             .with_error_code(error.code())
             .with_error_message(text("The request was sent to an endpoint of the wrong type."));
     }
-    let brokers = cluster.nodes.iter().map(|node| {
+    let shown = |node: &&Node| request.include_fenced_brokers || cluster.brokers.is_live(node.id);
+    let brokers = cluster.nodes.iter().filter(shown).map(|node| {
         DescribeClusterBroker::default()
             .with_broker_id(BrokerId(node.id))
             .with_host(node.host.clone())
             .with_port(i32::from(node.port))
+            .with_rack(node.rack.clone())
+            .with_is_fenced(!cluster.brokers.is_live(node.id))
     });
     DescribeClusterResponse::default()
         .with_error_code(NONE)
@@ -138,18 +144,20 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
             .with_topic_id(topic.id)
             .with_error_code(error.code());
     }
-    let alive = |id: &&i32| context.cluster.node(**id).is_some();
     let partitions = (0..).zip(&topic.partitions).map(|(index, partition)| {
         let state = partition.lock();
         let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
-        let in_sync: Vec<i32> = partition.replicas.iter().filter(alive).copied().collect();
-        MetadataResponsePartition::default()
-            .with_error_code(NONE)
+        let replicas = &state.replicas;
+        let led = replicas.leader() != NOBODY;
+        let response = MetadataResponsePartition::default()
+            .with_error_code(if led { NONE } else { ResponseError::LeaderNotAvailable.code() })
             .with_partition_index(index)
-            .with_leader_id(BrokerId(state.leader))
-            .with_leader_epoch(state.leader_epoch)
-            .with_replica_nodes(ids(&partition.replicas))
-            .with_isr_nodes(ids(&in_sync))
+            .with_leader_id(BrokerId(replicas.leader()))
+            .with_leader_epoch(replicas.epoch())
+            .with_replica_nodes(ids(replicas.all()))
+            .with_isr_nodes(ids(replicas.in_sync()));
+        let offline = context.cluster.offline(replicas);
+        if context.version >= 5 { response.with_offline_replicas(ids(&offline)) } else { response }
     });
     MetadataResponseTopic::default()
         .with_error_code(NONE)

@@ -1,16 +1,19 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
+pub(crate) mod config_resources;
 pub(crate) mod configs;
 pub(crate) mod consumer_groups;
 pub(crate) mod coordinator;
 pub(crate) mod fetch;
 pub(crate) mod group_offsets;
 pub(crate) mod groups;
+pub(crate) mod leaders;
 pub(crate) mod membership;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod producers;
+pub(crate) mod topic_partitions;
 pub(crate) mod topics;
 pub(crate) mod transactions;
 pub(crate) mod txn_offsets;
@@ -69,17 +72,27 @@ pub(crate) fn check_leader(
     state: &PartitionState,
     epoch: i32,
 ) -> Result<(), ResponseError> {
+    check_replica(context, state, epoch)?;
+    if state.replicas.leader() == context.node { Ok(()) } else { Err(ResponseError::NotLeaderOrFollower) }
+}
+
+/// Whether this broker holds the partition, and the client knows its leader's epoch (-1: does not say).
+pub(crate) fn check_replica(
+    context: &Context,
+    state: &PartitionState,
+    epoch: i32,
+) -> Result<(), ResponseError> {
     if state.deleted {
         return Err(ResponseError::UnknownTopicOrPartition);
     }
-    if epoch >= 0 && epoch < state.leader_epoch {
+    if !state.replicas.all().contains(&context.node) {
+        return Err(ResponseError::NotLeaderOrFollower);
+    }
+    if epoch >= 0 && epoch < state.replicas.epoch() {
         return Err(ResponseError::FencedLeaderEpoch);
     }
-    if epoch > state.leader_epoch {
+    if epoch > state.replicas.epoch() {
         return Err(ResponseError::UnknownLeaderEpoch);
-    }
-    if state.leader != context.node {
-        return Err(ResponseError::NotLeaderOrFollower);
     }
     Ok(())
 }

@@ -73,9 +73,9 @@ fn one(
     let end = state.readable_until(isolation);
     let readable = |found: &Found| found.offset < end;
     Ok(match asked.timestamp {
-        special::LATEST => bare(end, state.leader_epoch),
+        special::LATEST => bare(end, state.replicas.epoch()),
         special::EARLIEST | special::EARLIEST_LOCAL => {
-            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.leader_epoch))
+            bare(log.start(), log.epoch_at(log.start()).unwrap_or(state.replicas.epoch()))
         }
         special::MAX_TIMESTAMP => log.at_max_time().filter(readable),
         special::LATEST_TIERED => None,
@@ -148,7 +148,7 @@ pub(crate) async fn delete_records(
             let topic = topic.as_ref().map_err(|error| *error)?;
             let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
-            if !topic.configs.is_deleted_from() {
+            if !topic.configs.deletes {
                 return Err(ResponseError::PolicyViolation);
             }
             let offset = if offset == TO_THE_END { state.log.end() } else { offset };

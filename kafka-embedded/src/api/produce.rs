@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::transactions::run;
 use super::{NONE, check_leader, find_partition, find_topic, text};
-use crate::cluster::Node;
+use crate::cluster::{Node, min_in_sync};
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
 use crate::producers::{Admission, Stamp, Written};
@@ -95,12 +95,13 @@ fn refuse_all(topics: &[TopicProduceData], terms: Terms<'_>) -> Option<ResponseE
 fn endpoints(context: &Context, response: &ProduceResponse) -> Vec<NodeEndpoint> {
     let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     let leaders: BTreeSet<i32> = partitions.map(|part| part.current_leader.leader_id.0).collect();
-    let nodes = leaders.into_iter().filter_map(|id| context.cluster.node(id));
+    let nodes = leaders.into_iter().filter_map(|id| context.cluster.live_node(id));
     let endpoint = |node: &Node| {
         NodeEndpoint::default()
             .with_node_id(BrokerId(node.id))
             .with_host(node.host.clone())
             .with_port(i32::from(node.port))
+            .with_rack(node.rack.clone())
     };
     nodes.map(endpoint).collect()
 }
@@ -148,7 +149,12 @@ fn append(
     let write = |batch: Produced, admission| {
         let mut state = partition.lock();
         check_leader(context, &state, -1)?;
-        let written = state.append(batch, append_time, admission)?;
+        let in_sync = state.replicas.in_sync().len();
+        let shrunk = in_sync < state.replicas.all().len();
+        if terms.acks == -1 && shrunk && in_sync < min_in_sync(&topic.configs) {
+            return Err(ResponseError::NotEnoughReplicas);
+        }
+        let written = state.append(&topic.configs, batch, append_time, admission)?;
         Ok((written, state.log.start()))
     };
     let stamp = Stamp::of(&batch.header).filter(|_| batch.header.is_transactional);
@@ -225,6 +231,15 @@ fn checked(context: &Context, configs: &TopicConfigs, records: Option<Bytes>) ->
             "the timestamp is outside message.timestamp.before.max.ms or message.timestamp.after.max.ms";
         return Err(Refused(ResponseError::InvalidTimestamp, Some(reason.to_owned())));
     }
+    if configs.compacts && !batch.has_keys()? {
+        let reason = "Compacted topic cannot accept message without key".to_owned();
+        return Err(Refused(ResponseError::InvalidRecord, Some(reason)));
+    }
+    let Some(codec) = configs.codec else { return Ok(batch) };
+    let batch = batch.recompress(codec)?;
+    if batch.size() > configs.max_message_bytes {
+        return Err(ResponseError::MessageTooLarge.into());
+    }
     Ok(batch)
 }
 
@@ -251,8 +266,8 @@ fn answer(
             if let (ResponseError::NotLeaderOrFollower, Some(state), 10..) = (error, leader, context.version)
             {
                 response.current_leader = LeaderIdAndEpoch::default()
-                    .with_leader_id(BrokerId(state.leader))
-                    .with_leader_epoch(state.leader_epoch);
+                    .with_leader_id(BrokerId(state.replicas.leader()))
+                    .with_leader_epoch(state.replicas.epoch());
             }
             response
         }

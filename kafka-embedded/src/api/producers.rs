@@ -23,13 +23,12 @@ use regex_lite::Regex;
 use uuid::Uuid;
 
 use super::{NONE, check_coordinator, check_leader, code, find_partition, find_topic, text};
-use crate::cluster::java_hash;
+use crate::coordinators::slot;
 use crate::server::connection::Context;
 use crate::transaction::{Now, Participant, State, Transaction};
 
-/// Where Kafka keeps committed offsets, and over how many partitions.
+/// Where Kafka keeps committed offsets.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
-const OFFSETS_PARTITIONS: u32 = 50;
 
 pub(crate) async fn describe_transactions(
     context: &Context,
@@ -77,9 +76,7 @@ fn place(participant: &Participant) -> (TopicName, i32) {
     match participant {
         Participant::Partition(topic, index) => (topic.clone(), *index),
         Participant::Offsets(group) => {
-            let hash = (java_hash(group) as i32).checked_abs().unwrap_or(0).unsigned_abs();
-            let partition = i32::try_from(hash % OFFSETS_PARTITIONS).unwrap_or(0);
-            (TopicName(StrBytes::from_static_str(OFFSETS_TOPIC)), partition)
+            (TopicName(StrBytes::from_static_str(OFFSETS_TOPIC)), i32::try_from(slot(group)).unwrap_or(0))
         }
     }
 }

@@ -19,7 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::{NONE, text};
 use crate::configs::{KNOWN, TopicConfigs};
 use crate::server::connection::Context;
-use crate::topics::{Partition, Topic, check_name};
+use crate::topics::{Topic, check_name};
 
 /// A refusal and its message.
 pub(super) type Refused = (ResponseError, String);
@@ -144,7 +144,7 @@ fn created_topic(context: &Context, result: CreatableTopicResult, topic: &Topic)
     let factor = topic
         .partitions
         .first()
-        .map_or(-1, |partition| i16::try_from(partition.replicas.len()).unwrap_or(-1));
+        .map_or(-1, |partition| i16::try_from(partition.lock().replicas.all().len()).unwrap_or(-1));
     let configs = KNOWN.iter().map(|(name, _, default)| {
         let set = topic.configs.set().get(*name);
         CreatableTopicConfigs::default()
@@ -239,7 +239,7 @@ fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: 
         };
         return Err((ResponseError::InvalidPartitions, message));
     }
-    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    let factor = topic.partitions.first().map_or(1, |partition| partition.lock().replicas.all().len());
     let replicas = match &wanted.assignments {
         None => context.cluster.spread(count - present, factor),
         Some(assignments) if assignments.len() == count - present => {
@@ -255,7 +255,7 @@ fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: 
         }
     };
     if !validate_only {
-        let grown = replicas.into_iter().map(|nodes| Arc::new(Partition::new(nodes)));
+        let grown = replicas.into_iter().map(|nodes| context.cluster.new_partition(nodes));
         topics.update(&wanted.name, |topic| {
             // Another request may have been faster.
             topic.partitions.extend(grown.skip(topic.partitions.len() - present));

@@ -113,6 +113,25 @@ impl Faults {
         expired.unwrap_or(false)
     }
 
+    /// Shuts out the present producer of a transactional id, as if another instance had begun with it: an open
+    /// transaction is aborted, and what the producer sends next is refused (PRODUCER_FENCED or INVALID_PRODUCER_EPOCH).
+    /// `false` where nobody has used the id.
+    pub fn fence_producer(&self, transactional_id: &str) -> bool {
+        let fenced = self.cluster.transaction(transactional_id, |transaction, _| {
+            let timeout = transaction.timeout();
+            // While one is being ended its producer cannot do anything else anyway.
+            transaction.init(timeout, None, || self.cluster.new_producer_id()).is_ok()
+        });
+        fenced.is_some()
+    }
+
+    /// Takes away the coordinator of a group or a transactional id: requests about it get NOT_COORDINATOR from every
+    /// broker, and FindCoordinator answers COORDINATOR_NOT_AVAILABLE, until
+    /// [`EmbeddedKafka::move_coordinator`](crate::EmbeddedKafka::move_coordinator) gives it one.
+    pub fn lose_coordinator(&self, key: &str) {
+        self.cluster.move_coordinator(key, None);
+    }
+
     /// Makes all members of a classic group join again, and assigns anew in one of KIP-848. `false` where there is no such group.
     pub fn force_rebalance(&self, group: &str) -> bool {
         self.cluster.groups.run(group, |group, now| group.force_rebalance(now)).is_some()

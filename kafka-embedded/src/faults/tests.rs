@@ -22,6 +22,8 @@ fn which_requests_are_struck() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn chance_follows_from_the_seed(seed: u64, chance in 0.0..1.0) {
         let (one, two) = (Rng::seeded(seed), Rng::seeded(seed));

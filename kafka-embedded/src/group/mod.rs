@@ -401,6 +401,11 @@ impl Groups {
         Ok(())
     }
 
+    /// Tells whoever waits in a group that its coordinator has moved.
+    pub(crate) fn moved(&self, id: &str) {
+        self.run(id, |group, _| group.classic().map(Classic::refuse_waiting));
+    }
+
     /// The groups' ids, sorted.
     pub(crate) fn ids(&self) -> Vec<StrBytes> {
         self.cells().keys().cloned().collect()

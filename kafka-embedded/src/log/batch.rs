@@ -4,7 +4,10 @@ use bytes::{BufMut, Bytes};
 use kafka_client::records::append::{AppendStamp, check_produced, stamp};
 use kafka_client::records::control::EndMarker;
 use kafka_client::records::encode::control_batch;
-use kafka_client::records::{BATCH_OVERHEAD, BatchHeader, Batches, Record, RecordError};
+use kafka_client::records::{BATCH_OVERHEAD, BatchHeader, Codec, Record, RecordError};
+use tokio::time::Instant;
+
+use super::rewrite::{open, rewrite};
 
 /// Below this a batch is copied on arrival, so that a small one does not keep a whole read buffer alive.
 const COPY_BELOW: usize = 4096;
@@ -65,9 +68,39 @@ impl Produced {
         }
     }
 
+    fn whole(&self) -> Bytes {
+        Bytes::from([self.head.as_slice(), &self.records].concat())
+    }
+
+    /// Bytes of the whole batch.
+    pub(crate) fn size(&self) -> usize {
+        BATCH_OVERHEAD + self.records.len()
+    }
+
+    /// Whether each record has a key.
+    pub(crate) fn has_keys(&self) -> Result<bool, Refusal> {
+        let opened = open(self.whole())?;
+        for record in opened.records() {
+            if record?.key.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The batch in another codec (`compression.type`).
+    pub(crate) fn recompress(self, codec: Codec) -> Result<Self, Refusal> {
+        if self.header.codec == codec {
+            return Ok(self);
+        }
+        let opened = open(self.whole())?;
+        let records = opened.records().collect::<Result<Vec<_>, _>>()?;
+        Self::parse(&rewrite(&BatchHeader { codec, ..self.header }, &records)?)
+    }
+
     /// Makes `now` the timestamp of every record (`message.timestamp.type=LogAppendTime`), which renews the checksum.
     pub(crate) fn stamp_append_time(&mut self, now: i64) -> Result<(), Refusal> {
-        let mut whole = [self.head.as_slice(), &self.records].concat();
+        let mut whole = Vec::from(self.whole());
         let append = AppendStamp { base_offset: 0, leader_epoch: -1, append_time: Some(now) };
         self.header = stamp(&mut whole, append)?;
         if let Some(head) = whole.first_chunk() {
@@ -85,6 +118,7 @@ impl Produced {
             last_offset: base_offset + i64::from(header.record_count) - 1,
             leader_epoch,
             max_timestamp: header.max_timestamp,
+            arrived: Instant::now(),
             head,
             records,
         }
@@ -98,11 +132,30 @@ pub(crate) struct Batch {
     pub(crate) last_offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) max_timestamp: i64,
+    pub(super) arrived: Instant,
     head: [u8; BATCH_OVERHEAD],
     records: Bytes,
 }
 
 impl Batch {
+    /// A batch that was written anew.
+    pub(super) fn stored(bytes: &Bytes, arrived: Instant) -> Option<Self> {
+        let header = BatchHeader::parse(bytes).ok()??;
+        Some(Self {
+            last_offset: header.last_offset,
+            leader_epoch: header.leader_epoch,
+            max_timestamp: header.max_timestamp,
+            arrived,
+            head: *bytes.first_chunk()?,
+            records: bytes.slice(BATCH_OVERHEAD..),
+        })
+    }
+
+    /// All of it in one piece.
+    pub(super) fn whole(&self) -> Bytes {
+        Bytes::from([self.head.as_slice(), &self.records].concat())
+    }
+
     /// The first offset that it covers.
     pub(crate) fn base_offset(&self) -> i64 {
         self.head.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
@@ -124,8 +177,7 @@ impl Batch {
     /// Offset and timestamp of the first record that `wanted` picks, decompressed if need be; `None` also for
     /// records that cannot be read.
     pub(crate) fn find(&self, wanted: impl Fn(&Record<'_>) -> bool) -> Option<(i64, i64)> {
-        let whole = Bytes::from([self.head.as_slice(), &self.records].concat());
-        let opened = Batches::new(whole, false).next_batch().ok()??;
+        let opened = open(self.whole()).ok()?;
         let mut records = opened.records().map_while(Result::ok);
         records.find(wanted).map(|record| (record.offset, record.timestamp))
     }

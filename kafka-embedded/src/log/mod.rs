@@ -4,15 +4,25 @@
 //! produce request ──▶ Produced::parse (header, checksum) ──▶ Log::append (offset, epoch) ──▶ batches
 //!                                                fetch answer ◀── Log::read (shares bytes) ◀──┘
 //! ```
+//! compact takes superseded records out; rewrite writes what is left of a batch.
+//!
+//! Where Kafka deletes and compacts by segments, each batch counts as a segment here: `segment.bytes` and `segment.ms`
+//! have no effect, and what retention takes is exact to a batch.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod batch;
+mod compact;
+#[cfg(test)]
+mod compact_tests;
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use batch::{Batch, Produced, Refusal};
+pub(crate) use compact::Terms as CompactionTerms;
 
 /// The offset asked for is outside the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +68,8 @@ pub(crate) struct Log {
     start: i64,
     end: i64,
     batches: VecDeque<Arc<Batch>>,
+    /// Of all batches.
+    bytes: usize,
     /// Each leader epoch that wrote, with its first offset.
     epochs: Vec<(i32, i64)>,
     /// In the order of their markers.
@@ -67,7 +79,14 @@ pub(crate) struct Log {
 impl Default for Log {
     /// An empty log in its first leader epoch.
     fn default() -> Self {
-        Self { start: 0, end: 0, batches: VecDeque::new(), epochs: vec![(0, 0)], aborted: VecDeque::new() }
+        Self {
+            start: 0,
+            end: 0,
+            batches: VecDeque::new(),
+            bytes: 0,
+            epochs: vec![(0, 0)],
+            aborted: VecDeque::new(),
+        }
     }
 }
 
@@ -90,6 +109,7 @@ impl Log {
             self.epochs.push((leader_epoch, base));
         }
         self.end = batch.last_offset + 1;
+        self.bytes += batch.size();
         self.batches.push_back(Arc::new(batch));
         base
     }
@@ -156,6 +176,12 @@ impl Log {
         self.epochs.iter().rev().find(|(_, first)| *first <= offset).map(|(epoch, _)| *epoch)
     }
 
+    /// A new leader begins: what it writes, if anything, begins here. An epoch that wrote nothing leaves no trace.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        self.epochs.retain(|(_, first)| *first < self.end);
+        self.epochs.push((epoch, self.end));
+    }
+
     /// The largest epoch that is not above `epoch`, and where it ended (KIP-101): as Kafka's cache of epochs answers.
     /// `None` for an epoch that is yet to come.
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
@@ -169,6 +195,32 @@ impl Log {
         }
     }
 
+    /// Drops the oldest batches for as long as `limit` bytes are left without them (`retention.bytes`). Whether
+    /// anything was.
+    pub(crate) fn shrink(&mut self, limit: usize) -> bool {
+        self.drop_while(|log, oldest| log.bytes - oldest.size() >= limit)
+    }
+
+    /// Drops the oldest batches whose records are all older than `time` (`retention.ms`). Whether anything was.
+    pub(crate) fn expire(&mut self, time: i64) -> bool {
+        self.drop_while(|_, oldest| (0..time).contains(&oldest.max_timestamp))
+    }
+
+    /// Drops the oldest batches that came `age` ago or earlier. Whether anything was.
+    pub(crate) fn expire_arrived(&mut self, age: Duration) -> bool {
+        self.drop_while(|_, oldest| oldest.arrived.elapsed() >= age)
+    }
+
+    fn drop_while(&mut self, is_over: impl Fn(&Self, &Batch) -> bool) -> bool {
+        let before = self.start;
+        while let Some(oldest) = self.batches.front().filter(|oldest| is_over(self, oldest)) {
+            let next = oldest.last_offset + 1;
+            // The end of a batch is not beyond the log's.
+            let _ = self.delete_before(next);
+        }
+        self.start > before
+    }
+
     /// Makes `offset` the first that can be read (DeleteRecords); batches wholly before it are dropped.
     pub(crate) fn delete_before(&mut self, offset: i64) -> Result<(), OutOfRange> {
         if !(0..=self.end).contains(&offset) {
@@ -176,7 +228,7 @@ impl Log {
         }
         self.start = self.start.max(offset);
         while self.batches.front().is_some_and(|batch| batch.last_offset < self.start) {
-            self.batches.pop_front();
+            self.bytes -= self.batches.pop_front().map_or(0, |batch| batch.size());
         }
         while self.aborted.front().is_some_and(|aborted| aborted.last < self.start) {
             self.aborted.pop_front();

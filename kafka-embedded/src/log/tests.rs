@@ -120,6 +120,49 @@ fn an_epoch_ends_where_the_next_begins() {
     assert_eq!(log.end_of_epoch(2), Some((2, 6)));
 }
 
+#[test]
+fn retention_keeps_at_least_the_bytes_it_promises_and_drops_whole_batches() {
+    let mut log = Log::default();
+    let batch = produced(&[10], 100);
+    for _ in 0..5 {
+        append(&mut log, &batch);
+    }
+    let size = batch.len();
+    assert!(!log.shrink(5 * size), "all of it is kept");
+    assert!(!log.shrink(4 * size + 1));
+    assert!(log.shrink(2 * size + 1));
+    assert_eq!((log.start(), log.end()), (2, 5));
+    assert!(read(&log, 1, 1, true).is_err());
+    assert!(log.shrink(0));
+    assert_eq!((log.start(), log.end(), log.bytes), (5, 5, 0));
+}
+
+#[test]
+fn what_is_older_than_its_retention_goes_from_the_oldest_on() {
+    let mut log = Log::default();
+    for timestamps in [&[10, 20][..], &[15], &[40], &[5]] {
+        append(&mut log, &produced(timestamps, 10));
+    }
+    assert!(!log.expire(20), "a batch is as old as its youngest record");
+    assert!(log.expire(21));
+    assert_eq!(log.start(), 3);
+    assert!(!log.expire(40), "an old batch behind a young one stays");
+    assert_eq!(log.batches.len(), 2);
+}
+
+#[test]
+fn a_batch_can_be_put_into_another_codec() {
+    let plain = Produced::parse(&produced(&[10, 20], 5000)).unwrap();
+    let size = plain.size();
+    let packed = plain.recompress(Codec::Lz4).unwrap();
+    assert!(packed.size() < size / 2);
+    let opened = Batches::new(whole(&packed.place(5, 0)), true).next_batch().unwrap().unwrap();
+    let records: Vec<_> = opened.records().map(Result::unwrap).collect();
+    let found: Vec<_> =
+        records.iter().map(|one| (one.offset, one.timestamp, one.value.unwrap().len())).collect();
+    assert_eq!((opened.header().codec, found), (Codec::Lz4, vec![(5, 10, 5000), (6, 20, 5000)]));
+}
+
 proptest! {
     #[test]
     fn reads_give_whole_batches_in_order_from_the_one_that_holds_the_offset(

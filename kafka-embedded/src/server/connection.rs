@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::dispatch::{Closed, dispatch};
 use super::response::{Parts, Response};
+use crate::brokers::{Life, Mode};
 use crate::cluster::Cluster;
 use crate::faults::{Delivery, Rule};
 use kafka_client::seams::Stream;
@@ -65,8 +66,9 @@ pub(crate) async fn serve(
     mut stopped: watch::Receiver<()>,
 ) {
     let mut context = Context { cluster, node, peer, client_id: None, version: 0, refusing: Vec::new() };
+    let Some(life) = context.cluster.brokers.watch(node) else { return };
     let ended = tokio::select! {
-        ended = run(&mut stream, &mut context) => ended,
+        ended = while_running(life, run(&mut stream, &mut context)) => ended,
         _ = stopped.changed() => Ok(()),
     };
     match ended {
@@ -77,6 +79,29 @@ pub(crate) async fn serve(
     }
     // What was answered still leaves; a peer that has gone is no concern.
     let _ = stream.shutdown().await;
+}
+
+/// Runs `connection` while its broker runs: not at all while it is cut off, and no longer once it is stopped.
+async fn while_running(
+    mut life: watch::Receiver<Life>,
+    connection: impl Future<Output = Result<(), Closed>>,
+) -> Result<(), Closed> {
+    let mut connection = pin!(connection);
+    let born = life.borrow().incarnation;
+    loop {
+        let now = *life.borrow_and_update();
+        if now.mode == Mode::Stopped || now.incarnation != born {
+            return Ok(());
+        }
+        tokio::select! {
+            ended = &mut connection, if now.mode == Mode::Running => return ended,
+            changed = life.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Closed> {

@@ -5,13 +5,15 @@ use std::io;
 use bytes::Bytes;
 use kafka_client::wire::{DecodeError, EncodeError, decode_part, encode};
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest, ApiVersionsRequest,
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest,
-    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    DescribeTransactionsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader,
     ResponseHeader, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
@@ -123,7 +125,10 @@ apis! {
     AlterConfigsRequest 0 - 2 => api::configs::alter,
     CreatePartitionsRequest 0 - 3 => api::topics::add_partitions,
     DeleteGroupsRequest 0 - 2 => api::groups::delete,
+    ElectLeadersRequest 0 - 2 => api::leaders::elect,
     IncrementalAlterConfigsRequest 0 - 1 => api::configs::alter_incrementally,
+    AlterPartitionReassignmentsRequest 0 - 1 => api::leaders::reassign,
+    ListPartitionReassignmentsRequest 0 - 0 => api::leaders::list_reassignments,
     OffsetDeleteRequest 0 - 0 => api::groups::delete_offsets,
     DescribeClusterRequest 0 - 2 => api::metadata::describe_cluster,
     DescribeProducersRequest 0 - 0 => api::producers::describe_producers,
@@ -131,6 +136,8 @@ apis! {
     ListTransactionsRequest 0 - 2 => api::producers::list_transactions,
     ConsumerGroupHeartbeatRequest 0 - 1 => api::consumer_groups::heartbeat,
     ConsumerGroupDescribeRequest 0 - 1 => api::consumer_groups::describe,
+    ListConfigResourcesRequest 0 - 1 => api::config_resources::list,
+    DescribeTopicPartitionsRequest 0 - 0 => api::topic_partitions::describe,
 }
 
 /// Answers one request; `None` where it wants no answer.

@@ -29,6 +29,7 @@ pub(crate) use machine::{Identity, Init, Now, Participant, Protocol, State, Tran
 
 use crate::alarm::Alarm;
 use crate::cluster::Cluster;
+use crate::replicas::NOBODY;
 use crate::topics::owned;
 
 /// The transaction coordinator's own epoch, as it stands in markers.
@@ -128,7 +129,7 @@ impl Cluster {
         let Some(topic) = self.topics.by_name(topic) else { return true };
         let Some(partition) = topic.partition(index) else { return true };
         let mut state = partition.lock();
-        if !state.deleted && state.leader < 0 {
+        if !state.deleted && state.replicas.leader() == NOBODY {
             return false;
         }
         if let Err(error) = state.append_marker(&topic.configs, marker) {

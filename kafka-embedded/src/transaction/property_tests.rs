@@ -14,6 +14,7 @@ use crate::configs::TopicConfigs;
 use crate::log::{Limit, Produced};
 use crate::partition::Isolation;
 use crate::producers::Admission;
+use crate::replicas::Replicas;
 use crate::topics::Partition;
 
 const PARTITIONS: usize = 3;
@@ -64,7 +65,7 @@ impl World {
     fn new() -> Self {
         Self {
             transaction: Transaction::new(0),
-            partitions: (0..PARTITIONS).map(|_| Partition::new(vec![1])).collect(),
+            partitions: (0..PARTITIONS).map(|_| Partition::new(Replicas::new(vec![1], |_| true))).collect(),
             clients: vec![Client::default(); 2],
             committed: Vec::new(),
             next_id: 1,
@@ -161,7 +162,7 @@ impl World {
         let client = &mut self.clients[who];
         let sequence = client.sequences.entry(partition).or_insert(0);
         let produced = Produced::parse(&batch(by, *sequence)).unwrap();
-        match state.append(produced, -1, admission) {
+        match state.append(&TopicConfigs::default(), produced, -1, admission) {
             Ok(written) => {
                 *sequence += 1;
                 client.open.push((partition, written.base_offset));

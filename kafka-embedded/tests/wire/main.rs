@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin;
+mod brokers;
 mod consumer_groups;
 mod faults;
 mod fetch;
@@ -12,6 +13,7 @@ mod groups;
 mod lifecycle;
 mod peer;
 mod produce;
+mod retention;
 mod rskafka;
 mod transactions;
 mod versions;

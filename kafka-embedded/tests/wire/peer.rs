@@ -41,6 +41,12 @@ impl Peer {
         Self { stream, correlation: 0 }
     }
 
+    /// Connects to `host:port` over TCP.
+    pub(crate) async fn tcp(address: &str) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        Self { stream: Box::new(stream), correlation: 0 }
+    }
+
     /// Connects to the coordinator of `group`.
     pub(crate) async fn coordinator(kafka: &EmbeddedKafka, group: &str) -> Self {
         let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);

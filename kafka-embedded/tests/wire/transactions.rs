@@ -421,3 +421,21 @@ pub(crate) async fn every_version(bench: &mut Bench) {
         )
         .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_is_fenced_on_request() {
+    let kafka = EmbeddedKafka::builder().topic("orders", 1).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&kafka, 1).await;
+    assert!(!kafka.faults().fence_producer("payments"), "nobody is there");
+    for open in [false, true] {
+        let me = init(&mut peer).await.unwrap();
+        if open {
+            assert_eq!(add(&mut peer, me).await, 0);
+            assert_eq!(write(&mut peer, 11, me, 0, &["a"]).await, 0);
+        }
+        assert!(kafka.faults().fence_producer("payments"));
+        assert_eq!(add(&mut peer, me).await, ResponseError::ProducerFenced.code());
+        let refused = end(&mut peer, 3, me, true).await.error_code;
+        assert_eq!(refused, ResponseError::ProducerFenced.code());
+    }
+}

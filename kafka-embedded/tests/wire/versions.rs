@@ -8,6 +8,9 @@ use kafka_client::wire::{decode, decode_part};
 use kafka_embedded::{Api, EmbeddedKafka, ErrorCode};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -30,14 +33,16 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, ApiVersionsResponse,
+    BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest,
-    TopicName, incremental_alter_configs_request,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest, TopicName,
+    describe_topic_partitions_request, elect_leaders_request, incremental_alter_configs_request,
 };
 use kafka_protocol::protocol::Request;
 
@@ -418,6 +423,73 @@ async fn consumer_groups(bench: &mut Bench) {
         .await;
 }
 
+async fn leaders(bench: &mut Bench) {
+    let elect = |_| {
+        let asked = elect_leaders_request::TopicPartitions::default();
+        let asked = asked.with_topic(orders()).with_partitions(vec![0, 99]);
+        ElectLeadersRequest::default().with_topic_partitions(Some(vec![asked]))
+    };
+    bench
+        .each::<ElectLeadersRequest>(elect, |_, answer| {
+            let results = &answer.replica_election_results[0].partition_result;
+            is(results[0].error_code, ResponseError::ElectionNotNeeded.code())?;
+            is(results[1].error_code, ResponseError::UnknownTopicOrPartition.code())
+        })
+        .await;
+    let reassign = |_| {
+        let to = |index, id| {
+            ReassignablePartition::default()
+                .with_partition_index(index)
+                .with_replicas(Some(vec![BrokerId(id)]))
+        };
+        let asked = ReassignableTopic::default().with_name(orders());
+        let asked = asked.with_partitions(vec![to(0, 1), to(0, 7), to(99, 1)]);
+        AlterPartitionReassignmentsRequest::default().with_topics(vec![asked])
+    };
+    bench
+        .each::<AlterPartitionReassignmentsRequest>(reassign, |_, answer| {
+            let codes: Vec<i16> =
+                answer.responses[0].partitions.iter().map(|partition| partition.error_code).collect();
+            let (invalid, unknown) =
+                (ResponseError::InvalidReplicaAssignment, ResponseError::UnknownTopicOrPartition);
+            if codes == [0, invalid.code(), unknown.code()] { Ok(()) } else { Err(format!("{codes:?}")) }
+        })
+        .await;
+    bench
+        .each::<ListConfigResourcesRequest>(
+            |_| ListConfigResourcesRequest::default(),
+            |version, answer| {
+                is(answer.error_code, 0)?;
+                let topics = answer.config_resources.iter().filter(|found| found.resource_type == 2).count();
+                let listed = topics > 0;
+                if listed == (version > 0) { Ok(()) } else { Err(format!("{topics} topics")) }
+            },
+        )
+        .await;
+    bench
+        .each::<ListPartitionReassignmentsRequest>(
+            |_| ListPartitionReassignmentsRequest::default().with_topics(None),
+            |_, answer| is(answer.error_code, 0),
+        )
+        .await;
+    bench
+        .each::<DescribeTopicPartitionsRequest>(
+            |_| {
+                let asked = describe_topic_partitions_request::TopicRequest::default().with_name(orders());
+                DescribeTopicPartitionsRequest::default()
+                    .with_topics(vec![asked])
+                    .with_response_partition_limit(1)
+                    .with_cursor(None)
+            },
+            |_, answer| {
+                is(answer.topics[0].error_code, 0)?;
+                let next = answer.next_cursor.map(|cursor| cursor.partition_index);
+                if next == Some(1) { Ok(()) } else { Err(format!("cursor at {next:?}")) }
+            },
+        )
+        .await;
+}
+
 async fn cluster(bench: &mut Bench) {
     let metadata = |_| {
         let named = |name: &str| MetadataRequestTopic::default().with_name(Some(topic(name)));
@@ -429,6 +501,7 @@ async fn cluster(bench: &mut Bench) {
             is(answer.topics[1].error_code, ResponseError::InvalidTopicException.code())
         })
         .await;
+    leaders(bench).await;
     bench
         .each::<DescribeClusterRequest>(
             |_| DescribeClusterRequest::default(),

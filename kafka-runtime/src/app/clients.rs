@@ -1,13 +1,18 @@
 //! The application's clients: one metadata cache for each cluster, one I/O thread for all listeners and one for sending.
 
-use kafka_client::Client;
 use kafka_client::config::ClientConfig;
+use kafka_client::seams::Seams;
+use kafka_client::{Client, Io};
 
 use crate::config::ListenerSettings;
 
 /// One for each way to reach a cluster, whatever they are called.
 #[derive(Default)]
-pub(super) struct Clients(Vec<Cluster>);
+pub(super) struct Clients {
+    clusters: Vec<Cluster>,
+    /// The application's own, and then everything runs on its own runtime.
+    seams: Option<Seams>,
+}
 
 struct Cluster {
     /// Without a `client.id`.
@@ -18,6 +23,10 @@ struct Cluster {
 }
 
 impl Clients {
+    pub(super) fn new(seams: Option<Seams>) -> Self {
+        Self { clusters: Vec::new(), seams }
+    }
+
     /// A client for everything but listeners.
     pub(super) fn get(&mut self, config: &ClientConfig) -> kafka_client::Result<Client> {
         Ok(self.cluster(config)?.sending.named(&config.client_id))
@@ -25,15 +34,18 @@ impl Clients {
 
     fn cluster(&mut self, config: &ClientConfig) -> kafka_client::Result<&mut Cluster> {
         let nameless = ClientConfig { client_id: String::new(), ..config.clone() };
-        let at = match self.0.iter().position(|cluster| cluster.config == nameless) {
+        let at = match self.clusters.iter().position(|cluster| cluster.config == nameless) {
             Some(at) => at,
             None => {
-                let sending = Client::new(config.clone())?;
-                self.0.push(Cluster { config: nameless, sending, listening: None });
-                self.0.len() - 1
+                let sending = match &self.seams {
+                    Some(seams) => Client::with_seams(config.clone(), seams.clone(), Io::Current)?,
+                    None => Client::new(config.clone())?,
+                };
+                self.clusters.push(Cluster { config: nameless, sending, listening: None });
+                self.clusters.len() - 1
             }
         };
-        self.0.get_mut(at).ok_or(kafka_client::Error::Closed)
+        self.clusters.get_mut(at).ok_or(kafka_client::Error::Closed)
     }
 
     /// Those of a listener's members.
@@ -66,6 +78,6 @@ mod tests {
         for (id, server) in [("template", "a:1"), ("bill-0", "a:1"), ("bill-1", "a:1"), ("bill-0", "b:1")] {
             clients.listening(&config(id, server)).unwrap();
         }
-        assert_eq!(clients.0.len(), 2);
+        assert_eq!(clients.clusters.len(), 2);
     }
 }

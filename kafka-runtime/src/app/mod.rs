@@ -30,10 +30,13 @@ pub use self::listeners::{Answer, ListenerError, ListenerHandle, Listeners};
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
+use kafka_client::seams::Seams;
+
 use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
+use crate::template::Interceptor;
 
 /// An application that is put together: configuration, states, a choice of listeners.
 ///
@@ -57,7 +60,9 @@ pub struct App {
     states: States,
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
+    interceptors: Vec<Arc<dyn Interceptor>>,
     on_event: Option<EventHook>,
+    seams: Option<Seams>,
 }
 
 /// An event callback.
@@ -91,7 +96,15 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self { config, states: States::new(), only: None, on_commit: None, on_event: None }
+        Self {
+            config,
+            states: States::new(),
+            only: None,
+            on_commit: None,
+            interceptors: Vec::new(),
+            on_event: None,
+            seams: None,
+        }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -112,9 +125,22 @@ impl App {
         self
     }
 
+    /// Reaches brokers through these, on the runtime that starts the application instead of threads of its own.
+    #[cfg(feature = "testing")]
+    pub(crate) fn over(mut self, seams: Seams) -> Self {
+        self.seams = Some(seams);
+        self
+    }
+
     /// Is called after each commit request, whatever came of it, on the runtime of the listeners: keep it short.
     pub fn on_commit(mut self, callback: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
         self.on_commit = Some(Arc::new(callback));
+        self
+    }
+
+    /// Sees every record that the template sends; several are called in the order in which they were given.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
         self
     }
 

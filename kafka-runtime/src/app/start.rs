@@ -46,11 +46,15 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let listeners = chosen.into_iter().zip(settings).flat_map(with_retries);
     let (chosen, settings): (Vec<_>, Vec<_>) = listeners.unzip();
     let of_template = app.config.template()?;
-    let mut clients = Clients::default();
+    let rng =
+        app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));
+    let mut clients = Clients::new(app.seams.take());
     let admin = app.config.admin()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
     let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
-    let template = Template::new(client, &of_template).map_err(|source| error("template", source))?;
+    let interceptors = std::mem::take(&mut app.interceptors);
+    let template =
+        Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
     let listeners = Listeners::new();
@@ -95,7 +99,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
             clients,
             binding: Some(bound),
             work: None,
-            rng: Arc::new(Rng::from_entropy()),
+            rng: Arc::clone(&rng),
         };
         crews.spawn(crew.run());
     }

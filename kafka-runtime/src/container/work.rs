@@ -17,7 +17,7 @@ use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
 use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
-use crate::config::{AckMode, Cadence, ListenerSettings, Ordering};
+use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
 /// A listener's handler and what it runs by.
@@ -60,21 +60,28 @@ impl ListenerWork {
     pub(crate) fn shared(&self, partition: TopicPartition, start: &Start) -> Shared {
         let committed = start.committed.as_ref().map_or(-1, |committed| committed.offset);
         let shared = Shared::new(partition, start.offset, start.epoch, committed, self.by_hand());
-        let bound = match self.settings.cadence {
-            Cadence::Every { records: Some(records), .. } if self.settings.consumer.group.is_some() => {
-                Some(records)
-            }
-            _ => None,
-        };
         match self.settings.ordering {
             Ordering::Partition => shared,
-            Ordering::Key | Ordering::None => shared.side_by_side(Desk::new(
-                start.offset,
-                start.epoch,
-                bound.map(|records| u64::from(records.max(1))),
-                self.settings.remember,
-            )),
+            Ordering::Key | Ordering::None => {
+                let desk = Desk::new(start.offset, start.epoch, self.repeats(), self.settings.remember);
+                shared.side_by_side(desk)
+            }
         }
+    }
+
+    /// What a crash may repeat of a partition, where records run side by side and there is a bound.
+    fn repeats(&self) -> Option<u64> {
+        let ListenerSettings { consumer, cadence, commit, concurrency, .. } = &self.settings;
+        let most = match (cadence, commit) {
+            _ if consumer.group.is_none() => return None,
+            (Cadence::Every { records: Some(records), .. }, _) => u64::from(*records),
+            // Those in hand.
+            (Cadence::Record, CommitStrategy::Sync) => {
+                u64::try_from(concurrency.unwrap_or(1)).unwrap_or(u64::MAX)
+            }
+            _ => return None,
+        };
+        Some(most.max(1))
     }
 
     /// Changes `concurrency` while it runs: the most handlers at once, over all partitions and members of the listener.
@@ -161,6 +168,14 @@ impl Bound {
     /// Binds a record handler.
     #[must_use]
     pub fn single<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::single_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::single_of::<H>(preparation)
+    }
+
+    fn single_of<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Single::<H>(prepared, PhantomData)), batch: false }
     }
@@ -168,6 +183,14 @@ impl Bound {
     /// Binds a batch handler.
     #[must_use]
     pub fn batch<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
+        #[cfg(feature = "testing")]
+        if preparation.is_watched() {
+            return Self::batch_of::<crate::testing::Watched<H>>(preparation);
+        }
+        Self::batch_of::<H>(preparation)
+    }
+
+    fn batch_of<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
         let prepared = H::prepare(preparation);
         Self { drive: Box::new(Batches::<H>(prepared, PhantomData)), batch: true }
     }

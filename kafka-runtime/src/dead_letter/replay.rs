@@ -190,7 +190,7 @@ impl Replay {
         let settings = config.template()?;
         let failed = |source| ReplayError::Client { topic: self.topic.clone(), source };
         let client = Client::new(settings.client.clone()).map_err(failed)?;
-        let template = Template::new(client.clone(), &settings).map_err(failed)?;
+        let template = Template::new(client.clone(), &settings, Vec::new()).map_err(failed)?;
         run(&self, &client, &template, &settings).await
     }
 

@@ -103,6 +103,8 @@ pub struct Attributes {
     pub partitions: &'static [PartitionsAttribute],
     /// `group = ".."`.
     pub group: Option<&'static str>,
+    /// `prefetch = "16MB"`.
+    pub prefetch: Option<&'static str>,
     /// `ordering = "partition" | "key" | "none"`.
     pub ordering: Option<&'static str>,
     /// `concurrency = 4` or `"${..}"`.

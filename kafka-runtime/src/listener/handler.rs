@@ -51,6 +51,12 @@ impl<'a> Preparation<'a> {
         Self { states, missing: Vec::new() }
     }
 
+    /// Whether somebody wants to know what the handler does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.states.contains_key(&TypeId::of::<crate::testing::Witness>())
+    }
+
     /// The application's value of type `T`. `None` if it has none, which is noted as missing.
     pub fn state<T: Send + Sync + 'static>(&mut self) -> Option<Arc<T>> {
         let found = self.states.get(&TypeId::of::<T>()).cloned().and_then(|state| state.downcast().ok());

@@ -1,7 +1,9 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
-//! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`.
+//! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
+//! returns from the one in `VICTIM_STUCK`.
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use kafka_runtime::prelude::*;
 
@@ -15,11 +17,21 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
     if std::env::var("VICTIM_POISON").is_ok_and(|poison| poison == record.n.to_string()) {
         return Err("poison".into());
     }
+    say(&record, &meta);
+    if *STUCK == Some(record.n) {
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+fn say(record: &Numbered, meta: &Metadata) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
     let _ = out.flush();
-    Ok(())
 }
+
+/// The record whose handler never returns, if any.
+static STUCK: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("VICTIM_STUCK").ok()?.parse().ok());
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -17,7 +17,6 @@ enum Offer {
     Missing(&'static str),
 }
 
-const CLUSTER: Offer = Missing("cluster operations: not yet");
 const OPEN: Offer = Missing("everybody may do everything: no permissions, users, quotas, tokens");
 const SHARE: Offer = Missing("share groups (KIP-932)");
 const QUORUM: Offer = Missing("there is no controller quorum");
@@ -64,10 +63,10 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
     ("ExpireDelegationToken", 40, 1..=2, OPEN),
     ("DescribeDelegationToken", 41, 1..=3, OPEN),
     ("DeleteGroups", 42, 0..=2, Same),
-    ("ElectLeaders", 43, 0..=2, CLUSTER),
+    ("ElectLeaders", 43, 0..=2, Same),
     ("IncrementalAlterConfigs", 44, 0..=1, Same),
-    ("AlterPartitionReassignments", 45, 0..=1, CLUSTER),
-    ("ListPartitionReassignments", 46, 0..=0, CLUSTER),
+    ("AlterPartitionReassignments", 45, 0..=1, Same),
+    ("ListPartitionReassignments", 46, 0..=0, Same),
     ("OffsetDelete", 47, 0..=0, Same),
     ("DescribeClientQuotas", 48, 0..=1, OPEN),
     ("AlterClientQuotas", 49, 0..=1, OPEN),
@@ -82,8 +81,8 @@ const APIS: &[(&str, i16, RangeInclusive<i16>, Offer)] = &[
     ("ListTransactions", 66, 0..=2, Same),
     ("ConsumerGroupHeartbeat", 68, 0..=1, Same),
     ("ConsumerGroupDescribe", 69, 0..=1, Same),
-    ("ListConfigResources", 74, 0..=1, CLUSTER),
-    ("DescribeTopicPartitions", 75, 0..=0, CLUSTER),
+    ("ListConfigResources", 74, 0..=1, Same),
+    ("DescribeTopicPartitions", 75, 0..=0, Same),
     ("ShareGroupHeartbeat", 76, 1..=1, SHARE),
     ("ShareGroupDescribe", 77, 1..=1, SHARE),
     ("ShareFetch", 78, 1..=1, SHARE),

@@ -61,7 +61,11 @@ fn code(outcome: &CommitOutcome) -> Option<ResponseError> {
 #[tokio::test(start_paused = true)]
 async fn a_commit_with_an_old_stamp_is_stamped_anew() {
     let mut one = Stamped::new();
-    for old in [ResponseError::RebalanceInProgress, ResponseError::IllegalGeneration] {
+    for old in [
+        ResponseError::RebalanceInProgress,
+        ResponseError::IllegalGeneration,
+        ResponseError::StaleMemberEpoch,
+    ] {
         one.world.brokers().commit_codes = vec![old];
         let outcome = one.commit(5, Persistence::Once);
         // The rebalance ends some time later; the membership was told to look.

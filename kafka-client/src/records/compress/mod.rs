@@ -74,6 +74,18 @@ pub(super) fn codec_of(compression: Compression) -> Codec {
     }
 }
 
+/// How to compress with the codec of a batch's attributes.
+pub(super) fn compression_of(codec: Codec) -> Result<Compression, RecordError> {
+    Ok(match codec {
+        Codec::None => Compression::None,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
+        Codec::Unknown(id) => return Err(RecordError::Malformed(format!("there is no codec {id}"))),
+    })
+}
+
 /// Where decompressed bytes go, up to a limit.
 struct Output {
     bytes: Vec<u8>,

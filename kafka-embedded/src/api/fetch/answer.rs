@@ -50,6 +50,8 @@ pub(super) struct FetchedPartition {
     pub(super) high_watermark: i64,
     pub(super) last_stable: i64,
     pub(super) log_start: i64,
+    /// The replica to read from instead, -1: this one.
+    pub(super) preferred: i32,
     /// For a reader of committed records.
     pub(super) aborted: Vec<Aborted>,
     /// Who leads it, in which epoch: said with an error.
@@ -68,6 +70,7 @@ impl Default for FetchedPartition {
             high_watermark: -1,
             last_stable: -1,
             log_start: -1,
+            preferred: -1,
             aborted: Vec::new(),
             leader: None,
             diverging: None,
@@ -83,7 +86,7 @@ impl FetchedPartition {
         let is_unknown = [ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicId]
             .iter()
             .any(|unknown| unknown.code() == self.error);
-        self.diverging.is_some() || (self.error != NONE && !is_unknown)
+        self.diverging.is_some() || self.preferred >= 0 || (self.error != NONE && !is_unknown)
     }
 
     pub(super) fn failed(index: i32, error: ResponseError) -> Self {
@@ -159,7 +162,7 @@ impl Fetched {
             (Isolation::ReadUncommitted, false) => text.put_i32(-1),
         }
         if version >= 11 {
-            text.put_i32(-1);
+            text.put_i32(part.preferred);
         }
         put_count(text, part.bytes, flexible);
         for batch in self.batches.get(part.batches.clone()).unwrap_or_default() {
@@ -186,7 +189,7 @@ impl Fetched {
             put_count(&mut list, node.host.len(), true);
             list.put_slice(node.host.as_bytes());
             list.put_i32(i32::from(node.port));
-            list.put_u8(0);
+            put_nullable(&mut list, node.rack.as_deref());
             put_no_tags(&mut list);
         }
         put_one_tag(text, 0, &list);
@@ -238,6 +241,17 @@ fn put_count(text: &mut BytesMut, count: usize, flexible: bool) {
     // Answers are bounded far below 2 GiB.
     let count = u32::try_from(count).unwrap_or(0);
     if flexible { put_varint(text, count + 1) } else { text.put_u32(count) }
+}
+
+/// A compact string or null.
+fn put_nullable(text: &mut BytesMut, value: Option<&str>) {
+    match value {
+        None => text.put_u8(0),
+        Some(value) => {
+            put_count(text, value.len(), true);
+            text.put_slice(value.as_bytes());
+        }
+    }
 }
 
 fn put_varint(text: &mut BytesMut, mut value: u32) {

@@ -5,6 +5,7 @@
 //! ```
 
 mod answer;
+mod reader;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -19,11 +20,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use answer::{Fetched, FetchedPartition};
+use reader::{check_reader, leader_hint, nearer};
 use session::{Opened, Target};
 
 pub(crate) use session::Sessions;
 
-use super::{NONE, check_leader, find_partition, find_topic};
+use super::{NONE, find_partition, find_topic};
 use crate::faults::allowed;
 use crate::log::{Aborted, Limit, Log, OutOfRange};
 use crate::partition::Isolation;
@@ -35,7 +37,9 @@ const BY_ID: i16 = 13;
 
 /// What all partitions of a request share.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct Terms<'r> {
+    /// The client's, empty if it does not say.
+    rack: &'r str,
     min_bytes: usize,
     max_bytes: usize,
     isolation: Isolation,
@@ -50,6 +54,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
         max_bytes: bytes(request.max_bytes),
         isolation: Isolation::of(request.isolation_level),
         deadline: Instant::now() + wait,
+        rack: &request.rack_id,
     };
     let sessions = &context.cluster.sessions;
     match sessions.open(context.node, context.version >= BY_ID, &request) {
@@ -67,7 +72,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
 async fn read_or_wait<'a, T: Iterator<Item = &'a Target>>(
     context: &Context,
     targets: impl Fn() -> T,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Fetched {
     let mut fetched = read(context, targets(), terms);
     let nothing_asked = fetched.topics.is_empty();
@@ -123,7 +128,7 @@ fn watch<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, waite
     }
 }
 
-fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms: Terms) -> Fetched {
+fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms: Terms<'_>) -> Fetched {
     let mut fetched = Fetched { isolation: terms.isolation, ..Fetched::default() };
     let mut lookup = Lookup::new(context);
     for target in targets {
@@ -140,13 +145,22 @@ fn read_one(
     context: &Context,
     topic: &Topic,
     target: &Target,
-    terms: Terms,
+    terms: Terms<'_>,
     fetched: &mut Fetched,
 ) -> Result<FetchedPartition, ResponseError> {
     let state = find_partition(context, topic, target.partition)?.lock();
-    if let Err(error) = check_leader(context, &state, target.leader_epoch) {
+    if let Err(error) = check_reader(context, &state, target.leader_epoch) {
         let failed = FetchedPartition::failed(target.partition, error);
-        return Ok(FetchedPartition { leader: Some((state.leader, state.leader_epoch)), ..failed });
+        return Ok(FetchedPartition { leader: leader_hint(&state, error), ..failed });
+    }
+    if let Some(preferred) = nearer(context, &state, terms.rack) {
+        return Ok(FetchedPartition {
+            index: target.partition,
+            high_watermark: state.log.end(),
+            log_start: state.log.start(),
+            preferred,
+            ..FetchedPartition::default()
+        });
     }
     if let Some(from) = diverging(&state.log, target)? {
         let (high_watermark, log_start) = (state.log.end(), state.log.start());
@@ -201,5 +215,5 @@ fn add_leader_hints(context: &Context, fetched: &mut Fetched) {
     let partitions = fetched.topics.iter().flat_map(|topic| &topic.partitions);
     let failed = partitions.filter(|part| part.error != NONE);
     let leaders: BTreeSet<i32> = failed.filter_map(|part| part.leader).map(|(id, _)| id).collect();
-    fetched.endpoints = leaders.into_iter().filter_map(|id| context.cluster.node(id).cloned()).collect();
+    fetched.endpoints = leaders.into_iter().filter_map(|id| context.cluster.live_node(id).cloned()).collect();
 }

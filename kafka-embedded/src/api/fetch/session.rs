@@ -153,7 +153,8 @@ impl Session {
         if part.bytes > 0 {
             self.first = at + 1;
         }
-        part.bytes > 0 || part.error != NONE || part.diverging.is_some() || told != Some(marks)
+        let told_else = part.diverging.is_some() || part.preferred >= 0;
+        part.bytes > 0 || part.error != NONE || told_else || told != Some(marks)
     }
 }
 

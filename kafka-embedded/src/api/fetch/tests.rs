@@ -201,7 +201,7 @@ proptest! {
 
 #[test]
 fn the_hand_written_answer_is_what_the_schema_says_in_every_version() {
-    let node = Node { id: 3, host: StrBytes::from_static_str("host"), port: 9 };
+    let node = Node { id: 3, host: StrBytes::from_static_str("host"), port: 9, rack: None };
     let id = Uuid::from_u128(5);
     for (version, read_committed) in (4..=18).flat_map(|version| [(version, true), (version, false)]) {
         let good = FetchedPartition {

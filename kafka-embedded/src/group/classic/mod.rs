@@ -340,6 +340,16 @@ impl Classic {
         }
     }
 
+    /// The group has another coordinator now: whoever waits must find it, and ask again there.
+    pub(crate) fn refuse_waiting(&mut self) {
+        let take = |member: &mut Member| (member.awaiting_join.take(), member.awaiting_sync.take());
+        let waiting: Vec<_> = self.members.values_mut().map(take).collect();
+        for (join, sync) in waiting {
+            self.refuse_join(join, ResponseError::NotCoordinator);
+            self.refuse_sync(sync, ResponseError::NotCoordinator);
+        }
+    }
+
     fn answer(&mut self, token: Token, answer: Answer) {
         self.answers.push((token, answer));
     }

@@ -8,8 +8,9 @@ use kafka_client::config::{
 };
 
 use super::super::classes;
-use super::super::value::{Notation, iso_duration, split_list};
-use super::{Binding, Client, unknown};
+use super::super::value::{Notation, Size, iso_duration, split_list};
+use super::listener::layered;
+use super::{Binding, Client, Place, unknown};
 
 /// The consumer's settings.
 pub(super) fn consumer(
@@ -75,9 +76,20 @@ fn fetch(binding: &mut Binding<'_>, client: Client<'_>, defaults: &FetchConfig) 
         max_bytes,
         max_partition_bytes,
         max_wait: binding.time("fetch.max.wait.ms", &client.places("fetch.max.wait.ms"), defaults.max_wait),
-        prefetch_bytes: defaults.prefetch_bytes,
+        prefetch_bytes: prefetch(binding, client, defaults.prefetch_bytes),
         check_crcs: binding.read("check.crcs", &client.places("check.crcs"), defaults.check_crcs),
     }
+}
+
+/// Bytes that wait for handlers, over all partitions of a member.
+fn prefetch(binding: &mut Binding<'_>, client: Client<'_>, default: usize) -> usize {
+    let places = match client.listener {
+        Some(listener) => layered(listener, "prefetch", listener.attributes.prefetch),
+        None => vec![Place::ours("listener.prefetch".to_owned())],
+    };
+    let default = Size(u64::try_from(default).unwrap_or(u64::MAX));
+    let Size(bytes) = binding.read("prefetch", &places, default);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn group(binding: &mut Binding<'_>, client: Client<'_>) -> Option<GroupConfig> {

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use kafka_client::consumer::{ChunkBatch, Start};
 use kafka_client::group::Lease;
@@ -24,6 +24,8 @@ use crate::container::work::ListenerWork;
 
 /// Records that are admitted at once.
 const CHUNK: usize = 256;
+/// The part of the prefetch budget that open records of one partition may keep.
+const PARTS: usize = 8;
 /// How often a lease that has ended is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -37,6 +39,7 @@ pub(crate) struct Feeder<S> {
     lease_epoch: u64,
     /// The batch that is being admitted, and from where on.
     batch: Option<(Arc<ChunkBatch>, RecordsMark)>,
+    held: HeldBatches,
     /// The position moved; it takes effect when nothing runs any more.
     moved: Option<Start>,
     /// What stood against the next record at the last look.
@@ -48,6 +51,40 @@ pub(crate) struct Feeder<S> {
     /// Whether it was said that records that wait for their next try fill the window.
     said_full: bool,
     _joined: Joined,
+}
+
+/// Batches that open records keep in memory.
+#[derive(Debug)]
+struct HeldBatches {
+    batches: Vec<Weak<ChunkBatch>>,
+    /// Their bytes; more than they are, since they go without a word.
+    bytes: usize,
+    most: usize,
+}
+
+impl HeldBatches {
+    fn new(most: usize) -> Self {
+        Self { batches: Vec::new(), bytes: 0, most }
+    }
+
+    fn hold(&mut self, batch: &Arc<ChunkBatch>) {
+        self.batches.push(Arc::downgrade(batch));
+        self.bytes = self.bytes.saturating_add(batch.batch().size());
+    }
+
+    /// Whether there are others, of too many bytes, beside the last.
+    fn are_too_many(&mut self) -> bool {
+        if self.bytes > self.most {
+            self.bytes = 0;
+            let bytes = &mut self.bytes;
+            self.batches.retain(|held| {
+                let held = held.upgrade();
+                *bytes += held.as_ref().map_or(0, |batch| batch.batch().size());
+                held.is_some()
+            });
+        }
+        self.bytes > self.most && self.batches.len() > 1
+    }
 }
 
 /// What stands against the next record until it is taken back.
@@ -84,6 +121,7 @@ impl<S: Source> Feeder<S> {
         }
         desk.begin(remembered, Arc::clone(&lease));
         let site = Arc::new(Site { shared, desk });
+        let work_bytes = work.settings.consumer.fetch.prefetch_bytes / PARTS;
         let commits = Commits::new(committer, Arc::clone(&site), &work.settings);
         commits.of_start(start, work.settings.consumer.auto_offset_reset);
         Self {
@@ -95,6 +133,7 @@ impl<S: Source> Feeder<S> {
             lease_epoch: lease.epoch(),
             lease,
             batch: None,
+            held: HeldBatches::new(work_bytes),
             moved: None,
             stands: Stands::default(),
             reading: true,
@@ -198,8 +237,11 @@ impl<S: Source> Feeder<S> {
         self.said_full = is_full;
     }
 
-    fn room(&self) -> usize {
-        self.site.desk.room(window(self.work.pool.limit()))
+    fn room(&mut self) -> usize {
+        match self.held.are_too_many() {
+            true => 0,
+            false => self.site.desk.room(window(self.work.pool.limit())),
+        }
     }
 
     /// Takes in a part of the batch in hand. `false`: there is none, or no room.
@@ -242,6 +284,7 @@ impl<S: Source> Feeder<S> {
         let site = Arc::clone(&self.site);
         // Blocked by records finished ahead of an open one, it looks with each that is finished.
         let low = window(self.work.pool.limit()) / 4 * 3;
+        let low = if self.held.are_too_many() { usize::MAX } else { low };
         if !self.commits.tell_at(self.batch.is_some().then_some(low)) {
             return;
         }
@@ -266,7 +309,9 @@ impl<S: Source> Feeder<S> {
             Fed::Batch(batch) => {
                 let mark = batch.records().mark();
                 self.site.shared.set_timestamp(batch.batch().header().max_timestamp);
-                self.batch = Some((Arc::new(batch), mark));
+                let batch = Arc::new(batch);
+                self.held.hold(&batch);
+                self.batch = Some((batch, mark));
             }
             Fed::Passed { next, leader_epoch } => self.site.desk.pass_to(next, leader_epoch),
             Fed::Moved(start) => {

@@ -1,0 +1,97 @@
+//! What follows when a broker goes or comes back: leaders, in-sync replicas, coordinators.
+
+use std::sync::Arc;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::brokers::Mode;
+use crate::cluster::{Cluster, min_in_sync};
+use crate::replicas::{Replicas, Rules};
+use crate::topics::{Partition, Topic};
+
+impl Cluster {
+    /// Gives a broker up: others lead what it led, and coordinate what it coordinated.
+    pub(crate) fn fence(&self, id: i32) {
+        if !self.brokers.set_fenced(id, true) {
+            return;
+        }
+        let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
+        let coordinated = |group: &StrBytes| self.coordinators.of(group, |_| true) == Some(id);
+        let moved: Vec<StrBytes> = self.groups.ids().into_iter().filter(coordinated).collect();
+        self.coordinators.gone(id, &live);
+        moved.iter().for_each(|group| self.groups.moved(group));
+        self.each_partition(|replicas, rules| replicas.gone(id, rules));
+    }
+
+    /// Takes a broker back: it is in sync at once, and leads what nobody leads.
+    pub(crate) fn unfence(&self, id: i32) {
+        if !self.brokers.set_fenced(id, false) {
+            return;
+        }
+        self.coordinators.back(id);
+        self.each_partition(|replicas, rules| replicas.back(id, rules));
+    }
+
+    fn each_partition(&self, change: impl Fn(&mut Replicas, Rules<'_>)) {
+        for topic in self.topics.all() {
+            for partition in &topic.partitions {
+                self.change_replicas(&topic, partition, &change);
+            }
+        }
+    }
+
+    /// Changes who holds or leads a partition.
+    pub(crate) fn change_replicas<T>(
+        &self,
+        topic: &Topic,
+        partition: &Partition,
+        change: impl FnOnce(&mut Replicas, Rules<'_>) -> T,
+    ) -> T {
+        let set = topic.configs.set();
+        let rules = Rules {
+            is_live: &|id| self.brokers.is_live(id),
+            min_in_sync: min_in_sync(&topic.configs),
+            unclean: set.get("unclean.leader.election.enable").is_some_and(|value| value == "true"),
+        };
+        partition.lock().lead_anew(|replicas| change(replicas, rules))
+    }
+
+    /// Gives a group or a transactional id another coordinator, or takes it away.
+    pub(crate) fn move_coordinator(&self, key: &str, to: Option<i32>) {
+        self.coordinators.choose(key, to);
+        self.groups.moved(key);
+    }
+
+    /// Makes the first replica of each partition its leader, where it lives, is in sync, and another one leads.
+    pub(crate) fn elect_preferred(&self) {
+        self.each_partition(|replicas, rules| {
+            // Most lead already.
+            let _: Result<(), ResponseError> = replicas.elect_preferred(rules);
+        });
+    }
+
+    /// The replicas whose brokers are gone.
+    pub(crate) fn offline(&self, replicas: &Replicas) -> Vec<i32> {
+        replicas.all().iter().copied().filter(|id| !self.brokers.is_live(*id)).collect()
+    }
+}
+
+/// Gives broker `id` up whenever it has been cut off for as long as its session lasts.
+pub(crate) async fn run_session(cluster: Arc<Cluster>, id: i32, mut stopped: watch::Receiver<()>) {
+    let Some(mut life) = cluster.brokers.watch(id) else { return };
+    loop {
+        let silent = life.borrow_and_update().mode == Mode::CutOff && cluster.brokers.is_live(id);
+        tokio::select! {
+            changed = life.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = sleep(cluster.settings.broker_session_timeout), if silent => cluster.fence(id),
+            _ = stopped.changed() => return,
+        }
+    }
+}
