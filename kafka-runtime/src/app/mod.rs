@@ -15,6 +15,7 @@ mod late;
 mod listeners;
 mod prepare;
 mod registry;
+mod retries;
 mod running;
 mod signal;
 mod start;
