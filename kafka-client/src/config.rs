@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ids::TopicPartition;
+pub use crate::producer::{Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner};
 
 /// Exponential back-off: the n-th wait is `initial * 2^n`, at most `max`, with 20 % jitter to either side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,17 +277,6 @@ pub enum Compression {
     Zstd,
 }
 
-/// How a record without an explicit partition finds one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Partitioner {
-    /// Java's default: murmur2 of the key; without a key one partition until a batch is full (sticky, KIP-480). **(default)**
-    #[default]
-    Murmur2,
-    /// One partition after the other, whatever the key.
-    RoundRobin,
-}
-
 /// A producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -314,8 +304,11 @@ pub struct ProducerConfig {
     pub max_in_flight: usize,
     /// `compression.type`.
     pub compression: Compression,
-    /// `partitioner.class`, `partitioner.ignore.keys`.
+    /// `partitioner.class`, `partitioner.ignore.keys`; librdkafka's `partitioner`.
     pub partitioner: Partitioner,
+    /// `partitioner.adaptive.partitioning.enable` **(true)**: where [`Partitioner`] sticks to a partition until a batch is
+    /// full, the next one is the likelier the less waits for it, so that a slow broker gets fewer records (KIP-794).
+    pub adaptive_partitioning: bool,
     /// `transaction.timeout.ms` **(60 s)**: after that without an end the coordinator aborts a transaction. The broker's
     /// `transaction.max.timeout.ms` (15 min) bounds it.
     pub transaction_timeout: Duration,
@@ -337,6 +330,7 @@ impl Default for ProducerConfig {
             max_in_flight: 5,
             compression: Compression::None,
             partitioner: Partitioner::Murmur2,
+            adaptive_partitioning: true,
             transaction_timeout: Duration::from_secs(60),
         }
     }

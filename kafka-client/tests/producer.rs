@@ -181,8 +181,10 @@ async fn records_without_a_key_go_round() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic("round", 3, &[]).await;
     for partitioner in [Partitioner::Murmur2, Partitioner::RoundRobin] {
-        let producer =
-            cluster.client.producer(ProducerConfig { partitioner, ..ProducerConfig::default() }).unwrap();
+        let producer = cluster
+            .client
+            .producer(ProducerConfig { partitioner: partitioner.clone(), ..ProducerConfig::default() })
+            .unwrap();
         let mut used = BTreeSet::new();
         let mut deliveries = Vec::new();
         for _ in 0..2_000 {

@@ -11,4 +11,4 @@ pub use crate::container::{Ack, AckError, CommitEvent, Health, HealthStatus, Sel
 pub use crate::dead_letter::DeadLetter;
 pub use crate::kafka_listener;
 pub use crate::listener::{Batch, BatchError, Fatal, Headers, Key, Metadata, State};
-pub use crate::template::{Record, Template, TemplateError};
+pub use crate::template::{Interceptor, Record, Template, TemplateError, Topic, Tx, TxError};

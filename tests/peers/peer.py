@@ -37,6 +37,17 @@ def produce(servers, topic, count, codec):
     say("produced", count)
 
 
+# Keys k0, k1...: where this partitioner puts each.
+def place(servers, topic, partitioner, count):
+    producer = Producer({"bootstrap.servers": servers, "partitioner": partitioner})
+
+    def delivered(error, message):
+        say("failed" if error else "placed", message.key().decode(), message.partition())
+    for i in range(int(count)):
+        producer.produce(topic, key=f"k{i}", value=b"v", on_delivery=delivered)
+    producer.flush()
+
+
 def transactional(servers, identity, **options):
     return Producer({"bootstrap.servers": servers, "transactional.id": identity, **options})
 
@@ -169,5 +180,5 @@ def member(servers, group, topic, assignor):
 
 
 if __name__ == "__main__":
-    {"produce": produce, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
+    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
      "zombie": zombie, "transform": transform}[sys.argv[1]](*sys.argv[2:])

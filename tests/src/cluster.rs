@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kafka_client::admin::{Admin, NewTopic};
-use kafka_client::config::ClientConfig;
+use kafka_client::config::{ClientConfig, ProducerConfig};
 use kafka_client::{Client, TopicName};
 use kafka_embedded::EmbeddedKafka;
 
@@ -71,6 +71,20 @@ impl Cluster {
     /// Whether this is Apache Kafka.
     pub fn is_apache(&self) -> bool {
         self.embedded.is_none()
+    }
+
+    /// Whether it has transactions; says so loudly if not.
+    pub async fn has_transactions(&self) -> bool {
+        let config = ProducerConfig { max_block: Duration::from_secs(30), ..ProducerConfig::default() };
+        let producer = self.client.transactional_producer(config, &unique("probe")).expect("producer");
+        match producer.prepare().await {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(!self.is_apache(), "{error}");
+                eprintln!("NOT RUN on the embedded broker, which has no transactions yet: {error}");
+                false
+            }
+        }
     }
 
     /// `host:port,...`

@@ -1,7 +1,6 @@
 //! Our transactions, as the Java client reads them: committed, aborted, fenced, and through brokers that die.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_client::config::ProducerConfig;
@@ -25,26 +24,10 @@ fn offset(partition: TopicPartition, offset: i64) -> Vec<(TopicPartition, Commit
     vec![(partition, CommittedOffset { offset, leader_epoch: -1, metadata: String::new() })]
 }
 
-/// Only Apache Kafka, as long as the embedded broker has none.
-async fn with_transactions(cluster: &Cluster) -> bool {
-    let producer = cluster.client().transactional_producer(
-        ProducerConfig { max_block: Duration::from_secs(30), ..ProducerConfig::default() },
-        &unique("probe"),
-    );
-    match producer.unwrap().prepare().await {
-        Ok(()) => true,
-        Err(error) => {
-            assert!(!cluster.is_apache(), "{error}");
-            eprintln!("NOT RUN on the embedded broker, which has no transactions yet: {error}");
-            false
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_is_read_and_nothing_else() {
     let cluster = Cluster::start().await;
-    if !with_transactions(&cluster).await {
+    if !cluster.has_transactions().await {
         return;
     }
     let topic = cluster.topic("tx", 3).await;
@@ -79,7 +62,7 @@ async fn what_is_committed_is_read_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zombie_is_fenced_and_what_it_left_is_aborted() {
     let cluster = Cluster::start().await;
-    if !with_transactions(&cluster).await {
+    if !cluster.has_transactions().await {
         return;
     }
     let topic = cluster.topic("zombie", 2).await;

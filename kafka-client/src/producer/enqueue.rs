@@ -11,7 +11,8 @@ use tokio::sync::{Semaphore, TryAcquireError, watch};
 use super::queue::Change;
 use super::receipt::Delivery;
 use super::sender::Command;
-use super::topics::{Partition, Topic, Topics};
+use super::stats::Counters;
+use super::topics::{Found, Partition, Topics};
 use super::transaction::Coordination;
 use super::{Handle, Outgoing, SendError};
 use crate::config::ProducerConfig;
@@ -34,15 +35,17 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
     /// Where records are sent in transactions.
     pub(super) transaction: Option<Arc<Coordination>>,
+    pub(super) counters: Counters,
 }
 
 /// Where a record goes.
-enum Place {
-    Partition(Arc<Partition>),
+enum Target {
+    /// Into a batch.
+    Done(Delivery),
     /// Its topic is not known yet.
     UnknownTopic,
-    /// Its topic has only so many partitions.
-    UnknownPartition(usize),
+    /// Its topic has only so many partitions, and not this one.
+    UnknownPartition(i32, i32),
 }
 
 impl Handle {
@@ -52,12 +55,15 @@ impl Handle {
             RecordToWrite { timestamp, key: record.key, value: record.value, headers: record.headers };
         let size = BatchBuilder::upper_bound(&to_write);
         self.check_size(record.topic, size + BATCH_OVERHEAD)?;
-        let partition = match self.place(&record, size)? {
-            Place::Partition(partition) => partition,
-            other => self.wait_for_place(&record, size, other).await?,
-        };
         self.charge(size).await?;
-        self.append(&partition, to_write, size)
+        let charged = Charged { memory: &self.shared.memory, size };
+        let delivery = match self.append(&record, to_write, size)? {
+            Target::Done(delivery) => delivery,
+            other => self.append_later(&record, to_write, size, other).await?,
+        };
+        // It is the batch's now.
+        std::mem::forget(charged);
+        Ok(delivery)
     }
 
     fn check_size(&self, topic: TopicName, size: usize) -> Result<(), SendError> {
@@ -66,36 +72,52 @@ impl Handle {
         if size > limit { Err(SendError::TooLarge { topic, size, limit }) } else { Ok(()) }
     }
 
-    /// The partition, as far as it is known.
-    fn place(&self, record: &Outgoing<'_>, size: usize) -> Result<Place, SendError> {
+    /// Puts the record into its batch, if its partition is known.
+    fn append(
+        &self,
+        record: &Outgoing<'_>,
+        to_write: RecordToWrite<'_>,
+        size: usize,
+    ) -> Result<Target, SendError> {
         if *self.shared.closing.borrow() {
             return Err(SendError::Closed);
         }
-        let place = self.shared.topics.with(record.topic, |topic| self.choose(topic, record, size));
-        Ok(place.unwrap_or(Place::UnknownTopic))
-    }
-
-    fn choose(&self, topic: &Topic, record: &Outgoing<'_>, size: usize) -> Place {
-        let count = topic.partitions.len();
-        let number = record.partition.unwrap_or_else(|| {
-            let rng = &self.context.cluster.seams().rng;
-            let batch_size = self.shared.config.batch_size;
-            let count = i32::try_from(count).unwrap_or(i32::MAX);
-            topic.chooser.choose(record.key, count, &topic.available, size, batch_size, rng)
+        let rng = &self.context.cluster.seams().rng;
+        let found = self.shared.topics.with(record.topic, |topic| {
+            let number =
+                topic.choose(record, size, rng).ok_or(SendError::NoPartition { topic: record.topic })?;
+            match topic.partition(number) {
+                Some(partition) => Ok(Target::Done(self.put(partition, to_write, size))),
+                None => Ok(Target::UnknownPartition(number, topic.count)),
+            }
         });
-        match usize::try_from(number).ok().and_then(|index| topic.partitions.get(index)) {
-            Some(partition) => Place::Partition(Arc::clone(partition)),
-            None => Place::UnknownPartition(count),
+        match found {
+            Found::Topic(target) => target,
+            Found::Unknown => Ok(Target::UnknownTopic),
+            Found::Closed => Err(SendError::Closed),
         }
     }
 
+    fn put(&self, partition: &Arc<Partition>, record: RecordToWrite<'_>, size: usize) -> Delivery {
+        let mut queue = partition.queue();
+        let now = || self.context.cluster.seams().clock.now();
+        let (receipt, index, change) = queue.append(record, size, now);
+        if change != Change::None {
+            partition.note_backlog(&queue);
+            drop(queue);
+            self.tell(Command::Changed(Arc::clone(partition)));
+        }
+        Delivery::new(receipt, index, partition.id, record.timestamp)
+    }
+
     /// Waits until the metadata shows the topic, and the partition if one was asked for.
-    async fn wait_for_place(
+    async fn append_later(
         &self,
         record: &Outgoing<'_>,
+        to_write: RecordToWrite<'_>,
         size: usize,
-        mut place: Place,
-    ) -> Result<Arc<Partition>, SendError> {
+        mut target: Target,
+    ) -> Result<Delivery, SendError> {
         let (cluster, topic) = (&self.context.cluster, record.topic);
         let limit = self.shared.config.max_block;
         let mut pictures = cluster.watch();
@@ -103,14 +125,14 @@ impl Handle {
         let mut time_is_over = pin!(self.context.sleep(limit));
         let mut known_before = false;
         loop {
-            match place {
-                Place::Partition(partition) => return Ok(partition),
-                Place::UnknownPartition(count) if known_before => {
-                    let partition = record.partition.unwrap_or(-1);
+            match target {
+                Target::Done(delivery) => return Ok(delivery),
+                Target::UnknownPartition(partition, count) if known_before => {
+                    let count = usize::try_from(count).unwrap_or(0);
                     return Err(SendError::UnknownPartition { topic, partition, count });
                 }
                 // It may have grown: once more, with fresh metadata.
-                Place::UnknownPartition(_) => {
+                Target::UnknownPartition(..) => {
                     known_before = true;
                     // A failure shows in the wait for the next picture.
                     let _ = tokio::select! {
@@ -119,7 +141,7 @@ impl Handle {
                     };
                     self.shared.topics.learn(topic, || cluster.snapshot());
                 }
-                Place::UnknownTopic => {
+                Target::UnknownTopic => {
                     cluster.track_while_used(topic, true);
                     if !self.shared.topics.learn(topic, || cluster.snapshot()) {
                         self.refused(topic)?;
@@ -131,7 +153,7 @@ impl Handle {
                     }
                 }
             }
-            place = self.place(record, size)?;
+            target = self.append(record, to_write, size)?;
         }
     }
 
@@ -179,27 +201,6 @@ impl Handle {
         Ok(())
     }
 
-    fn append(
-        &self,
-        partition: &Arc<Partition>,
-        record: RecordToWrite<'_>,
-        size: usize,
-    ) -> Result<Delivery, SendError> {
-        let appended = self.shared.topics.while_open(|| {
-            partition.queue().append(record, size, || self.context.cluster.seams().clock.now())
-        });
-        let Some((receipt, index, change)) = appended else {
-            self.shared.memory.add_permits(size);
-            return Err(SendError::Closed);
-        };
-        if !partition.activate() {
-            self.tell(Command::Active(Arc::clone(partition)));
-        } else if change != Change::None {
-            self.tell(Command::Look);
-        }
-        Ok(Delivery::new(receipt, index, partition.id, record.timestamp))
-    }
-
     pub(super) async fn flush(&self, deadline: Duration) -> Result<(), SendError> {
         let _hurry = self.hurry();
         let mut settled = self.shared.topics.settled();
@@ -215,13 +216,25 @@ impl Handle {
     /// Lets nothing linger until the guard is dropped.
     fn hurry(&self) -> Hurry<'_> {
         self.shared.hurried.fetch_add(1, Ordering::AcqRel);
-        self.tell(Command::Look);
+        self.tell(Command::Hurry);
         Hurry { hurried: &self.shared.hurried }
     }
 
     fn tell(&self, command: Command) {
         // A sender that has ended has failed everything, and `append` sees it.
         let _ = self.commands.send(command);
+    }
+}
+
+/// Buffer memory that is given back unless a batch takes it over.
+struct Charged<'a> {
+    memory: &'a Semaphore,
+    size: usize,
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        self.memory.add_permits(self.size);
     }
 }
 

@@ -32,6 +32,7 @@ mod receipt;
 mod request;
 mod sender;
 mod sequences;
+mod stats;
 mod topics;
 mod transaction;
 mod verdict;
@@ -41,13 +42,17 @@ mod queue_tests;
 #[cfg(test)]
 mod tests;
 
-pub use partitioner::{murmur2, partition_for_key};
+pub use partitioner::{
+    Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner, murmur2, partition_for_key,
+};
 pub use receipt::Delivery;
+pub use stats::{ProducerStats, Timing};
 pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
 
 use enqueue::Shared;
 use queue::Rules;
 use sender::{Command, Sender};
+use stats::Counters;
 use topics::Topics;
 use transaction::Coordination;
 
@@ -115,6 +120,12 @@ pub enum SendError {
         partition: i32,
         /// How many there are.
         count: usize,
+    },
+    /// The record names no partition, and the partitioner is [`Partitioner::Manual`].
+    #[error("record for {topic} names no partition, and the partitioner is manual")]
+    NoPartition {
+        /// The topic.
+        topic: TopicName,
     },
     /// `buffer.memory` stayed full for `max.block.ms`.
     #[error(
@@ -229,6 +240,12 @@ impl Producer {
         self.handle.flush(deadline).await
     }
 
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.handle.shared.counters.read()
+    }
+
     /// Takes no more records, flushes, and ends. What is not delivered by the deadline fails with `Closed`.
     ///
     /// # Errors
@@ -248,13 +265,14 @@ impl Handle {
         let rules = Rules::new(&config, context.cluster.config().retry_backoff);
         let rules = if transaction.is_some() { rules.transactional() } else { rules };
         let shared = Arc::new(Shared {
-            topics: Topics::new(rules, config.partitioner),
+            topics: Topics::new(rules, &config),
             // What a caller waits for must fit.
             memory: Semaphore::new(config.buffer_memory.min(Semaphore::MAX_PERMITS)),
             config,
             hurried: AtomicUsize::new(0),
             closing: watch::Sender::new(false),
             transaction,
+            counters: Counters::new(),
         });
         let (commands, inbox) = mpsc::unbounded_channel();
         context.io.spawn(Sender::new(Arc::clone(&shared), context.pool(), inbox).run());

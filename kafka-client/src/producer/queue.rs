@@ -103,6 +103,8 @@ pub(super) struct Aftermath {
     pub(super) used_up: Option<Identity>,
     /// What a transaction has to know.
     pub(super) failure: Option<Failure>,
+    /// Records that were not written.
+    pub(super) failed: u64,
 }
 
 /// The failure of a batch in a transaction.
@@ -130,6 +132,8 @@ pub(super) struct Queue {
     pub(super) trouble: Option<String>,
     /// The first failure that the transaction was not told of.
     failure: Option<Failure>,
+    /// Records that failed and were not counted yet.
+    failed: u64,
 }
 
 impl Queue {
@@ -146,6 +150,7 @@ impl Queue {
             expected_size: 0,
             trouble: None,
             failure: None,
+            failed: 0,
         }
     }
 
@@ -320,6 +325,7 @@ impl Queue {
     }
 
     fn note_failure(&mut self, batch: &Batch, error: &SendError) {
+        self.failed += u64::try_from(batch.records).unwrap_or(0);
         if self.rules.transactional {
             let stamped = batch.stamp.is_some();
             let failure = self.failure.get_or_insert_with(|| Failure { error: error.clone(), stamped });
@@ -328,7 +334,8 @@ impl Queue {
     }
 
     fn aftermath(&mut self, freed: usize) -> Aftermath {
-        Aftermath { freed, used_up: self.maybe_restart(), failure: self.failure.take() }
+        let (failure, failed) = (self.failure.take(), std::mem::take(&mut self.failed));
+        Aftermath { freed, used_up: self.maybe_restart(), failure, failed }
     }
 
     fn refusal(&self, source: Error) -> SendError {
@@ -399,12 +406,18 @@ impl Queue {
         SendError::DeliveryTimeout { partition: self.partition, after: self.rules.delivery_timeout, last }
     }
 
+    /// Batches that wait to be sent.
+    pub(super) fn backlog(&self) -> usize {
+        self.ready.len() + usize::from(self.open.is_some())
+    }
+
     /// When the first of all batches expires that has no outcome.
     pub(super) fn expiry(&self) -> Option<Instant> {
-        let waiting =
-            self.ready.iter().chain(&self.open).map(|batch| batch.created + self.rules.delivery_timeout);
+        // In order, so that the first is the oldest.
+        let waiting = self.ready.front().or(self.open.as_ref());
+        let waiting = waiting.map(|batch| batch.created + self.rules.delivery_timeout);
         let sent = self.on_wire.iter().filter(|sent| !sent.receipt.is_complete()).map(|sent| sent.deadline);
-        waiting.chain(sent).min()
+        sent.chain(waiting).min()
     }
 
     /// Whether nothing is in it, nor on its way.

@@ -72,7 +72,7 @@ impl Receipt {
     }
 }
 
-/// A record's delivery: the result comes when its batch has one.
+/// A record's delivery: the result comes when its batch has one. Clones have the same.
 #[derive(Debug)]
 #[must_use = "a record may fail after it was enqueued"]
 pub struct Delivery {
@@ -82,6 +82,13 @@ pub struct Delivery {
     partition: TopicPartition,
     timestamp: i64,
     place: Option<usize>,
+}
+
+impl Clone for Delivery {
+    fn clone(&self) -> Self {
+        // Not the place, which is of one waker.
+        Self::new(Arc::clone(&self.receipt), self.index, self.partition, self.timestamp)
+    }
 }
 
 impl Delivery {

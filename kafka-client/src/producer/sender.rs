@@ -1,7 +1,7 @@
 //! The I/O of a producer: one task that takes batches from the queues, sends one request per broker with all that is
 //! ready for it, and brings the answers back to the queues.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,11 +17,12 @@ use super::enqueue::Shared;
 use super::queue::{Aftermath, Due};
 use super::request;
 use super::sequences::Identity;
-use super::topics::Partition;
+use super::topics::{Partition, Place};
 use super::verdict::Verdict;
 use crate::cluster::{Cluster, ClusterMetadata};
 use crate::config::Acks;
 use crate::error::{Error, Result};
+use crate::fetch::Map;
 use crate::ids::TopicPartition;
 use crate::net::{Connection, Pool, Purpose};
 
@@ -31,10 +32,10 @@ const RENEW: Duration = Duration::from_secs(60);
 /// What callers tell the sender.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// This partition has something to send, after it had nothing.
-    Active(Arc<Partition>),
-    /// Something is due earlier than it was.
-    Look,
+    /// A batch of this partition began or is full.
+    Changed(Arc<Partition>),
+    /// Somebody waits for what lingers.
+    Hurry,
     Stop,
 }
 
@@ -66,6 +67,8 @@ struct Lane {
     /// Requests without an answer.
     in_flight: usize,
     not_before: Option<Instant>,
+    /// Partitions that have something to send now, in turn.
+    line: VecDeque<Arc<Partition>>,
 }
 
 /// The producer id.
@@ -84,7 +87,14 @@ pub(super) struct Sender {
     inbox: mpsc::UnboundedReceiver<Command>,
     pictures: watch::Receiver<Arc<ClusterMetadata>>,
     calls: JoinSet<Event>,
-    active: Vec<Arc<Partition>>,
+    /// Partitions that are not idle.
+    active: Map<TopicPartition, Arc<Partition>>,
+    /// When which of them is looked at again.
+    alarms: BTreeSet<(Instant, TopicPartition)>,
+    /// Those that wait for a leader, or to become part of the transaction.
+    held: Vec<Arc<Partition>>,
+    /// Somebody waits since the last look.
+    hurried: bool,
     lanes: HashMap<i32, Lane>,
     idempotence: Idempotence,
     renewed: Instant,
@@ -102,7 +112,10 @@ impl Sender {
             cluster,
             inbox,
             calls: JoinSet::new(),
-            active: Vec::new(),
+            active: Map::default(),
+            alarms: BTreeSet::new(),
+            held: Vec::new(),
+            hurried: false,
             lanes: HashMap::new(),
             idempotence: Idempotence::Missing { failures: 0, not_before: now },
             renewed: now,
@@ -125,8 +138,9 @@ impl Sender {
                 _ = self.pictures.changed() => {
                     let picture = Arc::clone(&self.pictures.borrow_and_update());
                     self.shared.topics.update(&picture);
+                    self.look_at_those_that_wait();
                 }
-                () = news_of(&mut self.transaction_news) => {}
+                () = news_of(&mut self.transaction_news) => self.transaction_went_on(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(command) = self.inbox.try_recv() {
@@ -143,8 +157,9 @@ impl Sender {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Active(partition) => self.active.push(partition),
-            Command::Look | Command::Stop => {}
+            Command::Changed(partition) => self.look(&partition, self.now()),
+            Command::Hurry => self.hurried = true,
+            Command::Stop => {}
         }
     }
 
@@ -153,7 +168,7 @@ impl Sender {
             Ok(Event::Connected(broker, result)) => self.connected(broker, result),
             Ok(Event::Answered { broker, sent, answer }) => self.answered(broker, sent, answer),
             Ok(Event::Identified(result)) => self.identified(result),
-            Ok(Event::Added) => {}
+            Ok(Event::Added) => self.transaction_went_on(),
             Err(error) => tracing::error!(%error, "a request of the producer ended without an outcome"),
         }
     }
@@ -170,84 +185,124 @@ impl Sender {
     fn pump(&mut self) -> Instant {
         let now = self.now();
         self.renew(now);
-        let (by_leader, mut wake) = self.due(now);
-        self.add_partitions();
-        let mut served = 0;
-        for (leader, partitions) in by_leader {
-            served += self.serve(leader, partitions, now, &mut wake);
+        if std::mem::take(&mut self.hurried) {
+            let active: Vec<_> = self.active.values().map(Arc::clone).collect();
+            active.iter().for_each(|partition| self.look(partition, now));
         }
+        while let Some((_, partition)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
+            match self.active.get(&partition).map(Arc::clone) {
+                Some(partition) => self.look(&partition, now),
+                None => _ = self.alarms.pop_first(),
+            }
+        }
+        let mut wake = self.alarms.first().map_or(now + RENEW, |(at, _)| (now + RENEW).min(*at));
+        let waiting = self.lanes.iter().filter(|(_, lane)| !lane.line.is_empty());
+        // In the order of their numbers, so that a run repeats exactly.
+        let brokers: BTreeSet<i32> = waiting.map(|(broker, _)| *broker).collect();
+        for broker in brokers {
+            self.serve(broker, now, &mut wake);
+        }
+        self.add_partitions();
         match self.idempotence {
             // Batches wait for it; otherwise it is asked for when the first one does.
-            Idempotence::Missing { not_before, .. } if not_before > now => wake = wake.min(not_before),
-            _ => {}
+            Idempotence::Missing { not_before, .. } if not_before > now => wake.min(not_before),
+            _ => wake,
         }
-        // Who was served goes to the end, so that all have their turn when requests are full.
-        if !self.active.is_empty() {
-            let turn = served % self.active.len();
-            self.active.rotate_left(turn);
-        }
-        wake
     }
 
-    /// The partitions that have a batch to be sent now, by leader, and when the next of the others has. What expired
-    /// is failed, what is idle let go.
-    fn due(&mut self, now: Instant) -> (BTreeMap<i32, Vec<Arc<Partition>>>, Instant) {
+    /// Files a partition by what is to be done for it. What expired is failed, what is idle let go.
+    fn look(&mut self, partition: &Arc<Partition>, now: Instant) {
         let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
-        let mut by_leader = BTreeMap::<i32, Vec<_>>::new();
-        let mut refused = false;
-        let mut wake = now + RENEW;
-        for partition in std::mem::take(&mut self.active) {
-            let mut queue = partition.queue();
-            let aftermath = queue.expire(now);
-            let due = queue.due(now, hurry);
-            match (due, partition.leader()) {
-                (Due::Idle, _) => {
-                    partition.retire();
-                    drop(queue);
-                    self.clear_up(aftermath);
-                    continue;
-                }
-                (Due::Now, Some(_)) if !self.admits(partition.id) => refused |= self.is_refused(),
-                (Due::Now, Some(leader)) => by_leader.entry(leader).or_default().push(Arc::clone(&partition)),
-                (Due::Now, None) => {
-                    queue.trouble.get_or_insert_with(|| "the partition has no leader".to_owned());
-                    self.cluster.track_while_used(partition.id.topic, true);
-                    self.cluster.refresh();
-                }
-                (Due::At(at), _) => wake = wake.min(at),
+        let mut queue = partition.queue();
+        let aftermath = queue.expire(now);
+        let (due, expiry) = (queue.due(now, hurry), queue.expiry());
+        partition.note_backlog(&queue);
+        drop(queue);
+        let sooner = |at: Instant| Some(expiry.map_or(at, |expiry| at.min(expiry)));
+        match due {
+            Due::Idle => self.set_alarm(partition, None),
+            Due::At(at) => self.set_alarm(partition, sooner(at)),
+            Due::Now => {
+                self.set_alarm(partition, expiry);
+                self.line_up(partition);
             }
-            if let Some(expiry) = queue.expiry() {
-                wake = wake.min(expiry);
-            }
-            drop(queue);
-            self.clear_up(aftermath);
-            self.active.push(partition);
         }
-        if let (true, Some(transaction)) = (refused, &self.shared.transaction) {
+        match due {
+            Due::Idle => _ = self.active.remove(&partition.id),
+            _ => _ = self.active.entry(partition.id).or_insert_with(|| Arc::clone(partition)),
+        }
+        self.clear_up(aftermath);
+    }
+
+    fn set_alarm(&mut self, partition: &Partition, at: Option<Instant>) {
+        let before = std::mem::replace(&mut partition.mark().alarm, at);
+        if before != at {
+            before.map(|before| self.alarms.remove(&(before, partition.id)));
+            at.map(|at| self.alarms.insert((at, partition.id)));
+        }
+    }
+
+    /// Into the line of its leader, if it has one and may be written to; to those that wait otherwise.
+    fn line_up(&mut self, partition: &Arc<Partition>) {
+        if partition.mark().place != Place::Nowhere {
+            return;
+        }
+        match partition.leader() {
+            Some(leader) if self.admits(partition.id) => {
+                self.lane(leader).line.push_back(Arc::clone(partition));
+                partition.mark().place = Place::Line;
+                return;
+            }
+            Some(_) => {
+                if let Some(transaction) = &self.shared.transaction
+                    && transaction.machine().refusal().is_some()
+                {
+                    return transaction.abandon(&self.shared);
+                }
+            }
+            None => {
+                partition.queue().trouble.get_or_insert_with(|| "the partition has no leader".to_owned());
+                self.cluster.track_while_used(partition.id.topic, true);
+                self.cluster.refresh();
+            }
+        }
+        self.held.push(Arc::clone(partition));
+        partition.mark().place = Place::Held;
+    }
+
+    /// Looks again at what waits: leaders may have moved.
+    fn look_at_those_that_wait(&mut self) {
+        let lines = self.lanes.values_mut().flat_map(|lane| lane.line.drain(..));
+        let waiting: Vec<_> = lines.chain(self.held.drain(..)).collect();
+        let now = self.now();
+        for partition in waiting {
+            partition.mark().place = Place::Nowhere;
+            self.look(&partition, now);
+        }
+    }
+
+    /// The transaction took partitions in, or nothing more will be part of it.
+    fn transaction_went_on(&mut self) {
+        if let Some(transaction) = &self.shared.transaction
+            && transaction.machine().refusal().is_some()
+        {
             transaction.abandon(&self.shared);
         }
-        (by_leader, wake)
+        self.look_at_those_that_wait();
     }
 
-    /// Sends to one broker as many requests as it may have; how many batches.
-    fn serve(
-        &mut self,
-        broker: i32,
-        mut partitions: Vec<Arc<Partition>>,
-        now: Instant,
-        wake: &mut Instant,
-    ) -> usize {
-        let Some(connection) = self.lane_connection(broker, now, wake) else { return 0 };
-        let mut served = 0;
-        while self.lane(broker).in_flight < self.shared.config.max_in_flight {
-            let sent = self.gather(&mut partitions, now);
+    /// Sends to one broker as many requests as it may have.
+    fn serve(&mut self, broker: i32, now: Instant, wake: &mut Instant) {
+        while self.lane(broker).in_flight < self.shared.config.max_in_flight
+            && !self.lane(broker).line.is_empty()
+        {
+            let Some(connection) = self.lane_connection(broker, now, wake) else { return };
+            let sent = self.gather(broker, now);
             if sent.is_empty() {
-                break;
+                return;
             }
-            served += sent.len();
             self.dispatch(broker, &connection, sent);
         }
-        served
     }
 
     fn lane(&mut self, broker: i32) -> &mut Lane {
@@ -274,40 +329,43 @@ impl Sender {
         None
     }
 
-    /// One batch of each partition that has one, up to the size of a request. Partitions that have no more are
-    /// dropped from the list.
-    fn gather(&mut self, partitions: &mut Vec<Arc<Partition>>, now: Instant) -> Vec<Sent> {
+    /// One batch of each partition in the broker's line, up to the size of a request. Who has more lines up again.
+    fn gather(&mut self, broker: i32, now: Instant) -> Vec<Sent> {
         let identity = self.identity(now);
         let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
         let (mut sent, mut size) = (Vec::new(), 0);
-        partitions.retain(|partition| {
+        for _ in 0..self.lane(broker).line.len() {
+            let Some(partition) = self.lane(broker).line.pop_front() else { break };
+            partition.mark().place = Place::Nowhere;
             let mut queue = partition.queue();
-            if queue.due(now, hurry) != Due::Now {
-                return false;
+            // It may have lined up in the transaction before.
+            let may_go = partition.leader() == Some(broker) && self.admits(partition.id);
+            if may_go && queue.due(now, hurry) == Due::Now {
+                let next = queue.head_size();
+                let fits = sent.is_empty() || size + next <= self.shared.config.max_request_size;
+                let Some(batch) = fits.then(|| queue.take(identity)).flatten() else {
+                    // Without an identity, or room in the request, the others have to wait as well.
+                    drop(queue);
+                    partition.mark().place = Place::Line;
+                    self.lane(broker).line.push_front(partition);
+                    break;
+                };
+                size += next;
+                self.shared.counters.sent(batch.attempts, now.saturating_duration_since(batch.created));
+                if let Some(transaction) = &self.shared.transaction {
+                    transaction.machine().sent();
+                }
+                sent.push(Sent { partition: Arc::clone(&partition), batch });
             }
-            let next = queue.head_size();
-            if !sent.is_empty() && size + next > self.shared.config.max_request_size {
-                return true;
-            }
-            let Some(batch) = queue.take(identity) else { return false };
-            if let Some(transaction) = &self.shared.transaction {
-                transaction.machine().sent();
-            }
-            size += next;
-            sent.push(Sent { partition: Arc::clone(partition), batch });
-            true
-        });
+            drop(queue);
+            self.look(&partition, now);
+        }
         sent
     }
 
     /// Whether a batch may go to this partition now: only in transactions it may not.
     fn admits(&self, partition: TopicPartition) -> bool {
         self.shared.transaction.as_ref().is_none_or(|transaction| transaction.machine().admits(partition))
-    }
-
-    /// Whether nothing more will be part of the open transaction.
-    fn is_refused(&self) -> bool {
-        self.shared.transaction.as_ref().is_some_and(|transaction| transaction.machine().refusal().is_some())
     }
 
     /// Tells the transaction's coordinator of partitions.
@@ -392,7 +450,7 @@ impl Sender {
         });
         let lane = self.lane(broker);
         (lane.connection, lane.connecting, lane.not_before) = (result.ok(), false, not_before);
-        for partition in self.active.iter().filter(|partition| partition.leader() == Some(broker)) {
+        for partition in self.active.values().filter(|partition| partition.leader() == Some(broker)) {
             partition.queue().trouble.clone_from(&trouble);
         }
     }
@@ -408,13 +466,14 @@ impl Sender {
         };
         let Err(error) = result else { return };
         tracing::debug!(%error, "no producer id");
-        for partition in &self.active {
+        for partition in self.active.values() {
             let mut queue = partition.queue();
             queue.trouble = Some(error.to_string());
             if !error.is_retriable() {
                 let refused = SendError::Refused { partition: partition.id, source: error.clone() };
                 let (_, aftermath) = queue.abandon(&refused);
                 self.shared.memory.add_permits(aftermath.freed);
+                self.shared.counters.failed(aftermath.failed);
             }
         }
     }
@@ -457,15 +516,21 @@ impl Sender {
         }
         tracing::trace!(partition = %one.partition.id, records = one.batch.records, ?verdict, "batch answered");
         let (now, unit) = (self.now(), self.unit());
+        if let Verdict::Written { .. } = verdict {
+            let took = now.saturating_duration_since(one.batch.created);
+            self.shared.counters.written(one.batch.records, one.batch.size(), took);
+        }
         let aftermath = one.partition.queue().answered(one.batch, verdict, now, unit);
         self.clear_up(aftermath);
         if let Some(transaction) = &self.shared.transaction {
             transaction.settled();
         }
+        self.look(&one.partition, now);
     }
 
     fn clear_up(&mut self, aftermath: Aftermath) {
         self.shared.memory.add_permits(aftermath.freed);
+        self.shared.counters.failed(aftermath.failed);
         if aftermath.used_up.is_some_and(|used_up| self.idempotence == Idempotence::Known(used_up)) {
             self.idempotence = Idempotence::Missing { failures: 0, not_before: self.now() };
         }
@@ -479,7 +544,7 @@ impl Sender {
     fn renew(&mut self, now: Instant) {
         if now.duration_since(self.renewed) >= RENEW {
             self.renewed = now;
-            let topics: BTreeSet<_> = self.active.iter().map(|partition| partition.id.topic).collect();
+            let topics: BTreeSet<_> = self.active.keys().map(|partition| partition.topic).collect();
             topics.into_iter().for_each(|topic| self.cluster.track_while_used(topic, true));
         }
     }

@@ -1,15 +1,19 @@
 //! The topics that are sent to, their partitions and queues: where callers append and the sender takes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::partitioner::Chooser;
+use tokio::time::Instant;
+
+use super::Outgoing;
+use super::partitioner::{Chooser, Partitioner, Situation};
 use super::queue::{Queue, Rules};
 use super::receipt::Settled;
 use crate::cluster::{ClusterMetadata, TopicMetadata};
-use crate::config::Partitioner;
+use crate::config::ProducerConfig;
 use crate::ids::{TopicName, TopicPartition};
+use crate::seams::Rng;
 
 /// A partition, its queue and its leader.
 #[derive(Debug)]
@@ -18,13 +22,52 @@ pub(super) struct Partition {
     queue: Mutex<Queue>,
     /// -1 without one.
     leader: AtomicI32,
-    /// Whether the sender looks after it.
-    active: AtomicBool,
+    /// Batches that wait, for whoever chooses partitions.
+    backlog: AtomicUsize,
+    /// Bytes that were sent here, where the chooser counts them.
+    sent: AtomicU64,
+    /// The sender's.
+    mark: Mutex<Mark>,
+}
+
+/// Where the sender has a partition.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    pub(super) place: Place,
+    /// When it is looked at again.
+    pub(super) alarm: Option<Instant>,
+}
+
+/// Where a partition waits to be sent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has nothing to send now.
+    #[default]
+    Nowhere,
+    /// In the line of its leader.
+    Line,
+    /// For a leader, or to become part of the transaction.
+    Held,
 }
 
 impl Partition {
+    fn new(id: TopicPartition, rules: Rules, leader: i32) -> Self {
+        Self {
+            id,
+            queue: Mutex::new(Queue::new(id, rules)),
+            leader: AtomicI32::new(leader),
+            backlog: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
+            mark: Mutex::default(),
+        }
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn mark(&self) -> MutexGuard<'_, Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn leader(&self) -> Option<i32> {
@@ -32,24 +75,52 @@ impl Partition {
         (leader >= 0).then_some(leader)
     }
 
-    /// Marks it as one that the sender looks after; whether it was before.
-    pub(super) fn activate(&self) -> bool {
-        self.active.swap(true, Ordering::AcqRel)
-    }
-
-    /// Lets go of it; to be called with its queue locked and idle, so that who appends next activates it again.
-    pub(super) fn retire(&self) {
-        self.active.store(false, Ordering::Release);
+    /// Tells choosers how much waits.
+    pub(super) fn note_backlog(&self, queue: &Queue) {
+        self.backlog.store(queue.backlog(), Ordering::Relaxed);
     }
 }
 
 /// A topic as the metadata showed it last. Replaced, not changed, when it grows or its leaders come and go.
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) partitions: Vec<Arc<Partition>>,
+    /// Those beyond `count` are of a former life of the topic, in which it was larger.
+    partitions: Vec<Arc<Partition>>,
+    pub(super) count: i32,
     /// Those that have a leader.
-    pub(super) available: Vec<i32>,
-    pub(super) chooser: Arc<Chooser>,
+    available: Vec<i32>,
+    chooser: Arc<Chooser>,
+}
+
+impl Topic {
+    /// The partition of this number, if the topic has it.
+    pub(super) fn partition(&self, number: i32) -> Option<&Arc<Partition>> {
+        self.get(number).filter(|_| number < self.count)
+    }
+
+    fn get(&self, number: i32) -> Option<&Arc<Partition>> {
+        self.partitions.get(usize::try_from(number).ok()?)
+    }
+
+    /// The partition's number for a record of `size` bytes: its own, or the partitioner's choice.
+    pub(super) fn choose(&self, record: &Outgoing<'_>, size: usize, rng: &Rng) -> Option<i32> {
+        if record.partition.is_some() {
+            return record.partition;
+        }
+        let situation = Situation {
+            count: self.count,
+            available: &self.available,
+            has_leader: &|number| self.get(number).is_some_and(|partition| partition.leader().is_some()),
+            backlog: &|number| self.get(number).map_or(0, |found| found.backlog.load(Ordering::Relaxed)),
+            sent: &|number| self.get(number).map_or(0, |found| found.sent.load(Ordering::Relaxed)),
+        };
+        let number = self.chooser.choose(record, &situation, size, rng);
+        if let Some(partition) = number.filter(|_| self.chooser.counts()).and_then(|number| self.get(number))
+        {
+            partition.sent.fetch_add(size as u64, Ordering::Relaxed);
+        }
+        number
+    }
 }
 
 /// All of them.
@@ -57,7 +128,18 @@ pub(super) struct Topic {
 pub(super) struct Topics {
     rules: Rules,
     partitioner: Partitioner,
+    adaptive: bool,
+    batch_size: usize,
     map: RwLock<Map>,
+}
+
+/// A topic, or why there is none.
+pub(super) enum Found<T> {
+    Topic(T),
+    /// Not known yet.
+    Unknown,
+    /// The sender has ended.
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -68,19 +150,24 @@ struct Map {
 }
 
 impl Topics {
-    pub(super) fn new(rules: Rules, partitioner: Partitioner) -> Self {
-        Self { rules, partitioner, map: RwLock::default() }
+    pub(super) fn new(rules: Rules, config: &ProducerConfig) -> Self {
+        Self {
+            rules,
+            partitioner: config.partitioner.clone(),
+            adaptive: config.adaptive_partitioning,
+            batch_size: config.batch_size,
+            map: RwLock::default(),
+        }
     }
 
-    /// What `with` makes of the topic, `None` where it is not known yet.
-    pub(super) fn with<T>(&self, name: TopicName, with: impl FnOnce(&Topic) -> T) -> Option<T> {
-        self.map.read().unwrap_or_else(PoisonError::into_inner).topics.get(&name).map(with)
-    }
-
-    /// Does something during which the sender cannot end; `None` if it has.
-    pub(super) fn while_open<T>(&self, with: impl FnOnce() -> T) -> Option<T> {
+    /// What `with` makes of the topic while the sender cannot end.
+    pub(super) fn with<T>(&self, name: TopicName, with: impl FnOnce(&Topic) -> T) -> Found<T> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        (!map.closed).then(with)
+        match map.topics.get(&name) {
+            _ if map.closed => Found::Closed,
+            None => Found::Unknown,
+            Some(topic) => Found::Topic(with(topic)),
+        }
     }
 
     /// Takes a topic in from the metadata, whose latest picture `latest` gives; whether it is usable.
@@ -91,8 +178,9 @@ impl Topics {
         let Some(known) = picture.topics.get(&name).filter(|topic| is_usable(topic)) else { return false };
         let topic = map.topics.remove(&name).unwrap_or_else(|| Topic {
             partitions: Vec::new(),
+            count: 0,
             available: Vec::new(),
-            chooser: Arc::new(Chooser::new(self.partitioner)),
+            chooser: Arc::new(Chooser::new(self.partitioner.clone(), self.adaptive, self.batch_size)),
         });
         map.topics.insert(name, self.grown(name, topic, known));
         true
@@ -119,7 +207,7 @@ impl Topics {
     }
 
     fn grown(&self, name: TopicName, topic: Topic, known: &TopicMetadata) -> Topic {
-        let Topic { mut partitions, chooser, mut available } = topic;
+        let Topic { mut partitions, chooser, mut available, .. } = topic;
         available.clear();
         for (metadata, number) in known.partitions.iter().zip(0..) {
             let leader = metadata.leader.unwrap_or(-1);
@@ -130,19 +218,15 @@ impl Topics {
                 Some(partition) => partition.leader.store(leader, Ordering::Relaxed),
                 None => {
                     let id = TopicPartition::new(name, number);
-                    partitions.push(Arc::new(Partition {
-                        id,
-                        queue: Mutex::new(Queue::new(id, self.rules)),
-                        leader: AtomicI32::new(leader),
-                        active: AtomicBool::new(false),
-                    }));
+                    partitions.push(Arc::new(Partition::new(id, self.rules, leader)));
                 }
             }
         }
         // A topic that was created again may be smaller.
         let beyond = partitions.iter().skip(known.partitions.len());
         beyond.for_each(|partition| partition.leader.store(-1, Ordering::Relaxed));
-        Topic { partitions, available, chooser }
+        let count = i32::try_from(known.partitions.len()).unwrap_or(i32::MAX);
+        Topic { partitions, count, available, chooser }
     }
 
     /// All partitions.

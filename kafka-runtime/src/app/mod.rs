@@ -35,6 +35,7 @@ use crate::config::{Config, Explanation};
 use crate::container::{CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
+use crate::template::Interceptor;
 
 /// An application that is put together: configuration, states, a choice of listeners.
 ///
@@ -58,6 +59,7 @@ pub struct App {
     states: States,
     only: Option<Vec<String>>,
     on_commit: Option<CommitHook>,
+    interceptors: Vec<Arc<dyn Interceptor>>,
     on_event: Option<EventHook>,
     seams: Option<Seams>,
 }
@@ -93,7 +95,15 @@ impl App {
 
     /// The application of a configuration that was put together by hand, see [`Config::builder`].
     pub fn with_config(config: Config) -> Self {
-        Self { config, states: States::new(), only: None, on_commit: None, on_event: None, seams: None }
+        Self {
+            config,
+            states: States::new(),
+            only: None,
+            on_commit: None,
+            interceptors: Vec::new(),
+            on_event: None,
+            seams: None,
+        }
     }
 
     /// Sets a key, stronger than file, environment and command line. A mistake in it is told at the start.
@@ -124,6 +134,12 @@ impl App {
     /// Is called after each commit request, whatever came of it, on the runtime of the listeners: keep it short.
     pub fn on_commit(mut self, callback: impl Fn(&CommitEvent) + Send + Sync + 'static) -> Self {
         self.on_commit = Some(Arc::new(callback));
+        self
+    }
+
+    /// Sees every record that the template sends; several are called in the order in which they were given.
+    pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
         self
     }
 

@@ -49,7 +49,9 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let admin = app.config.admin()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
     let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
-    let template = Template::new(client, &of_template).map_err(|source| error("template", source))?;
+    let interceptors = std::mem::take(&mut app.interceptors);
+    let template =
+        Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
     let mut states = std::mem::take(&mut app.states);
     states.entry(TypeId::of::<Template>()).or_insert_with(|| Arc::new(template.clone()));
     let listeners = Listeners::new();

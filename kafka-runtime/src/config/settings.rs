@@ -270,6 +270,9 @@ pub struct TemplateSettings {
     pub producer: ProducerConfig,
     /// `template.default-topic`.
     pub default_topic: Option<String>,
+    /// `template.transaction-id-prefix`, `producer.transaction-id-prefix`: what the ids of transactions begin with. No
+    /// two processes may have the same.
+    pub transaction_id_prefix: Option<String>,
     /// `template.close-timeout` **(5 s)**.
     pub close_timeout: Duration,
 }

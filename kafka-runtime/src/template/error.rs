@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_client::producer::SendError;
+use kafka_client::producer::{Remedy, SendError, TransactionError};
 use kafka_client::{TopicName, TopicPartition};
 
 /// Why a record was not sent, or a partition not read.
@@ -12,6 +12,26 @@ pub enum TemplateError {
     /// The producer's reason.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A transaction could not be begun or committed.
+    #[error(transparent)]
+    Transaction(TransactionError),
+    /// The work of a transaction failed, and it was aborted.
+    #[error("the transaction was aborted: {source}")]
+    Work {
+        /// What the work returned.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// `in_transaction` without a prefix for transactional ids.
+    #[error(
+        "transactions need spring.kafka.producer.transaction-id-prefix: a text that no other process uses, and that this one has again after a restart"
+    )]
+    NoTransactionIdPrefix,
+    /// The producer's settings allow no transactions.
+    #[error("no transactions with these settings: {source}")]
+    NoTransactions {
+        /// Which one.
+        source: kafka_client::Error,
+    },
     /// The value has no JSON form.
     #[error("a value for topic {topic} cannot be written as JSON: {source}")]
     Encode {
@@ -56,4 +76,15 @@ pub enum TemplateError {
         /// The last trouble.
         because: Option<String>,
     },
+}
+
+impl TemplateError {
+    /// What there is to do about a transaction that was not committed; `None` where this is about something else.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Transaction(error) => Some(error.remedy()),
+            _ => None,
+        }
+    }
 }

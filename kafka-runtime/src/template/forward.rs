@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use super::intercept::Interceptors;
 use super::{Record, Result, TemplateError};
 
 /// What is called with the delivery's result.
@@ -33,10 +34,15 @@ pub(super) struct Forwarder {
 }
 
 impl Forwarder {
-    pub(super) fn start(runtime: &Handle, producer: Producer, limit: usize) -> Self {
+    pub(super) fn start(
+        runtime: &Handle,
+        producer: Producer,
+        interceptors: Arc<Interceptors>,
+        limit: usize,
+    ) -> Self {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        runtime.spawn(run(inbox, producer, Arc::clone(&waiting)));
+        runtime.spawn(run(inbox, producer, interceptors, Arc::clone(&waiting)));
         Self { jobs, waiting, limit }
     }
 
@@ -63,7 +69,12 @@ impl Forwarder {
     }
 }
 
-async fn run(mut inbox: mpsc::UnboundedReceiver<Job>, producer: Producer, waiting: Arc<AtomicUsize>) {
+async fn run(
+    mut inbox: mpsc::UnboundedReceiver<Job>,
+    producer: Producer,
+    interceptors: Arc<Interceptors>,
+    waiting: Arc<AtomicUsize>,
+) {
     let mut deliveries = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -74,6 +85,7 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Job>, producer: Producer, waitin
                         producer.enqueue(record.outgoing(&headers)).await
                     };
                     waiting.fetch_sub(record.size(), Ordering::AcqRel);
+                    interceptors.watch(record, enqueued.as_ref());
                     match enqueued {
                         Ok(delivery) => deliveries.push(tell(delivery, callback)),
                         Err(error) => call(callback, Err(error.into())),

@@ -1,16 +1,21 @@
 //! Sending: a typed producer built from the configuration; and reading a piece of a partition without a group.
 //!
 //! ```text
-//!   send, enqueue ──────────────────────────▶ Producer ──▶ batches ──▶ brokers
-//!   send_async ──▶ forwarder (keeps order) ──▶    │
-//!      callback ◀────────────── delivery ◀────────┘
+//!   send, enqueue, send_all ──▶ interceptors ──▶ Producer ──▶ batches ──▶ brokers
+//!   send_async ──▶ forwarder (keeps order) ──▶      │
+//!      callback ◀──────────────── delivery ◀────────┘
+//!   in_transaction ──▶ pool ──▶ Tx ──▶ TransactionalProducer
 //! ```
 
 mod error;
 mod forward;
+mod intercept;
 mod key;
+mod many;
 mod receive;
 mod record;
+mod topic;
+mod transaction;
 
 use std::fmt;
 use std::future::Future;
@@ -21,15 +26,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kafka_client::producer::{Delivery, Producer};
-pub use kafka_client::producer::{RecordMetadata, SendError};
+pub use kafka_client::producer::{ProducerStats, RecordMetadata, Remedy, SendError, TransactionError};
 use kafka_client::{Client, TopicName};
 use serde::Serialize;
 
 pub use self::error::TemplateError;
 use self::forward::Forwarder;
+pub use self::intercept::Interceptor;
+use self::intercept::Interceptors;
 pub use self::key::AsKey;
 pub use self::receive::{Page, Received};
 pub use self::record::Record;
+pub use self::topic::{Destination, Topic};
+use self::transaction::Pool;
+pub use self::transaction::{Tx, TxError};
 use crate::config::TemplateSettings;
 
 /// A result of the template.
@@ -64,6 +74,8 @@ struct Inner {
     patience: Duration,
     buffer_memory: usize,
     forwarder: OnceLock<Forwarder>,
+    interceptors: Arc<Interceptors>,
+    transactions: Option<Pool>,
 }
 
 impl fmt::Debug for Template {
@@ -73,9 +85,17 @@ impl fmt::Debug for Template {
 }
 
 impl Template {
-    pub(crate) fn new(client: Client, settings: &TemplateSettings) -> kafka_client::Result<Self> {
+    pub(crate) fn new(
+        client: Client,
+        settings: &TemplateSettings,
+        interceptors: Vec<Arc<dyn Interceptor>>,
+    ) -> kafka_client::Result<Self> {
         let producer = client.producer(settings.producer.clone())?;
+        let prefix = settings.transaction_id_prefix.clone();
+        let pool = |prefix| Pool::new(client.clone(), settings.producer.clone(), prefix);
         Ok(Self(Arc::new(Inner {
+            interceptors: Arc::new(Interceptors::new(interceptors)),
+            transactions: prefix.map(pool),
             client,
             producer,
             default_topic: settings.default_topic.as_deref().map(TopicName::new),
@@ -87,17 +107,18 @@ impl Template {
         })))
     }
 
-    /// Sends `value` as JSON and waits until it is acknowledged. `key` is anything [`AsKey`], `()` for none.
+    /// Sends `value` as JSON and waits until it is acknowledged. The topic is a name or a [`Topic`]; `key` is anything
+    /// [`AsKey`], `()` for none.
     ///
     /// # Errors
     /// It cannot be encoded, or was not delivered.
-    pub fn send<K: AsKey, V: Serialize + ?Sized>(
+    pub fn send<K: AsKey, V: Serialize + ?Sized, D: Destination<V>>(
         &self,
-        topic: &str,
+        topic: D,
         key: K,
         value: &V,
-    ) -> impl Future<Output = Result<RecordMetadata>> + Send {
-        let record = Record::to(topic).key(key).json(value);
+    ) -> impl Future<Output = Result<RecordMetadata>> + Send + use<'_, K, V, D> {
+        let record = Record::to_topic(topic.topic()).key(key).json(value);
         async move { self.send_record(record?).await }
     }
 
@@ -169,13 +190,13 @@ impl Template {
     ///
     /// # Errors
     /// What can be said before it is sent: it cannot be encoded, is too large, or there was no room in time.
-    pub fn enqueue<K: AsKey, V: Serialize + ?Sized>(
+    pub fn enqueue<K: AsKey, V: Serialize + ?Sized, D: Destination<V>>(
         &self,
-        topic: &str,
+        topic: D,
         key: K,
         value: &V,
-    ) -> impl Future<Output = Result<Pending>> + Send {
-        let record = Record::to(topic).key(key).json(value);
+    ) -> impl Future<Output = Result<Pending>> + Send + use<'_, K, V, D> {
+        let record = Record::to_topic(topic.topic()).key(key).json(value);
         async move { self.enqueue_record(record?).await }
     }
 
@@ -184,8 +205,31 @@ impl Template {
     /// # Errors
     /// As [`Template::enqueue`].
     pub async fn enqueue_record(&self, record: Record) -> Result<Pending> {
-        let headers = record.header_views();
-        Ok(Pending(self.0.producer.enqueue(record.outgoing(&headers)).await?))
+        let record = self.before_send(record);
+        let delivery = {
+            let headers = record.header_views();
+            self.0.producer.enqueue(record.outgoing(&headers)).await
+        };
+        self.after_enqueue(record, delivery)
+    }
+
+    fn before_send(&self, record: Record) -> Record {
+        self.0.interceptors.before(record)
+    }
+
+    fn after_enqueue(&self, record: Record, delivery: Result<Delivery, SendError>) -> Result<Pending> {
+        self.0.interceptors.watch(record, delivery.as_ref());
+        Ok(Pending(delivery?))
+    }
+
+    fn transactions(&self) -> Option<&Pool> {
+        self.0.transactions.as_ref()
+    }
+
+    /// What was sent so far outside of transactions: counts, bytes, retries, times.
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.0.producer.stats()
     }
 
     /// Goes on at once; `callback` is called with the delivery's result, after the last retry, on the tokio runtime of
@@ -193,12 +237,12 @@ impl Template {
     /// callback gets that as its error.
     pub fn send_async<K: AsKey, V: Serialize + ?Sized>(
         &self,
-        topic: &str,
+        topic: impl Destination<V>,
         key: K,
         value: &V,
         callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
     ) {
-        match Record::to(topic).key(key).json(value) {
+        match Record::to_topic(topic.topic()).key(key).json(value) {
             Ok(record) => self.send_record_async(record, callback),
             Err(error) => callback(Err(error)),
         }
@@ -213,10 +257,11 @@ impl Template {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return callback(Err(TemplateError::NoRuntime));
         };
-        let Inner { producer, buffer_memory, forwarder, .. } = &*self.0;
-        let forwarder =
-            forwarder.get_or_init(|| Forwarder::start(&runtime, producer.clone(), *buffer_memory));
-        forwarder.forward(record, Box::new(callback));
+        let Inner { producer, buffer_memory, forwarder, interceptors, .. } = &*self.0;
+        let forwarder = forwarder.get_or_init(|| {
+            Forwarder::start(&runtime, producer.clone(), Arc::clone(interceptors), *buffer_memory)
+        });
+        forwarder.forward(interceptors.before(record), Box::new(callback));
     }
 
     /// Waits until every record that was sent before this call has its result.
@@ -235,7 +280,11 @@ impl Template {
     /// Something was not delivered in that time.
     pub async fn close(&self) -> Result<()> {
         self.flush_forwarder(self.0.close_timeout).await;
-        Ok(self.0.producer.close(self.0.close_timeout).await?)
+        let closed = self.0.producer.close(self.0.close_timeout).await;
+        if let Some(pool) = &self.0.transactions {
+            pool.close(self.0.close_timeout).await?;
+        }
+        Ok(closed?)
     }
 
     async fn flush_forwarder(&self, limit: Duration) {

@@ -29,14 +29,11 @@ pub(super) type HeaderViews<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 impl Record {
     /// A record for `topic`, with neither key nor value.
     pub fn to(topic: impl AsRef<str>) -> Self {
-        Self {
-            topic: TopicName::new(topic.as_ref()),
-            partition: None,
-            timestamp: None,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        }
+        Self::to_topic(TopicName::new(topic.as_ref()))
+    }
+
+    pub(super) fn to_topic(topic: TopicName) -> Self {
+        Self { topic, partition: None, timestamp: None, key: None, value: None, headers: Vec::new() }
     }
 
     /// Its key; see [`AsKey`].
@@ -95,6 +92,35 @@ impl Record {
     pub fn timestamp(mut self, millis: i64) -> Self {
         self.timestamp = Some(millis);
         self
+    }
+
+    /// Adds Spring's `__TypeId__` header, by which its `JsonDeserializer` finds the class: a class name of the receiving
+    /// side, or an alias of its `spring.json.type.mapping`.
+    pub fn type_id(self, name: impl AsRef<str>) -> Self {
+        self.header("__TypeId__", name.as_ref())
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> TopicName {
+        self.topic
+    }
+
+    /// The key's bytes; `None` is null.
+    #[must_use]
+    pub fn key_bytes(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
+    /// The value's bytes; `None` is a tombstone.
+    #[must_use]
+    pub fn value_bytes(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    /// The headers, in order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
     /// Bytes that it keeps, roughly.

@@ -63,6 +63,18 @@ pub(crate) fn round_trips(options: &Options) -> Vec<Contestant> {
     all
 }
 
+/// Kafka's own measuring program: random bytes of the same size, without any JSON.
+pub(crate) fn java_producer() -> Option<Contestant> {
+    let script = "java -Xmx1g -cp \"$KAFKA_LIBS/*\" org.apache.kafka.tools.ProducerPerformance --topic $BENCH_TOPIC \
+                  --num-records $BENCH_RECORDS --record-size 290 --throughput -1 \
+                  --producer-props bootstrap.servers=$BENCH_SERVERS >&2; echo filled; cat > /dev/null";
+    std::env::var_os("KAFKA_LIBS")?;
+    Some(Contestant {
+        name: "Java ProducerPerformance",
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+    })
+}
+
 fn go(name: &'static str, mode: &str) -> Option<Contestant> {
     let program = format!("{}/go/contestant", env!("CARGO_MANIFEST_DIR"));
     Path::new(&program).exists().then(|| Contestant { name, command: vec![program, mode.to_owned()] })

@@ -7,6 +7,7 @@
 //! throughput   a filled topic, read from the first record to the last
 //! latency      one record at a time, end to end
 //! listeners    many listeners in one process, and what they cost while nothing comes
+//! produce      orders sent as fast as can be, and one at a time
 //! report       markdown and SVG
 //! ```
 //!
@@ -17,6 +18,7 @@ mod latency;
 mod listeners;
 mod options;
 mod process;
+mod produce;
 mod report;
 mod throughput;
 
@@ -33,6 +35,7 @@ fn main() {
             Mode::Throughput => throughput::run(&options, &servers),
             Mode::Latency => latency::run(&options, &servers),
             Mode::Listeners => listeners::run(&options, &servers),
+            Mode::Produce => produce::run(&options, &servers),
         };
         println!("{section}");
         text.push_str(&section);

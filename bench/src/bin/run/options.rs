@@ -6,6 +6,7 @@ pub(crate) enum Mode {
     Throughput,
     Latency,
     Listeners,
+    Produce,
 }
 
 /// A filled topic.
@@ -27,7 +28,7 @@ pub(crate) struct Options {
     pub(crate) out: Option<String>,
 }
 
-const USAGE: &str = "bench/run [--mode throughput,latency,listeners] [--records N] [--rounds N] [--partitions 4,12,1000] \
+const USAGE: &str = "bench/run [--mode throughput,latency,listeners,produce] [--records N] [--rounds N] [--partitions 4,12,1000] \
                      [--codec none,lz4] [--only NAME,..] [--out FILE.md]";
 
 impl Options {
@@ -82,6 +83,7 @@ fn mode(name: &str) -> Mode {
         "throughput" => Mode::Throughput,
         "latency" => Mode::Latency,
         "listeners" => Mode::Listeners,
+        "produce" => Mode::Produce,
         _ => panic!("unknown mode {name}; {USAGE}"),
     }
 }

@@ -45,12 +45,11 @@ impl Running {
         }
     }
 
-    /// User and system time so far.
+    /// User and system time so far, of children that have ended too.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("stat");
         let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-        let ticks: u64 =
-            fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
+        let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
         // USER_HZ is 100 on every Linux that this runs on.
         Duration::from_millis(ticks * 10)
     }

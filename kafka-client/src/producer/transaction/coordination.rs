@@ -388,6 +388,7 @@ impl Coordination {
             let error = SendError::NoTransaction { topic: partition.id.topic, source: Box::new(why.clone()) };
             let (_, aftermath) = partition.queue().abandon(&error);
             shared.memory.add_permits(aftermath.freed);
+            shared.counters.failed(aftermath.failed);
             if let Some(failure) = aftermath.failure {
                 self.failed(failure);
             }

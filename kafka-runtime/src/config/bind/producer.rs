@@ -24,6 +24,13 @@ pub(crate) fn template(binding: &mut Binding<'_>) -> TemplateSettings {
         producer: producer(binding, client.request_timeout),
         client,
         default_topic: binding.text("default-topic", &[Place::spring("template.default-topic")]),
+        transaction_id_prefix: binding.text(
+            "transaction-id-prefix",
+            &[
+                Place::spring("template.transaction-id-prefix"),
+                Place::spring("producer.transaction-id-prefix"),
+            ],
+        ),
         close_timeout: binding.read(
             "close-timeout",
             &[Place::spring("template.close-timeout")],
@@ -107,14 +114,17 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
         max_request_size: size(binding, "max.request.size", defaults.max_request_size),
         max_in_flight: binding.at_least_one(max_in_flight, &places(max_in_flight), defaults.max_in_flight),
         compression,
-        partitioner: binding.parse(
-            "partitioner.class",
-            &places("partitioner.class"),
-            defaults.partitioner,
-            partitioner,
-            |partitioner| format!("{partitioner:?}").to_lowercase(),
+        partitioner: partitioner(binding),
+        adaptive_partitioning: binding.read(
+            "partitioner.adaptive.partitioning.enable",
+            &places("partitioner.adaptive.partitioning.enable"),
+            defaults.adaptive_partitioning,
         ),
-        transaction_timeout: defaults.transaction_timeout,
+        transaction_timeout: binding.time(
+            "transaction.timeout.ms",
+            &places("transaction.timeout.ms"),
+            defaults.transaction_timeout,
+        ),
     };
     config.idempotence = idempotence(binding, &config);
     config.delivery_timeout = delivery_timeout(binding, &config);
@@ -217,11 +227,19 @@ fn show_acks(acks: &Acks) -> String {
     .to_owned()
 }
 
-fn partitioner(text: &str, _: Notation) -> Result<Partitioner, String> {
-    const PACKAGE: &str = "org.apache.kafka.clients.producer.";
-    match text.trim().strip_prefix(PACKAGE) {
-        Some("RoundRobinPartitioner") => Ok(Partitioner::RoundRobin),
-        Some("internals.DefaultPartitioner") => Ok(Partitioner::Murmur2),
-        _ => Err(unknown(&[&format!("{PACKAGE}RoundRobinPartitioner")], text)),
+/// Java's class, or librdkafka's name, or that of a Go client's way; keys do not count where they are to be ignored.
+fn partitioner(binding: &mut Binding<'_>) -> Partitioner {
+    let places: Vec<Place> =
+        ["partitioner.class", "partitioner"].into_iter().flat_map(|name| PRODUCER.places(name)).collect();
+    let default = Partitioner::default();
+    let chosen = binding.parse("partitioner.class", &places, default, named, ToString::to_string);
+    let name = "partitioner.ignore.keys";
+    match (binding.read(name, &PRODUCER.places(name), false), &chosen) {
+        (true, Partitioner::Murmur2) => Partitioner::Sticky,
+        _ => chosen,
     }
+}
+
+fn named(text: &str, _: Notation) -> Result<Partitioner, String> {
+    Partitioner::named(text).ok_or_else(|| unknown(&Partitioner::names().collect::<Vec<_>>(), text))
 }

@@ -47,7 +47,7 @@ impl KafkaKey {
 }
 
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
-const TRANSACTIONS: &str = "transactions are not supported yet, and must not silently be none";
+const TWO_PHASES: &str = "transactions that another coordinator ends are not supported";
 const METRICS: &str = "there are no metrics yet";
 const PROTOCOL: &str = "`classic`, or `consumer` (KIP-848), which needs Kafka 4.0 or later";
 const CLASSIC: &str =
@@ -114,18 +114,19 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("max.in.flight.requests.per.connection", "P", Whole(1), "5", Honoured),
     key("compression.type", "P", Text, "none", Honoured),
     key("partitioner.class", "P", Text, "", Honoured),
-    key(
-        "partitioner.ignore.keys",
-        "P",
-        Flag,
-        "false",
-        RefusedUnless("false", "keys always choose the partition"),
-    ),
+    key("partitioner", "P", Text, "", Mapped("librdkafka's name for `partitioner.class`")),
+    key("partitioner.ignore.keys", "P", Flag, "false", Honoured),
     key("key.serializer", "P", Serializer, "String", Mapped("see `producer.key-serializer`")),
     key("value.serializer", "P", Serializer, "String", Mapped("see `producer.value-serializer`")),
-    key("transactional.id", "P", Text, "", Refused(TRANSACTIONS)),
-    key("transaction.timeout.ms", "P", Time, "60000", Ignored("there are no transactions yet")),
-    key("transaction.two.phase.commit.enable", "P", Flag, "false", RefusedUnless("false", TRANSACTIONS)),
+    key(
+        "transactional.id",
+        "P",
+        Text,
+        "",
+        Refused("there is one for each transaction at a time: `transaction-id-prefix`"),
+    ),
+    key("transaction.timeout.ms", "P", Time, "60000", Honoured),
+    key("transaction.two.phase.commit.enable", "P", Flag, "false", RefusedUnless("false", TWO_PHASES)),
     key("security.protocol", "CPA", Text, "PLAINTEXT", RefusedUnless("PLAINTEXT", TLS)),
     key("security.providers", "CPA", Text, "", Refused(TLS)),
     key("sasl.**", "CPA", Text, "", Refused(TLS)),
@@ -153,14 +154,14 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("compression.gzip.level", "P", Whole(-1), "", Ignored(LEVEL)),
     key("compression.lz4.level", "P", Whole(1), "", Ignored(LEVEL)),
     key("compression.zstd.level", "P", Whole(-131_072), "", Ignored(LEVEL)),
+    key("partitioner.adaptive.partitioning.enable", "P", Flag, "true", Honoured),
     key(
-        "partitioner.adaptive.partitioning.enable",
+        "partitioner.availability.timeout.ms",
         "P",
-        Flag,
-        "true",
-        Ignored("slow brokers get no smaller share"),
+        Time,
+        "0",
+        Ignored("a partition is chosen the less the more waits for it, without a limit"),
     ),
-    key("partitioner.availability.timeout.ms", "P", Time, "0", Ignored("slow brokers get no smaller share")),
     key("interceptor.classes", "CP", List, "", Ignored(NO_CLASSES)),
     key("metric.reporters", "CPA", List, "", Ignored(METRICS)),
     key("auto.include.jmx.reporter", "CPA", Flag, "", Ignored(METRICS)),

@@ -7,7 +7,6 @@ use super::Shape::{
 use super::{Effect, Key, Scope, Section, Shape};
 
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
-const TRANSACTIONS: &str = "transactions are not supported yet, and must not silently be none";
 const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
 const RETRY_TOPICS: &str =
@@ -127,7 +126,7 @@ const PRODUCER: &[Key] = &[
             "what is handed to `send` says how it is encoded; a value's JSON is the same bytes under String and Json",
         ),
     ),
-    key("transaction-id-prefix", Text, "", "", Refused(TRANSACTIONS)),
+    key("transaction-id-prefix", Text, "", "", Honoured),
     key("properties", Names(Scope::Producer), "", "", Honoured),
 ];
 
@@ -144,7 +143,7 @@ const ADMIN: &[Key] = &[
 const TEMPLATE: &[Key] = &[
     key("default-topic", Text, "", "", Honoured),
     key("close-timeout", Time, "5s", "", Honoured),
-    key("transaction-id-prefix", Text, "", "", Refused(TRANSACTIONS)),
+    key("transaction-id-prefix", Text, "", "", Honoured),
     key("observation-enabled", Flag, "false", "", Ignored(METRICS)),
 ];
 

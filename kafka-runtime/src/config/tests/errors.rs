@@ -166,10 +166,8 @@ fn security_is_refused_wherever_it_stands() {
 #[test]
 fn what_is_not_supported_yet_is_refused_where_it_would_change_what_happens() {
     for text in [
-        "spring.kafka.producer.transaction-id-prefix: tx-",
-        "spring.kafka.template.transaction-id-prefix: tx-",
         "spring.kafka.producer.properties.transactional.id: tx",
-        "spring.kafka.producer.properties.partitioner.ignore.keys: true",
+        "spring.kafka.producer.properties.transaction.two.phase.commit.enable: true",
     ] {
         assert!(mistake(text, &[]).contains("is refused"), "{text}");
     }

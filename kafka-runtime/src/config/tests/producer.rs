@@ -53,6 +53,7 @@ spring.kafka:
     assert_eq!((producer.batch_size, producer.buffer_memory), (65536, 3 << 30));
     assert_eq!((producer.compression, producer.partitioner), (Compression::Lz4, Partitioner::RoundRobin));
     assert_eq!((producer.linger.as_millis(), producer.delivery_timeout.as_secs()), (20, 60));
+    assert!(producer.adaptive_partitioning);
     assert_eq!(
         (producer.max_request_size, producer.max_in_flight, producer.max_block.as_secs()),
         (10 << 20, 3, 1)
@@ -116,4 +117,35 @@ fn the_admin_client() {
     assert!(admin.fail_fast && !admin.auto_create && !admin.modify_topic_configs);
     assert_eq!((admin.operation_timeout.as_secs(), admin.close_timeout.as_secs()), (5, 10));
     assert_eq!(admin.client.bootstrap_servers, ["b:1"]);
+}
+
+#[test]
+fn partitioners_go_by_their_names_in_other_clients() {
+    use kafka_client::config::{KeyHash, Keyless};
+    let of = |properties: &str| {
+        template(&format!("spring.kafka.producer.properties: {{{properties}}}\n")).producer.partitioner
+    };
+    assert_eq!(of(""), Partitioner::Murmur2);
+    assert_eq!(of("partitioner: consistent_random"), Partitioner::Keyed(KeyHash::Crc32, Keyless::Random));
+    assert_eq!(of("partitioner.class: sarama_hash"), Partitioner::Keyed(KeyHash::Fnv1a, Keyless::Random));
+    assert_eq!(of("partitioner.ignore.keys: true"), Partitioner::Sticky);
+    let class = "org.apache.kafka.clients.producer.RoundRobinPartitioner";
+    assert_eq!(
+        of(&format!("partitioner.class: {class}, partitioner.ignore.keys: true")),
+        Partitioner::RoundRobin
+    );
+}
+
+#[test]
+fn a_prefix_makes_transactions() {
+    let text = "
+spring.kafka:
+  producer: {transaction-id-prefix: p-, properties: {transaction.timeout.ms: 5000}}
+";
+    let settings = template(text);
+    assert_eq!(settings.transaction_id_prefix.as_deref(), Some("p-"));
+    assert_eq!(settings.producer.transaction_timeout, Duration::from_secs(5));
+    let stronger =
+        template("spring.kafka: {producer.transaction-id-prefix: p-, template.transaction-id-prefix: t-}");
+    assert_eq!(stronger.transaction_id_prefix.as_deref(), Some("t-"));
 }

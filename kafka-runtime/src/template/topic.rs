@@ -1,0 +1,111 @@
+//! Topics with a type, and what can be sent to.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use kafka_client::TopicName;
+
+/// A topic and the type of what is in it, said once for all that write to it and read from it, so that a value of another
+/// type does not compile.
+///
+/// ```
+/// # use kafka_runtime::prelude::*;
+/// #[derive(Serialize, Deserialize)]
+/// struct Order { id: u64 }
+///
+/// const ORDERS: Topic<Order> = Topic::new("orders");
+///
+/// # async fn example(template: Template) -> Result<(), TemplateError> {
+/// template.send(ORDERS, "c1", &Order { id: 1 }).await?;
+/// # Ok(()) }
+/// ```
+///
+/// ```compile_fail
+/// # use kafka_runtime::prelude::*;
+/// # #[derive(Serialize, Deserialize)] struct Order { id: u64 }
+/// # const ORDERS: Topic<Order> = Topic::new("orders");
+/// # async fn example(template: Template) -> Result<(), TemplateError> {
+/// template.send(ORDERS, "c1", "no order").await?;
+/// # Ok(()) }
+/// ```
+pub struct Topic<T: ?Sized> {
+    name: &'static str,
+    // Neither owns nor borrows a T.
+    of: PhantomData<fn(&T)>,
+}
+
+impl<T: ?Sized> Topic<T> {
+    /// The topic `name`.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, of: PhantomData }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl<T: ?Sized> Clone for Topic<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Topic<T> {}
+
+impl<T: ?Sized> fmt::Debug for Topic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({})", self.name)
+    }
+}
+
+impl<T: ?Sized> fmt::Display for Topic<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<T: ?Sized> AsRef<str> for Topic<T> {
+    fn as_ref(&self) -> &str {
+        self.name
+    }
+}
+
+/// Where a value of type `V` can be sent: a [`Topic<V>`], or a topic's name, to which anything can.
+pub trait Destination<V: ?Sized>: Sized {
+    /// The topic.
+    fn topic(self) -> TopicName;
+}
+
+impl<V: ?Sized> Destination<V> for Topic<V> {
+    fn topic(self) -> TopicName {
+        TopicName::new(self.name)
+    }
+}
+
+impl<V: ?Sized> Destination<V> for &str {
+    fn topic(self) -> TopicName {
+        TopicName::new(self)
+    }
+}
+
+impl<V: ?Sized> Destination<V> for &String {
+    fn topic(self) -> TopicName {
+        TopicName::new(self)
+    }
+}
+
+impl<V: ?Sized> Destination<V> for String {
+    fn topic(self) -> TopicName {
+        TopicName::new(&self)
+    }
+}
+
+impl<V: ?Sized> Destination<V> for TopicName {
+    fn topic(self) -> TopicName {
+        self
+    }
+}

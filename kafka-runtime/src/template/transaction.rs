@@ -1,0 +1,213 @@
+//! Transactions of the template: a pool of transactional producers, one for each transaction that is open at a time.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kafka_client::Client;
+use kafka_client::config::ProducerConfig;
+use kafka_client::consumer::{GroupMetadata, Offsets};
+use kafka_client::producer::{Remedy, SendError, Transaction, TransactionError, TransactionalProducer};
+use serde::Serialize;
+
+use super::{AsKey, Destination, Pending, Record, RecordMetadata, Result, Template, TemplateError};
+
+/// Producers that have no transaction now, and the number of the next one.
+pub(super) struct Pool {
+    client: Client,
+    config: ProducerConfig,
+    prefix: String,
+    idle: Mutex<Vec<TransactionalProducer>>,
+    next: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(client: Client, config: ProducerConfig, prefix: String) -> Self {
+        Self { client, config, prefix, idle: Mutex::default(), next: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> kafka_client::Result<TransactionalProducer> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(producer) = idle {
+            return Ok(producer);
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.client.transactional_producer(self.config.clone(), &format!("{}{number}", self.prefix))
+    }
+
+    fn give_back(&self, producer: TransactionalProducer) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(producer);
+    }
+
+    /// Closes the producers that have no transaction.
+    pub(super) async fn close(&self, deadline: Duration) -> Result<(), SendError> {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        let closing = idle.iter().map(|producer| producer.close(deadline));
+        join_all(closing).await.into_iter().collect()
+    }
+
+    /// A transaction, and its producer, to be given back.
+    async fn begin(&self) -> Result<(Transaction, TransactionalProducer)> {
+        let producer = self.take().map_err(|source| TemplateError::NoTransactions { source })?;
+        match producer.begin().await {
+            Ok(transaction) => Ok((transaction, producer)),
+            Err(error) => {
+                // Fenced, it is somebody else's now, and goes.
+                if error.remedy() != Remedy::NewProducer {
+                    self.give_back(producer);
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// The transaction of [`Template::in_transaction`]: sends as the template does, seen by readers of committed records when
+/// it is committed, or never.
+pub struct Tx<'t> {
+    transaction: Transaction,
+    template: &'t Template,
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tx").field(&self.transaction.id()).finish()
+    }
+}
+
+impl Tx<'_> {
+    /// As [`Template::send`]. (The commit waits for every record, so there is no need to wait for each.)
+    ///
+    /// # Errors
+    /// As [`Template::send`]; the transaction cannot be committed then.
+    pub async fn send<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        topic: impl Destination<V>,
+        key: K,
+        value: &V,
+    ) -> Result<RecordMetadata> {
+        self.enqueue_record(Record::to_topic(topic.topic()).key(key).json(value)?).await?.await
+    }
+
+    /// As [`Template::send_record`].
+    ///
+    /// # Errors
+    /// As [`Tx::send`].
+    pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
+        self.enqueue_record(record).await?.await
+    }
+
+    /// As [`Template::enqueue`]: what becomes of the record shows in the commit as well.
+    ///
+    /// # Errors
+    /// What can be said before it is sent.
+    pub async fn enqueue<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        topic: impl Destination<V>,
+        key: K,
+        value: &V,
+    ) -> Result<Pending> {
+        self.enqueue_record(Record::to_topic(topic.topic()).key(key).json(value)?).await
+    }
+
+    /// As [`Template::enqueue_record`].
+    ///
+    /// # Errors
+    /// As [`Tx::enqueue`].
+    pub async fn enqueue_record(&self, record: Record) -> Result<Pending> {
+        let record = self.template.before_send(record);
+        let delivery = {
+            let headers = record.header_views();
+            self.transaction.enqueue(record.outgoing(&headers)).await
+        };
+        self.template.after_enqueue(record, delivery)
+    }
+
+    /// Makes the offsets of a consumer part of the transaction; see
+    /// [`Transaction::send_offsets`](kafka_client::producer::Transaction::send_offsets).
+    ///
+    /// # Errors
+    /// The transaction cannot be committed any more.
+    pub async fn send_offsets(&self, offsets: Offsets, group: GroupMetadata) -> Result<()> {
+        Ok(self.transaction.send_offsets(offsets, group).await?)
+    }
+}
+
+/// Why the work of a transaction failed, so that it is aborted: any error becomes one by `?`.
+pub struct TxError(Box<dyn StdError + Send + Sync>);
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for TxError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Debug for TxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for TxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Template {
+    /// Does `work` in a transaction: commits when it returns `Ok`, aborts when it returns an error, panics or is dropped.
+    /// `read_committed` readers see all of its records or none. Needs `spring.kafka.producer.transaction-id-prefix`, which
+    /// no two processes may share.
+    ///
+    /// ```no_run
+    /// # use kafka_runtime::prelude::*;
+    /// # #[derive(Serialize)] struct Order;
+    /// # async fn example(template: Template, order: Order) -> Result<(), TemplateError> {
+    /// let offset = template
+    ///     .in_transaction(async |tx| {
+    ///         tx.send("audit", (), "an order came").await?;
+    ///         Ok(tx.send("orders", "c1", &order).await?.offset)
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Transactions that run at once have a producer each. One that failed can be done again when
+    /// [`TemplateError::remedy`] says so.
+    ///
+    /// # Errors
+    /// What `work` returned ([`TemplateError::Work`]); why it could not be begun or committed
+    /// ([`TemplateError::Transaction`]).
+    pub async fn in_transaction<T, F>(&self, work: F) -> Result<T>
+    where
+        F: AsyncFnOnce(&Tx<'_>) -> Result<T, TxError>,
+    {
+        let Some(pool) = self.transactions() else { return Err(TemplateError::NoTransactionIdPrefix) };
+        let (transaction, producer) = pool.begin().await?;
+        let tx = Tx { transaction, template: self };
+        let done = work(&tx).await;
+        let ended = match &done {
+            Ok(_) => tx.transaction.commit().await,
+            Err(_) => tx.transaction.abort().await,
+        };
+        if !matches!(&ended, Err(error) if error.remedy() == Remedy::NewProducer) {
+            pool.give_back(producer);
+        }
+        match (done, ended) {
+            (Ok(done), Ok(())) => Ok(done),
+            // A zombie has to know that it is one, whatever its work met first.
+            (_, Err(error)) if error.is_fenced() => Err(error.into()),
+            (Err(TxError(source)), _) => Err(TemplateError::Work { source }),
+            (Ok(_), Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+impl From<TransactionError> for TemplateError {
+    fn from(error: TransactionError) -> Self {
+        Self::Transaction(error)
+    }
+}

@@ -1,0 +1,180 @@
+//! The template: typed topics, many at once, interceptors, numbers, transactions, partitioners beside other clients'.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kafka_client::config::Partitioner;
+use kafka_runtime::prelude::*;
+use kafka_runtime::template::{RecordMetadata, SendError};
+use tests::{Cluster, Peer, PeerKind, unique};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Order {
+    id: u64,
+}
+
+const TYPED: Topic<Order> = Topic::new("producing-typed");
+
+async fn app(cluster: &Cluster, more: &str) -> RunningApp {
+    App::from_yaml(cluster.yaml(more)).unwrap().only([]).start().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typed_topic_takes_and_gives_its_type() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster, "").await;
+    let sent = app.template().send(TYPED, "k", &Order { id: 7 }).await.unwrap();
+    let page = app.template().receive(TYPED.name(), sent.partition.partition, sent.offset..).await.unwrap();
+    let received = page.iter().next().unwrap();
+    assert_eq!(received.json::<Order>().unwrap(), Order { id: 7 });
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_have_a_result_each() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster, "").await;
+    let topic = cluster.topic("many", 2).await;
+    let records = (0..100).map(|n| match n {
+        50 => Record::to(&topic).partition(7).text("beyond"),
+        60 => Record::to(&topic).partition(0).bytes(vec![0; 2 << 20]),
+        n => Record::to(&topic).partition(n % 2).text(n.to_string()),
+    });
+    let template = app.template();
+    let results = template.send_all(records).await;
+    for (n, result) in results.iter().enumerate() {
+        match n {
+            50 => assert!(
+                matches!(result, Err(TemplateError::Send(SendError::UnknownPartition { .. }))),
+                "{result:?}"
+            ),
+            60 => {
+                assert!(matches!(result, Err(TemplateError::Send(SendError::TooLarge { .. }))), "{result:?}")
+            }
+            n => assert_eq!(result.as_ref().unwrap().partition.partition, i32::try_from(n % 2).unwrap()),
+        }
+    }
+    let stats = template.stats();
+    assert_eq!((stats.records, stats.failed), (98, 0));
+    assert!(stats.bytes > 98 && stats.batches >= 2 && stats.delivery_time.quantile(0.5) > Duration::ZERO);
+    app.stop().await.unwrap();
+}
+
+/// A value, and whether it was delivered.
+type Seen = (Vec<u8>, bool);
+
+#[derive(Clone, Default)]
+struct Witness {
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Interceptor for Witness {
+    fn before_send(&self, record: Record) -> Record {
+        record.header("seen", "yes")
+    }
+
+    fn after_send(&self, record: &Record, result: Result<&RecordMetadata, &SendError>) {
+        assert!(record.headers().any(|(name, _)| name == "seen"));
+        self.seen.lock().unwrap().push((record.value_bytes().unwrap().to_vec(), result.is_ok()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interceptors_see_every_record_and_its_result() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("intercepted", 1).await;
+    let witness = Witness::default();
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).interceptor(witness.clone());
+    let app = app.start().await.unwrap();
+    let template = app.template();
+    let sent = template.send_text(&topic, (), "one").await.unwrap();
+    template.send_record_async(Record::to(&topic).text("two"), |_| {});
+    drop(template.enqueue_record(Record::to(&topic).text("three")).await.unwrap());
+    template.send_record(Record::to(&topic).partition(9).text("four")).await.unwrap_err();
+    tests::eventually("all were seen", Duration::from_secs(20), || async {
+        witness.seen.lock().unwrap().len() == 4
+    })
+    .await;
+    let mut seen = witness.seen.lock().unwrap().clone();
+    seen.sort();
+    let expected = [("four", false), ("one", true), ("three", true), ("two", true)];
+    assert_eq!(seen, expected.map(|(value, ok)| (value.as_bytes().to_vec(), ok)));
+    let page = template.receive(&topic, 0, sent.offset..).await.unwrap();
+    assert_eq!(page.iter().next().unwrap().headers().last(), Some(("seen", Some(&b"yes"[..]))));
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_all_or_nothing() {
+    let cluster = Cluster::start().await;
+    if !cluster.has_transactions().await {
+        return;
+    }
+    let topic = cluster.topic("template-tx", 2).await;
+    let prefix = unique("template-tx");
+    let yaml = format!("kafka-runtime.producer.transaction-id-prefix: {prefix}-\n");
+    let app = app(&cluster, &yaml).await;
+    let template = app.template();
+    let one = template.in_transaction(async |tx| {
+        tx.send(topic.as_str(), "a", &1).await?;
+        Ok(tx.send(topic.as_str(), "b", &2).await?.offset)
+    });
+    let two = template.in_transaction(async |tx| {
+        drop(tx.enqueue(topic.as_str(), "c", &3).await?);
+        Ok(())
+    });
+    let (one, two) = tokio::join!(one, two);
+    assert!(one.unwrap() >= 0);
+    two.unwrap();
+    let failed = template
+        .in_transaction(async |tx| {
+            tx.send(topic.as_str(), "d", &4).await?;
+            Err::<(), _>("not today".into())
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&failed, TemplateError::Work { .. }) && failed.to_string().contains("not today"),
+        "{failed}"
+    );
+    let beyond = template
+        .in_transaction(async |tx| {
+            tx.send_record(Record::to(&topic).partition(0).text("5")).await?;
+            tx.send_record(Record::to(&topic).partition(9).text("6")).await?;
+            Ok(())
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(&beyond, TemplateError::Work { .. }), "{beyond}");
+    app.stop().await.unwrap();
+    let Some(values) = Peer::values(cluster.bootstrap(), &topic, 3).await else { return };
+    let mut values: Vec<String> = values.into_values().flatten().collect();
+    values.sort();
+    assert_eq!(values, ["1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_prefix_there_are_no_transactions() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster, "").await;
+    let error = app.template().in_transaction(async |_| Ok(())).await.unwrap_err();
+    assert!(error.to_string().contains("transaction-id-prefix"), "{error}");
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_where_librdkafka_sends_it() {
+    let cluster = Cluster::start().await;
+    for name in ["consistent", "consistent_random", "murmur2", "murmur2_random", "fnv1a", "fnv1a_random"] {
+        let topic = cluster.topic("placed", 7).await;
+        let arguments = [topic.as_str(), name, "50"];
+        let placed = Peer::run(PeerKind::Librdkafka, "place", cluster.bootstrap(), &arguments).await;
+        let Some(placed) = placed else { return };
+        assert_eq!(placed.len(), 50, "{placed:?}");
+        let Some(Partitioner::Keyed(hash, _)) = Partitioner::named(name) else { panic!("{name}") };
+        for line in placed {
+            let key = line[1].as_bytes();
+            assert_eq!(line[2], hash.partition(key, 7).to_string(), "{name} {line:?}");
+        }
+    }
+}
