@@ -492,14 +492,10 @@ row!(
         for config in configs {
             let number = config.value.is_some_and(|value| value.parse::<u32>().is_ok());
             let source = match config.config_source {
-                4 => "the broker".to_owned(),
+                5 => "default".to_owned(),
                 other => other.to_string(),
             };
-            told.push(format!(
-                "{}, {} from {source}",
-                &*config.name,
-                if number { "a number" } else { "none" }
-            ));
+            told.push(format!("{}, {} by {source}", &*config.name, if number { "a number" } else { "none" }));
         }
         told.join("; ")
     }
