@@ -43,7 +43,6 @@ impl Me {
 
 /// A transactional id, a topic of one partition, and connections to their brokers.
 pub(crate) struct Tx {
-    pub(crate) kafka: Kafka,
     pub(crate) id: TransactionalId,
     pub(crate) coordinator: Wire,
     pub(crate) topic: Topic,
@@ -56,7 +55,7 @@ impl Tx {
         let leader = kafka.leader(&topic, 0).await;
         let id = TransactionalId(text(&kafka.name("tx")));
         let coordinator = coordinator(kafka, &id).await;
-        Self { kafka, id, coordinator, topic, leader }
+        Self { id, coordinator, topic, leader }
     }
 
     pub(crate) fn init_request(&self, given: Me) -> InitProducerIdRequest {
