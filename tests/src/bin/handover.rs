@@ -191,8 +191,11 @@ impl Process {
     fn longest_pause(&self, partitions: &BTreeSet<i32>, since: Instant) -> Duration {
         let heard = self.heard.lock().unwrap();
         let pauses = partitions.iter().map(|partition| {
-            let times: Vec<Instant> =
-                heard.iter().filter(|(p, _, at)| p == partition && *at >= since).map(|(.., at)| *at).collect();
+            let times: Vec<Instant> = heard
+                .iter()
+                .filter(|(p, _, at)| p == partition && *at >= since)
+                .map(|(.., at)| *at)
+                .collect();
             times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
         });
         pauses.max().unwrap_or_default()
@@ -211,9 +214,11 @@ async fn send(
         ticks.tick().await;
         sent.lock().unwrap().insert(number, Instant::now());
         for partition in 0..PARTITIONS {
-            let (template, topic, acknowledged) = (template.clone(), topic.clone(), Arc::clone(&acknowledged));
+            let (template, topic, acknowledged) =
+                (template.clone(), topic.clone(), Arc::clone(&acknowledged));
             tokio::spawn(async move {
-                let record = Record::to(&topic).partition(partition).json(&serde_json::json!({ "n": number }));
+                let record =
+                    Record::to(&topic).partition(partition).json(&serde_json::json!({ "n": number }));
                 if let Ok(record) = record
                     && template.send_record(record).await.is_ok()
                 {
@@ -294,13 +299,20 @@ async fn broker_killed(kind: Kind) -> Result<String, Failure> {
     for partition in &all {
         // The last acknowledgement after the longest silence is when the producer got through again.
         let acknowledged = stage.acknowledged.lock().unwrap().clone();
-        let mut times: Vec<Instant> =
-            acknowledged.iter().filter(|(p, when)| p == partition && *when > at).map(|(_, when)| *when).collect();
+        let mut times: Vec<Instant> = acknowledged
+            .iter()
+            .filter(|(p, when)| p == partition && *when > at)
+            .map(|(_, when)| *when)
+            .collect();
         times.sort_unstable();
         let gap = times.windows(2).max_by_key(|pair| pair[1] - pair[0]);
         let Some(through) = gap.map(|pair| pair[1]) else { continue };
         let heard = one.heard.lock().unwrap();
-        let next = heard.iter().filter(|(p, _, when)| p == partition && *when >= through).map(|(.., when)| *when).min();
+        let next = heard
+            .iter()
+            .filter(|(p, _, when)| p == partition && *when >= through)
+            .map(|(.., when)| *when)
+            .min();
         worst = worst.max(next.map_or(LIMIT, |next| next - through));
     }
     let restart = std::process::Command::new(node.join("start")).status()?;
@@ -321,7 +333,11 @@ async fn main() -> Result<(), Failure> {
     let only = std::env::args().nth(1);
     let detected = SESSION + HEARTBEAT;
     let mut rows = vec![
-        Row("killed (-9), all partitions taken over", format!("session + heartbeat = {}", seconds(detected)), vec![]),
+        Row(
+            "killed (-9), all partitions taken over",
+            format!("session + heartbeat = {}", seconds(detected)),
+            vec![],
+        ),
         Row("SIGTERM, all partitions taken over", format!("heartbeat = {}", seconds(HEARTBEAT)), vec![]),
         Row("static, SIGTERM and restarted at once", "no rebalance".into(), vec![]),
         Row("static, killed and restarted at once", "no rebalance".into(), vec![]),
