@@ -208,5 +208,5 @@ def steady(servers, group, topic, session, heartbeat, instance=""):
 
 
 if __name__ == "__main__":
-    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
+    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "steady": steady, "transactions": transactions,
      "zombie": zombie, "transform": transform}[sys.argv[1]](*sys.argv[2:])
