@@ -16,6 +16,7 @@ mod late;
 mod listeners;
 mod prepare;
 mod registry;
+mod retries;
 mod running;
 mod signal;
 mod start;

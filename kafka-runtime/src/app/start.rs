@@ -16,6 +16,7 @@ use super::crew::Crew;
 use super::declare::declare;
 use super::listeners::{Entry, Listeners};
 use super::prepare::Binding;
+use super::retries::with_retries;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
@@ -43,6 +44,8 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let linked = registry::linked();
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
     let settings = app.config.check_only(&linked, &chosen)?;
+    let listeners = chosen.into_iter().zip(settings).flat_map(with_retries);
+    let (chosen, settings): (Vec<_>, Vec<_>) = listeners.unzip();
     let of_template = app.config.template()?;
     let rng =
         app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));

@@ -19,6 +19,8 @@ pub(crate) const EXHAUSTED: &[&str] = &["dead-letter", "skip", "stop"];
 pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
 pub(crate) const REVOKED: &[&str] = &["cancel", "finish"];
 
+pub(crate) const RETRY_NAMES: &[&str] = &["delay", "index"];
+
 /// Once for all listeners, and again for one.
 const EVERY_LISTENER: &[Key] = &[
     key("commit", Word(STRATEGIES), "combined", Honoured),
@@ -46,6 +48,11 @@ const EVERY_LISTENER: &[Key] = &[
     key("dead-letter.partitions", Whole(1), "as the topic has", Honoured),
     key("dead-letter.replication", Whole(1), "the broker's", Honoured),
     key("dead-letter.retention", Time, "the broker's", Honoured),
+    key("retry-topics.enabled", Flag, "`retry.topic.enabled`", Honoured),
+    key("retry-topics.attempts", Whole(1), "`retry.topic.attempts`", Honoured),
+    key("retry-topics.backoff", Text, "`retry.topic.backoff.*`", Honoured),
+    key("retry-topics.multiplier", Real, "`retry.topic.backoff.multiplier`", Honoured),
+    key("retry-topics.names", Word(RETRY_NAMES), "delay", Honoured),
     key("handler-timeout", Time, "", Honoured),
     key("drain-timeout", Time, "10s", Honoured),
     key("on-revoke", Word(REVOKED), "cancel", Honoured),
