@@ -36,6 +36,7 @@ mod offsets;
 mod produce;
 mod sessions;
 mod topics;
+mod transactions;
 mod versions;
 
 use std::path::PathBuf;
