@@ -57,7 +57,6 @@ impl Machine {
     /// Takes on what is new, and gives back what is not the member's any more; `since`: when it may have been asked to.
     fn settle_since(&mut self, now: Instant, since: Instant) {
         let told = self.named();
-        let given = self.giving_back.as_ref().map(|giving| giving.partitions.clone()).unwrap_or_default();
         let added: BTreeMap<TopicPartition, u128> = told
             .iter()
             .filter(|(partition, _)| !self.held.contains_key(partition))
@@ -72,12 +71,9 @@ impl Machine {
             self.effects.push(Effect::Revoked { round, partitions: partitions.clone(), deadline });
             self.giving_back = Some(GivingBack { round, partitions, deadline });
         }
-        // One that is just being given back comes back when that is done; a topic may have got another id meanwhile.
-        for (partition, id) in &told {
-            if !given.contains(partition) {
-                self.held.insert(*partition, *id);
-            }
-        }
+        // One that is just being given back is held until that is done, and comes anew then; a topic may have got another
+        // id meanwhile.
+        self.held.extend(told);
         if !added.is_empty() {
             self.effects.push(Effect::Assigned(added.into_keys().collect()));
         }

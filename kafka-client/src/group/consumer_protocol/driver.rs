@@ -119,6 +119,7 @@ impl Driver {
             Effect::AskSession => {
                 self.tasks.session = Some(self.send(async move {
                     let session = speaker.session().await;
+                    tracing::debug!(?session, "the coordinator's session timeout");
                     session.map(|session| Message::Input(Input::Session(session)))
                 }));
             }

@@ -167,14 +167,17 @@ impl Speaker {
     }
 }
 
+/// What to do about a broker that is too old, or has the protocol turned off.
 fn explained(error: Error) -> Error {
-    match error {
-        Error::Unsupported { broker, .. } => Error::Config(format!(
-            "group.protocol consumer: {broker} does not speak it (Apache Kafka 4.0 does; 3.7 to 3.9 where it was \
-             enabled); group.protocol classic works everywhere"
-        )),
-        other => other,
-    }
+    let broker = match &error {
+        Error::Unsupported { broker, .. } => broker.clone(),
+        other if other.code() == Some(ResponseError::UnsupportedVersion) => "the coordinator".to_owned(),
+        _ => return error,
+    };
+    Error::Config(format!(
+        "group.protocol consumer: {broker} does not speak it (Apache Kafka 4.0 does; 3.7 to 3.9 where it was enabled); \
+         group.protocol classic works everywhere"
+    ))
 }
 
 fn accepted(answer: ConsumerGroupHeartbeatResponse) -> Answer {

@@ -2,6 +2,14 @@
 
 use proptest::prelude::*;
 
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_client::wire::encode;
+use kafka_protocol::messages::ConsumerProtocolSubscription;
+use kafka_protocol::messages::consumer_protocol_subscription::TopicPartition;
+
+use super::super::classic::Syncing;
+use super::super::member::Joining;
+use super::super::protocol;
 use super::tests::{Shelf, beat, joining, name, terms};
 use super::*;
 
@@ -32,7 +40,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// A client that keeps to the protocol. Numbers 2 and 3 are static.
+/// A client that keeps to its protocol: number 1 to the classic one, cooperatively. Numbers 2 and 3 are static.
 #[derive(Debug, Default)]
 struct Client {
     id: Option<MemberId>,
@@ -48,6 +56,7 @@ struct Client {
     give_back_until: Option<Instant>,
 }
 
+const CLASSIC: u8 = 1;
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct World {
@@ -78,7 +87,14 @@ impl World {
 
     fn act(&mut self, deed: &Deed) {
         match *deed {
+            Deed::Join { who: CLASSIC, .. } => {
+                self.ids += 1;
+                let id = name(&format!("member-{}", self.ids));
+                self.clients.insert(CLASSIC, Client { id: Some(id), ..Client::default() });
+                self.join_classic(true);
+            }
             Deed::Join { who, pattern } => self.join(who, pattern),
+            Deed::Beat { who: CLASSIC, answered, .. } => self.beat_classic(answered),
             Deed::Beat { who, answered, full } => self.beat(who, answered, full),
             Deed::GiveBack { who } => {
                 if let Some(client) = self.clients.get_mut(&who) {
@@ -166,9 +182,66 @@ impl World {
         }
     }
 
+    /// JoinGroup with what it has, and SyncGroup.
+    fn join_classic(&mut self, answered: bool) {
+        let Some(client) = self.clients.get(&CLASSIC) else { return };
+        let Some(id) = client.id.clone() else { return };
+        let request = classic_joining(&id, &self.shelf, &client.has);
+        let joined = self.group.join_classic(self.now, &self.shelf, &request);
+        if !answered {
+            return;
+        }
+        let Ok(joined) = joined else { return self.lose_classic() };
+        let sync = Syncing { member_id: id, generation: joined.generation, ..Syncing::default() };
+        let synced = self.group.sync_classic(self.now, &sync);
+        let (now, timeout) = (self.now, REBALANCE_TIMEOUT);
+        let Some(client) = self.clients.get_mut(&CLASSIC) else { return };
+        client.epoch = joined.generation;
+        client.heard = Some(now);
+        if let Ok(synced) = synced {
+            let told = protocol::assigned(synced.assignment).into_iter().flat_map(|(topic, partitions)| {
+                let id = self.shelf.facts(&topic).map(|(id, _)| id);
+                partitions.into_iter().filter_map(move |partition| Some((id?, partition)))
+            });
+            client.told = told.collect();
+            client.has.extend(&client.told);
+            if !client.has.is_subset(&client.told) {
+                client.give_back_until.get_or_insert(now + timeout);
+            }
+        }
+    }
+
+    fn beat_classic(&mut self, answered: bool) {
+        let Some(client) = self.clients.get(&CLASSIC).filter(|client| client.epoch > 0) else { return };
+        let Some(id) = client.id.clone() else { return };
+        let beaten = self.group.heartbeat_classic(self.now, &id, None, client.epoch);
+        match beaten {
+            _ if !answered => {}
+            Ok(()) => {
+                let now = self.now;
+                self.clients.entry(CLASSIC).and_modify(|client| client.heard = Some(now));
+            }
+            Err(ResponseError::RebalanceInProgress) => {
+                // What was taken from it is given back before it joins.
+                self.act(&Deed::GiveBack { who: CLASSIC });
+                self.join_classic(answered);
+            }
+            Err(_) => self.lose_classic(),
+        }
+    }
+
+    fn lose_classic(&mut self) {
+        let Some(client) = self.clients.get_mut(&CLASSIC) else { return };
+        *client = Client { id: client.id.take(), ..Client::default() };
+    }
+
     fn leave(&mut self, who: u8, for_a_while: bool) {
         let Some(client) = self.clients.insert(who, Client::default()) else { return };
         let (Some(id), true) = (client.id, client.epoch > 0) else { return };
+        if who == CLASSIC {
+            let _ = self.group.leave_classic(&id, None);
+            return;
+        }
         let epoch = if for_a_while && who >= 2 { LEAVE_FOR_A_WHILE } else { LEAVE };
         let _ = self.group.leave(&Beat { instance_id: Self::instance(who), ..beat(&id, epoch) });
     }
@@ -213,6 +286,33 @@ impl World {
     }
 }
 
+/// A JoinGroup of somebody who reads topics 0 and 1.
+fn classic_joining(id: &MemberId, shelf: &Shelf, has: &Partitions) -> Joining {
+    let owned = shelf.topics.iter().map(|(name, (topic, _))| {
+        let own = has.iter().filter(|(known, _)| known == topic).map(|(_, partition)| *partition);
+        TopicPartition::default().with_topic(name.clone()).with_partitions(own.collect())
+    });
+    let subscription = ConsumerProtocolSubscription::default()
+        .with_topics(vec![name("topic-0"), name("topic-1")])
+        .with_owned_partitions(owned.collect());
+    let mut bytes = BytesMut::new();
+    bytes.put_i16(1);
+    encode(&subscription, 1, &mut bytes).unwrap();
+    Joining {
+        member_id: id.clone(),
+        instance_id: None,
+        client_id: name("client"),
+        client_host: name("/host"),
+        session_timeout: terms().session_timeout,
+        rebalance_timeout: REBALANCE_TIMEOUT,
+        protocol_type: name("consumer"),
+        protocols: vec![(name("cooperative-sticky"), Bytes::from(bytes))],
+        needs_member_id: false,
+        may_skip_assignment: true,
+        fresh_id: id.clone(),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -225,6 +325,10 @@ proptest! {
         world.settle();
         if world.group.is_empty() {
             prop_assert_eq!(world.group.state_name(), "Empty");
+            return Ok(());
+        }
+        if world.group.is_classic_again() {
+            // It is no group of this protocol any more.
             return Ok(());
         }
         prop_assert_eq!(world.group.state_name(), "Stable");

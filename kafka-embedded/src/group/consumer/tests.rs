@@ -167,6 +167,11 @@ fn epochs_are_held_against_the_groups() {
     assert_eq!(bench.refused(&Beat { owned: Some(orders(&[0, 3])), ..beat("a", 1) }), E::FencedMemberEpoch);
     assert_eq!(bench.told(&Beat { owned: Some(orders(&[0])), ..beat("a", 1) }), (2, None));
     assert_eq!(bench.refused(&beat("c", 2)), E::UnknownMemberId);
+    // Only the last one.
+    bench.told(&joining("c", &["orders"]));
+    bench.told(&Beat { owned: Some(orders(&[0, 1])), ..beat("a", 2) });
+    assert_eq!(bench.told(&Beat { owned: Some(orders(&[0])), ..beat("b", 2) }).0, 3);
+    assert_eq!(bench.refused(&Beat { owned: Some(orders(&[])), ..beat("b", 1) }), E::FencedMemberEpoch);
 }
 
 #[test]

@@ -206,6 +206,19 @@ fn what_it_gives_back_is_its_own_until_that_is_done() {
 }
 
 #[test]
+fn what_comes_back_while_it_is_given_back_comes_anew() {
+    let mut scene = Scene::member([0, 1]);
+    scene.pass(3 * SECOND);
+    scene.answer(1, Some(ids([0])));
+    let (round, ..) = scene.revoked();
+    scene.pass(3 * SECOND);
+    scene.answer(1, Some(ids([0, 1])));
+    assert!(scene.is_quiet());
+    scene.put(Input::GivenBack { round });
+    assert_eq!(scene.assigned(), t([1]));
+}
+
+#[test]
 fn what_it_gives_back_too_late_is_lost() {
     let mut scene = Scene::member([0, 1]);
     scene.pass(3 * SECOND);
