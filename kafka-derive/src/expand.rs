@@ -23,7 +23,8 @@ use syn::spanned::Spanned as _;
 use crate::ast::{Argument, Function};
 use crate::attr;
 use crate::settings::{
-    CommitEvery, ControlSettings, DeadLetterSettings, Partitions, RetrySettings, Settings,
+    CommitEvery, ControlSettings, DeadLetterSettings, Partitions, RetrySettings, RetryTopicsSettings,
+    Settings,
 };
 use crate::valid::{self, Listener, Source};
 
@@ -345,6 +346,7 @@ fn attributes(settings: &Settings) -> TokenStream {
             quote!(__kafka::CommitEvery { each: #each, records: #records, time: #time })
         }));
     let ack = option(settings.ack.as_ref().map(|(ack, _)| quote!(#ack)));
+    let retry_topics = option(settings.retry_topics.as_ref().map(retry_topics));
     let (retry, dead_letter) = (retry(&settings.retry), dead_letter(&settings.dead_letter));
     let [on_exhausted, handler_timeout] = [&settings.on_exhausted, &settings.handler_timeout].map(optional);
     let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
@@ -380,6 +382,7 @@ fn attributes(settings: &Settings) -> TokenStream {
             retry: #retry,
             on_exhausted: #on_exhausted,
             dead_letter: #dead_letter,
+            retry_topics: #retry_topics,
             handler_timeout: #handler_timeout,
             auto_startup: #auto_startup,
             client_id: #client_id,
@@ -424,6 +427,19 @@ fn retry(settings: &RetrySettings) -> TokenStream {
             max_elapsed: #max_elapsed,
             only: #only,
             never: #never,
+        }
+    }
+}
+
+fn retry_topics(settings: &RetryTopicsSettings) -> TokenStream {
+    let RetryTopicsSettings { attempts, backoff, multiplier, names } = settings;
+    let [attempts, backoff, multiplier, names] = [attempts, backoff, multiplier, names].map(optional);
+    quote! {
+        __kafka::RetryTopicsAttribute {
+            attempts: #attempts,
+            backoff: #backoff,
+            multiplier: #multiplier,
+            names: #names,
         }
     }
 }

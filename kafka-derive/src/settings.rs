@@ -8,13 +8,13 @@ use syn::ext::IdentExt as _;
 use syn::{Lit, LitStr, Path};
 
 pub(crate) use self::controls::ControlSettings;
-pub(crate) use self::recovery::{DeadLetterSettings, RetrySettings};
+pub(crate) use self::recovery::{DeadLetterSettings, RetrySettings, RetryTopicsSettings};
 use crate::attr::{Argument, Setting, Value};
 use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 29] = [
+const KNOWN: [(&str, &str); 30] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -32,6 +32,7 @@ const KNOWN: [(&str, &str); 29] = [
     ("retry", "retry(attempts = 5, backoff = \"100ms..10s\")"),
     ("on_exhausted", "on_exhausted = \"dead-letter\""),
     ("dead_letter", "dead_letter = \"orders-dlt\"` or `dead_letter(topic = \"orders-dlt\", partitions = 3)"),
+    ("retry_topics", "retry_topics` or `retry_topics(attempts = 4, backoff = \"1s..1m\", multiplier = 2)"),
     ("handler_timeout", "handler_timeout = \"30s\""),
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
@@ -48,7 +49,8 @@ const KNOWN: [(&str, &str); 29] = [
 /// What there will be.
 const LATER: [&str; 2] = ["send_to", "transactional"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
-const ELSEWHERE: [(&str, &str); 11] = [
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("retryabletopic", "retry_topics"),
     ("errorhandler", "on_exhausted"),
     ("dlt", "dead_letter"),
     ("groupid", "group"),
@@ -83,6 +85,7 @@ pub(crate) struct Settings {
     pub(crate) retry: RetrySettings,
     pub(crate) on_exhausted: Option<String>,
     pub(crate) dead_letter: DeadLetterSettings,
+    pub(crate) retry_topics: Option<RetryTopicsSettings>,
     pub(crate) handler_timeout: Option<String>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
@@ -157,6 +160,7 @@ impl Settings {
             "retry" => self.retry = recovery::retry(setting)?,
             "on_exhausted" => self.on_exhausted = Some(single(setting, Kind::Text, text::exhausted)?),
             "dead_letter" => self.dead_letter = recovery::dead_letter(setting)?,
+            "retry_topics" => self.retry_topics = Some(recovery::retry_topics(setting)?),
             "handler_timeout" => self.handler_timeout = Some(single(setting, Kind::Number, text::duration)?),
             "batch" => self.batch = batch(setting)?,
             "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),

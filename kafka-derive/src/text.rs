@@ -210,6 +210,11 @@ pub(crate) fn commit(text: &str) -> Result<(), String> {
     one_of(text, &["sync", "async", "combined"])
 }
 
+/// `names` of `retry_topics`.
+pub(crate) fn retry_names(text: &str) -> Result<(), String> {
+    one_of(text, &["delay", "index"])
+}
+
 /// `on_exhausted`.
 pub(crate) fn exhausted(text: &str) -> Result<(), String> {
     one_of(text, &["dead-letter", "skip", "stop"])

@@ -46,7 +46,7 @@ pub mod __private {
     pub use crate::listener::{
         Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, ControlsAttribute,
         DeadLetterAttribute, Delivery, Failure, Fatal, Handler, ListenerDescriptor, PartitionsAttribute,
-        Preparation, Prepared, RetryAttribute, Site, SourceLocation,
+        Preparation, Prepared, RetryAttribute, RetryTopicsAttribute, Site, SourceLocation,
     };
 }
 

@@ -28,6 +28,15 @@ pub(crate) struct DeadLetterSettings {
     pub(crate) retention: Option<String>,
 }
 
+/// `retry_topics` or `retry_topics(attempts = 4, backoff = "1s..1m", multiplier = 2)`
+#[derive(Default)]
+pub(crate) struct RetryTopicsSettings {
+    pub(crate) attempts: Option<String>,
+    pub(crate) backoff: Option<String>,
+    pub(crate) multiplier: Option<String>,
+    pub(crate) names: Option<String>,
+}
+
 /// A named argument that is a text: its name, what its literal may be, where it goes.
 type Field<'a> = (&'static str, Kind, Check, &'a mut Option<String>);
 
@@ -97,6 +106,29 @@ pub(super) fn retry(setting: &Setting) -> syn::Result<RetrySettings> {
         _ => Err(usage(setting)),
     }))?;
     Ok(retry)
+}
+
+pub(super) fn retry_topics(setting: &Setting) -> syn::Result<RetryTopicsSettings> {
+    let mut topics = RetryTopicsSettings::default();
+    let arguments = match &setting.value {
+        Value::None => return Ok(topics),
+        Value::Arguments(arguments, _) if !arguments.is_empty() => arguments,
+        _ => return Err(usage(setting)),
+    };
+    all(arguments.iter().map(|argument| match argument {
+        Argument::Named(name, value) => set(
+            name,
+            value,
+            vec![
+                ("attempts", Kind::Number, text::count as Check, &mut topics.attempts),
+                ("backoff", Kind::Number, text::backoff, &mut topics.backoff),
+                ("multiplier", Kind::Decimal, text::at_least_one, &mut topics.multiplier),
+                ("names", Kind::Text, text::retry_names, &mut topics.names),
+            ],
+        ),
+        _ => Err(usage(setting)),
+    }))?;
+    Ok(topics)
 }
 
 pub(super) fn dead_letter(setting: &Setting) -> syn::Result<DeadLetterSettings> {

@@ -138,6 +138,7 @@ impl Crew {
             self.settings.clone(),
             self.clients.clone(),
             Arc::clone(&self.board),
+            Arc::clone(&self.publisher),
             late,
         ));
         let mut life = Life {

@@ -10,11 +10,13 @@
 
 mod clients;
 mod crew;
+mod declare;
 #[cfg(feature = "rskafka")]
 mod late;
 mod listeners;
 mod prepare;
 mod registry;
+mod retries;
 mod running;
 mod signal;
 mod start;

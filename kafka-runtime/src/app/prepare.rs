@@ -9,7 +9,7 @@ use kafka_client::{Client, TopicName, TopicPartition};
 use tracing::warn;
 
 use crate::config::ListenerSettings;
-use crate::container::{Board, Bound};
+use crate::container::{Board, Bound, Publisher, hop_plan};
 use crate::listener::{ListenerDescriptor, States};
 
 /// How often the cluster is asked again for what it does not know.
@@ -64,6 +64,7 @@ pub(super) async fn prepare(
     mut settings: ListenerSettings,
     clients: Vec<Client>,
     board: Arc<Board>,
+    publisher: Arc<Publisher>,
     late: Option<Late>,
 ) -> Prepared {
     let states = match late {
@@ -80,8 +81,35 @@ pub(super) async fn prepare(
             fixed.extend(partitions);
         }
     }
+    retry_topics(id, &settings, &clients, &publisher, &board).await;
     board.set_problem(None);
     Prepared { settings, states }
+}
+
+/// A listener of retry topics has topics before it reads them: nobody else makes them.
+async fn retry_topics(
+    id: &'static str,
+    settings: &ListenerSettings,
+    clients: &[Client],
+    publisher: &Publisher,
+    board: &Board,
+) {
+    let (Some(suffix), Some(source), Subscription::Topics(topics)) =
+        (&settings.hop, clients.first(), &settings.consumer.subscription)
+    else {
+        return;
+    };
+    let plan = hop_plan(&settings.dead_letters);
+    for topic in topics {
+        let main = topic.strip_suffix(suffix.as_str()).unwrap_or(topic);
+        let (topic, main) = (TopicName::new(topic), TopicName::new(main));
+        while let Err(problem) = publisher.ensure(topic, main, &plan, source).await {
+            if board.set_problem(Some(problem.clone())) {
+                warn!(listener = id, problem, "it is tried again until it works");
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
 }
 
 /// `partitions("orders", "*")`: the cluster says how many there are, as soon as it can.

@@ -14,6 +14,7 @@ use super::listeners::Listeners;
 use super::summary::Summary;
 use crate::config::Config;
 use crate::container::{Board, Health, ListenerState, ListenerStatus, OpenRecord, PartitionLag};
+use crate::dead_letter::{Replay, ReplayError, Replayed};
 use crate::error::{Error, Result};
 use crate::listener::States;
 use crate::template::Template;
@@ -58,6 +59,14 @@ impl RunningApp {
     #[must_use]
     pub fn get_state<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.states.get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+    }
+
+    /// Sends dead letters back to where they failed, each at most once: see [`Replay`].
+    ///
+    /// # Errors
+    /// Why it ended early; what was sent back until then is noted.
+    pub async fn replay(&self, replay: Replay) -> std::result::Result<Replayed, ReplayError> {
+        replay.run(&self.config).await
     }
 
     /// The listeners, to look at and to steer: to keep, and to hand on.

@@ -13,8 +13,10 @@ use tracing::info;
 
 use super::clients::Clients;
 use super::crew::Crew;
+use super::declare::declare;
 use super::listeners::{Entry, Listeners};
 use super::prepare::Binding;
+use super::retries::with_retries;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
@@ -42,13 +44,16 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let linked = registry::linked();
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
     let settings = app.config.check_only(&linked, &chosen)?;
+    let listeners = chosen.into_iter().zip(settings).flat_map(with_retries);
+    let (chosen, settings): (Vec<_>, Vec<_>) = listeners.unzip();
     let of_template = app.config.template()?;
     let rng =
         app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));
     let mut clients = Clients::new(app.seams.take());
     let admin = app.config.admin()?;
+    let declared = app.config.topics()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
-    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
+    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin.clone()));
     let interceptors = std::mem::take(&mut app.interceptors);
     let template =
         Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
@@ -57,6 +62,10 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let listeners = Listeners::new();
     states.entry(TypeId::of::<Listeners>()).or_insert_with(|| Arc::new(listeners.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
+    if problems.is_empty() && !declared.is_empty() {
+        let client = clients.get(&admin.client).map_err(|source| error("admin", source))?;
+        declare(&client, &admin, &declared).await?;
+    }
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;
     }

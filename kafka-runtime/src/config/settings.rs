@@ -1,5 +1,6 @@
 //! What the configuration comes to: typed, complete, checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_client::TopicName;
@@ -103,6 +104,32 @@ impl Default for DeadLetters {
             retention: None,
         }
     }
+}
+
+/// Retry topics, as Spring's `@RetryableTopic` has them: a failed record goes to a topic of its own, where it waits
+/// while the records behind it go on. The order is given up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryTopics {
+    /// Deliveries in all, the first one included **(3)**.
+    pub attempts: u32,
+    /// The first wait **(1 s)**.
+    pub initial: Duration,
+    /// The longest wait **(30 s)**.
+    pub max: Duration,
+    /// What a wait is multiplied by for the next **(1)**.
+    pub multiplier: f64,
+    /// What stands behind a topic's name, where there are several.
+    pub names: RetryTopicNames,
+}
+
+/// What stands behind the name of a topic for its retry topics, where there are several; one alone is `-retry`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RetryTopicNames {
+    /// `-retry-1000`, by the milliseconds of its wait **(default)**.
+    #[default]
+    Delay,
+    /// `-retry-0`; what Spring Boot's `spring.kafka.retry.topic` does.
+    Index,
 }
 
 /// Which errors are tried again, by the names of their types. A name fits a type whose path ends with it, or with whose
@@ -237,6 +264,10 @@ pub struct ListenerSettings {
     pub on_exhausted: OnExhausted,
     /// Where dead letters go.
     pub dead_letters: DeadLetters,
+    /// Retry topics between the tries in place and the dead letter. **(None)**
+    pub retry_topics: Option<RetryTopics>,
+    /// Of a listener of retry topics: what stands behind the names of its listener's topics.
+    pub(crate) hop: Option<String>,
     /// A handler that takes longer is dropped where it waits, and has failed; `None`: it may take as long as it likes.
     /// **(None)**
     pub handler_timeout: Option<Duration>,
@@ -313,4 +344,21 @@ pub struct TemplateSettings {
     pub transaction_id_prefix: Option<String>,
     /// `template.close-timeout` **(5 s)**.
     pub close_timeout: Duration,
+    /// `kafka-runtime.template.reply-topic`: where the answers of requests come.
+    pub reply_topic: Option<String>,
+    /// `kafka-runtime.template.reply-timeout` **(5 s)**: how long a request waits for its answer.
+    pub reply_timeout: Duration,
+}
+
+/// A topic that is to exist: an element of `kafka-runtime.topics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredTopic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions; the broker's default where it is not said.
+    pub partitions: Option<i32>,
+    /// Its replication factor; the broker's default where it is not said.
+    pub replication: Option<i16>,
+    /// Its settings by Kafka's names, with which it is created.
+    pub config: BTreeMap<String, String>,
 }

@@ -64,7 +64,9 @@ impl Again {
             });
             // What is open is held.
             let Some((record, batch)) = record else { continue };
-            let failed = Failed { record, batch, partition: lane.partition(), attempt, since };
+            let delivery = lane.work.recovery.delivery_of(record.headers);
+            let tries = attempt + (delivery - 1);
+            let failed = Failed { record, batch, partition: lane.partition(), attempt: tries, since };
             match lane.resolve(&failed, &failure).await {
                 Resolution::Retry(wait) => {
                     let attempt = attempt + 1;

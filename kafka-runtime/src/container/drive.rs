@@ -36,6 +36,11 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                 return End::Done;
             }
             next = record.offset + 1;
+            if span.work.recovery.is_of_retries()
+                && let Some(end) = lane.until_due(&record).await
+            {
+                return end;
+            }
             while !lane.take(record.offset, 1) {
                 if let Some(end) = lane.pause(record.offset).await {
                     return end;
@@ -66,6 +71,10 @@ fn delivery<'r>(
     partition: TopicPartition,
 ) -> Delivery<'r> {
     let Span { work, attempt, issuer: acks, .. } = *span;
+    let attempt = match work.recovery.is_of_retries() {
+        true => attempt + (work.recovery.delivery_of(record.headers) - 1),
+        false => attempt,
+    };
     Delivery { record, batch, partition, listener: work.id, attempt, acks }
 }
 

@@ -405,6 +405,8 @@ pub(super) fn settings() -> ListenerSettings {
         retry_errors: RetryErrors::default(),
         on_exhausted: OnExhausted::Stop,
         dead_letters: DeadLetters::default(),
+        retry_topics: None,
+        hop: None,
         handler_timeout: None,
         max_poll_records: 500,
         max_poll_interval: Duration::from_secs(300),

@@ -104,6 +104,7 @@ pub(crate) struct Shared {
     failed: AtomicU64,
     skipped: AtomicU64,
     dead_lettered: AtomicU64,
+    retried_later: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
     /// The try that the record in hand is at.
@@ -165,6 +166,8 @@ pub struct Counts {
     pub skipped: u64,
     /// Written to the dead-letter topic after the last try.
     pub dead_lettered: u64,
+    /// Sent to a retry topic.
+    pub retried_later: u64,
 }
 
 impl Shared {
@@ -192,6 +195,7 @@ impl Shared {
             failed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
+            retried_later: AtomicU64::new(0),
             due: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
@@ -500,6 +504,7 @@ impl Shared {
             (&self.failed, more.failed),
             (&self.skipped, more.skipped),
             (&self.dead_lettered, more.dead_lettered),
+            (&self.retried_later, more.retried_later),
         ] {
             if more > 0 {
                 counter.fetch_add(more, Ordering::Relaxed);
@@ -513,6 +518,7 @@ impl Shared {
             failed: self.failed.load(Ordering::Relaxed),
             skipped: self.skipped.load(Ordering::Relaxed),
             dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
+            retried_later: self.retried_later.load(Ordering::Relaxed),
         }
     }
 }

@@ -307,6 +307,7 @@ impl std::ops::Add for Counts {
             failed: self.failed + other.failed,
             skipped: self.skipped + other.skipped,
             dead_lettered: self.dead_lettered + other.dead_lettered,
+            retried_later: self.retried_later + other.retried_later,
         }
     }
 }

@@ -25,6 +25,11 @@ pub(crate) const RETRY: &str = "kafka_";
 
 /// Tries so far, and that of this delivery: an `int`.
 pub(crate) const RETRY_ATTEMPTS: &str = "retry_topic-attempts";
+/// When the record is due: a `BigInteger`, milliseconds.
+pub(crate) const RETRY_DUE: &str = "retry_topic-backoff-timestamp";
+/// The record's first timestamp: a `BigInteger`, milliseconds.
+pub(crate) const RETRY_ORIGINAL_TIMESTAMP: &str = "retry_topic-original-timestamp";
+
 /// Ours: how many tries failed, an `int`.
 pub(crate) const ATTEMPTS: &str = "kafka_runtime-attempts";
 /// Ours: the listener's id.
@@ -33,6 +38,10 @@ pub(crate) const LISTENER: &str = "kafka_runtime-listener";
 pub(crate) const KIND: &str = "kafka_runtime-failure";
 /// Ours: when it failed for the last time, a `long`, milliseconds.
 pub(crate) const FAILED_AT: &str = "kafka_runtime-failed-at";
+
+/// Ours: where a replayed record was read, `orders-dlt-0@17`.
+pub(crate) const REPLAYED: &str = "kafka_runtime-replayed-from";
+
 /// An error's words are kept up to here.
 const LONGEST_MESSAGE: usize = 2 * 1024;
 /// Its chain of causes up to here.
@@ -71,6 +80,19 @@ impl FirstPlace {
             timestamp_type: timestamp_type.into(),
             group: group.map(Into::into),
         }
+    }
+
+    /// What a record of a retry topic says of itself.
+    pub(crate) fn carried(headers: HeadersView<'_>) -> Option<Self> {
+        let value = |name: &str| Some(headers.last(&format!("{RETRY}{name}"))?.value?.to_vec());
+        Some(Self {
+            topic: value(ORIGINAL_TOPIC)?,
+            partition: value(ORIGINAL_PARTITION)?,
+            offset: value(ORIGINAL_OFFSET)?,
+            timestamp: value(ORIGINAL_TIMESTAMP).unwrap_or_default(),
+            timestamp_type: value(ORIGINAL_TIMESTAMP_TYPE).unwrap_or_default(),
+            group: value(ORIGINAL_GROUP),
+        })
     }
 
     fn write(&self, prefix: &str, to: &mut Written) {
@@ -133,6 +155,104 @@ pub(crate) fn of_dead_letter(headers: HeadersView<'_>, first: &FirstPlace, reaso
     first.write(DLT, &mut written);
     reason.write(DLT, &mut written);
     written
+}
+
+/// The headers of a record on its way to a retry topic: the record's own, without those of an earlier failure.
+pub(crate) fn of_retry(
+    headers: HeadersView<'_>,
+    first: &FirstPlace,
+    reason: Reason<'_>,
+    next: NextTry<'_>,
+) -> Written {
+    let mut written = without_failures(headers);
+    first.write(RETRY, &mut written);
+    reason.write(RETRY, &mut written);
+    let mut put = |name: &str, value: Vec<u8>| written.push((name.to_owned(), Some(value)));
+    put(RETRY_ORIGINAL_TIMESTAMP, next.original_timestamp.to_vec());
+    put(RETRY_ATTEMPTS, next.attempt.to_be_bytes().into());
+    put(RETRY_DUE, big_integer(next.due));
+    written
+}
+
+/// The next delivery of a record that goes to a retry topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextTry<'a> {
+    /// Its number, 2 for the first in a retry topic.
+    pub(crate) attempt: u32,
+    /// When, in milliseconds.
+    pub(crate) due: i64,
+    /// As the record carries it already, or of its first timestamp.
+    pub(crate) original_timestamp: &'a [u8],
+}
+
+/// The number of this delivery: 1 for a record that no retry topic has seen. Spring's older ones have one byte.
+pub(crate) fn attempt(headers: HeadersView<'_>) -> u32 {
+    let value = headers.last(RETRY_ATTEMPTS).and_then(|header| header.value);
+    let number = match value {
+        Some([one]) => Some(u32::from(*one)),
+        Some(bytes) => int(bytes).and_then(|number| u32::try_from(number).ok()),
+        None => None,
+    };
+    number.unwrap_or(1).max(1)
+}
+
+/// When this delivery is due, in milliseconds.
+pub(crate) fn due(headers: HeadersView<'_>) -> Option<i64> {
+    of_big_integer(headers.last(RETRY_DUE)?.value?)
+}
+
+/// The record's first timestamp as retry topics carry it.
+pub(crate) fn original_timestamp(headers: HeadersView<'_>, timestamp: i64) -> Vec<u8> {
+    let carried = headers.last(RETRY_ORIGINAL_TIMESTAMP).and_then(|header| header.value);
+    let carried = carried.filter(|value| of_big_integer(value).is_some());
+    carried.map_or_else(|| big_integer(timestamp), <[u8]>::to_vec)
+}
+
+/// Java's `BigInteger.toByteArray`: as few bytes as hold the number with its sign.
+pub(crate) fn big_integer(number: i64) -> Vec<u8> {
+    let bytes = number.to_be_bytes();
+    let sign = if number < 0 { 0xff } else { 0 };
+    let is_needed = |at: usize| {
+        let next = bytes.get(at + 1).copied().unwrap_or(0);
+        bytes.get(at) != Some(&sign) || (next ^ sign) & 0x80 != 0
+    };
+    let from = (0..7).find(|at| is_needed(*at)).unwrap_or(7);
+    bytes.get(from..).unwrap_or_default().to_vec()
+}
+
+fn of_big_integer(bytes: &[u8]) -> Option<i64> {
+    let first = *bytes.first()?;
+    if bytes.len() > 8 {
+        return None;
+    }
+    let sign: i64 = if first & 0x80 == 0 { 0 } else { -1 };
+    Some(bytes.iter().fold(sign, |number, byte| (number << 8) | i64::from(*byte)))
+}
+
+/// What [`of_dead_letter`] (here or in Spring) put there.
+pub(crate) fn is_of_failure(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        ORIGINAL_TOPIC,
+        ORIGINAL_PARTITION,
+        ORIGINAL_OFFSET,
+        ORIGINAL_TIMESTAMP,
+        ORIGINAL_TIMESTAMP_TYPE,
+        ORIGINAL_GROUP,
+        EXCEPTION,
+        EXCEPTION_CAUSE,
+        MESSAGE,
+        STACKTRACE,
+    ];
+    let ours =
+        [ATTEMPTS, LISTENER, KIND, FAILED_AT, REPLAYED, RETRY_ATTEMPTS, RETRY_DUE, RETRY_ORIGINAL_TIMESTAMP];
+    ours.contains(&name)
+        || name.starts_with(DLT)
+        || name.strip_prefix(RETRY).is_some_and(|name| NAMES.contains(&name))
+}
+
+/// The record's headers without all that its failures added: as they were when it came first.
+pub(crate) fn without_failures(headers: HeadersView<'_>) -> Written {
+    own(headers).filter(|(name, _)| !is_of_failure(name)).collect()
 }
 
 /// An `int`.
@@ -210,6 +330,64 @@ pub(super) mod tests {
         ];
         let written: Vec<_> = written.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_failures_added_comes_off_again_and_nothing_else() {
+        let own: &[(&str, Option<&[u8]>)] =
+            &[("kafka_correlationId", Some(b"7")), ("a", None), ("kafka_dl", Some(b"x")), ("a", Some(b""))];
+        let first = FirstPlace::of(("orders", 0, 0), (0, TimestampType::LogAppendTime), None);
+        let once = of_dead_letter(view(&headed(own)), &first, REASON);
+        let once: Vec<_> = once.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let twice = of_dead_letter(view(&headed(&once)), &first, REASON);
+        let twice: Vec<_> = twice.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let left = without_failures(view(&headed(&twice)));
+        let left: Vec<_> = left.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        assert_eq!(left, own);
+    }
+
+    /// `BigInteger.valueOf(n).toByteArray()` in Java.
+    #[test]
+    fn big_integers_are_javas() {
+        let known: [(i64, &[u8]); 9] = [
+            (0, &[0]),
+            (1, &[1]),
+            (127, &[127]),
+            (128, &[0, 128]),
+            (-1, &[255]),
+            (-128, &[128]),
+            (-129, &[255, 127]),
+            (1_700_000_000_000, &[1, 139, 207, 229, 104, 0]),
+            (i64::MIN, &[128, 0, 0, 0, 0, 0, 0, 0]),
+        ];
+        for (number, bytes) in known {
+            assert_eq!((big_integer(number).as_slice(), of_big_integer(bytes)), (bytes, Some(number)));
+        }
+        assert_eq!((of_big_integer(&[]), of_big_integer(&[0; 9])), (None, None));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_number_comes_back(number in proptest::prelude::any::<i64>()) {
+            proptest::prop_assert_eq!(of_big_integer(&big_integer(number)), Some(number));
+        }
+    }
+
+    #[test]
+    fn a_retry_carries_its_place_and_replaces_its_reason() {
+        let first = FirstPlace::of(("orders", 3, 7), (5, TimestampType::CreateTime), Some("billing"));
+        let next = NextTry { attempt: 2, due: 1_000, original_timestamp: &[5] };
+        let own: &[(&str, Option<&[u8]>)] = &[("trace", Some(b"1"))];
+        let once = of_retry(view(&headed(own)), &first, REASON, next);
+        let once: Vec<_> = once.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let batch = headed(&once);
+        assert_eq!((attempt(view(&batch)), due(view(&batch))), (2, Some(1_000)));
+        assert_eq!(FirstPlace::carried(view(&batch)), Some(first.clone()));
+        assert_eq!(original_timestamp(view(&batch), 99), [5]);
+        let twice = of_retry(view(&batch), &first, REASON, NextTry { attempt: 3, ..next });
+        assert_eq!(twice.len(), once.len(), "nothing piles up");
+        assert_eq!((attempt(view(&headed(own))), due(view(&headed(own)))), (1, None));
+        assert_eq!(attempt(view(&headed(&[(RETRY_ATTEMPTS, Some(&[4]))]))), 4, "one byte, as older Springs");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use kafka_client::records::HeadersView;
 
 use super::headers::{self, DLT, RETRY};
 use crate::listener::{Delivery, Headers};
@@ -60,8 +59,12 @@ pub struct Origin {
     group: Option<String>,
 }
 
+/// The last header of a name.
+type Lookup<'l, 'r> = &'l dyn Fn(&str) -> Option<&'r [u8]>;
+
+/// What the headers say of the failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
+pub(super) struct Facts {
     kind: FailureKind,
     cause: Option<String>,
     class: Option<String>,
@@ -80,8 +83,8 @@ impl<T> DeadLetter<T> {
             key: bytes(delivery.record.key),
             value: bytes(delivery.record.value),
             headers: Headers::of(delivery),
-            origin: Origin::read(view),
-            facts: Facts::read(view),
+            origin: Origin::read(&|name| view.last(name)?.value),
+            facts: Facts::read(&|name| view.last(name)?.value),
         }
     }
 
@@ -159,13 +162,13 @@ impl<T> DeadLetter<T> {
 }
 
 impl Origin {
-    pub(crate) fn read(view: HeadersView<'_>) -> Self {
+    pub(super) fn read(last: Lookup<'_, '_>) -> Self {
         Self {
-            topic: text(view, headers::ORIGINAL_TOPIC),
-            partition: value(view, headers::ORIGINAL_PARTITION).and_then(headers::int),
-            offset: value(view, headers::ORIGINAL_OFFSET).and_then(headers::long),
-            timestamp: value(view, headers::ORIGINAL_TIMESTAMP).and_then(headers::long),
-            group: text(view, headers::ORIGINAL_GROUP),
+            topic: text(last, headers::ORIGINAL_TOPIC),
+            partition: value(last, headers::ORIGINAL_PARTITION).and_then(headers::int),
+            offset: value(last, headers::ORIGINAL_OFFSET).and_then(headers::long),
+            timestamp: value(last, headers::ORIGINAL_TIMESTAMP).and_then(headers::long),
+            group: text(last, headers::ORIGINAL_GROUP),
         }
     }
 
@@ -215,9 +218,9 @@ impl fmt::Display for Origin {
 }
 
 impl Facts {
-    fn read(view: HeadersView<'_>) -> Self {
-        let own = |name: &str| view.last(name)?.value;
-        let class = text(view, headers::EXCEPTION_CAUSE).or_else(|| text(view, headers::EXCEPTION));
+    pub(super) fn read(last: Lookup<'_, '_>) -> Self {
+        let own = last;
+        let class = text(last, headers::EXCEPTION_CAUSE).or_else(|| text(last, headers::EXCEPTION));
         let count = |name: &str| own(name).and_then(headers::int).and_then(|count| u32::try_from(count).ok());
         let kind = match own(headers::KIND) {
             Some(b"decode") => FailureKind::Decode,
@@ -230,9 +233,9 @@ impl Facts {
         };
         Self {
             kind,
-            cause: text(view, headers::MESSAGE),
+            cause: text(last, headers::MESSAGE),
             class,
-            trace: text(view, headers::STACKTRACE),
+            trace: text(last, headers::STACKTRACE),
             attempts: count(headers::ATTEMPTS).or_else(|| count(headers::RETRY_ATTEMPTS)),
             listener: own(headers::LISTENER).map(|name| String::from_utf8_lossy(name).into_owned()),
             failed_at: own(headers::FAILED_AT).and_then(headers::long),
@@ -240,14 +243,25 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Whether the error has this type, or these words.
+    pub(super) fn is_about(&self, wanted: &str) -> bool {
+        let is_type = |class: &str| {
+            class.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with([':', '.', '$']))
+        };
+        self.class.as_deref().is_some_and(is_type)
+            || self.cause.as_deref().is_some_and(|cause| cause.contains(wanted))
+    }
+}
+
 /// A header of a dead letter; behind retry topics Spring leaves out `dlt-`, and of a key's exception it says so.
-fn value<'r>(view: HeadersView<'r>, name: &str) -> Option<&'r [u8]> {
-    let found = |prefix: &str| view.last(&format!("{prefix}{name}")).and_then(|header| header.value);
+fn value<'r>(last: Lookup<'_, 'r>, name: &str) -> Option<&'r [u8]> {
+    let found = |prefix: &str| last(&format!("{prefix}{name}"));
     [DLT, "kafka_dlt-key-", RETRY].into_iter().find_map(found)
 }
 
-fn text(view: HeadersView<'_>, name: &str) -> Option<String> {
-    value(view, name).map(|text| String::from_utf8_lossy(text).into_owned())
+fn text(last: Lookup<'_, '_>, name: &str) -> Option<String> {
+    value(last, name).map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
 fn time(millis: Option<i64>) -> Option<SystemTime> {
@@ -281,10 +295,10 @@ mod tests {
             ("kafka_dlt-exception-message", Some(b"Listener failed")),
             ("kafka_dlt-exception-stacktrace", Some(b"org.springframework...")),
         ]);
-        let origin = Origin::read(view(&batch));
+        let origin = Origin::read(&|name| view(&batch).last(name)?.value);
         assert_eq!(origin.to_string(), "orders-2 at offset 9");
         assert_eq!((origin.group(), origin.timestamp().is_some()), (Some("billing"), true));
-        let facts = Facts::read(view(&batch));
+        let facts = Facts::read(&|name| view(&batch).last(name)?.value);
         assert_eq!(facts.kind, FailureKind::Decode);
         assert_eq!(facts.cause.as_deref(), Some("Listener failed"));
         assert!(facts.class.unwrap().ends_with("DeserializationException"));
@@ -298,8 +312,8 @@ mod tests {
             ("kafka_exception-message", Some(b"no bank")),
             ("retry_topic-attempts", Some(&[0, 0, 0, 4])),
         ]);
-        assert_eq!(Origin::read(view(&batch)).to_string(), "orders-2");
-        let facts = Facts::read(view(&batch));
+        assert_eq!(Origin::read(&|name| view(&batch).last(name)?.value).to_string(), "orders-2");
+        let facts = Facts::read(&|name| view(&batch).last(name)?.value);
         assert_eq!(
             (facts.cause.as_deref(), facts.attempts, facts.kind),
             (Some("no bank"), Some(4), FailureKind::Error)
@@ -309,8 +323,8 @@ mod tests {
     #[test]
     fn any_record_can_be_read_as_one() {
         let batch = headed(&[("kafka_dlt-original-offset", Some(b"x")), ("kafka_runtime-attempts", None)]);
-        assert_eq!(Origin::read(view(&batch)), Origin::default());
+        assert_eq!(Origin::read(&|name| view(&batch).last(name)?.value), Origin::default());
         assert_eq!(Origin::default().to_string(), "an unknown topic");
-        assert_eq!(Facts::read(view(&batch)).attempts, None);
+        assert_eq!(Facts::read(&|name| view(&batch).last(name)?.value).attempts, None);
     }
 }

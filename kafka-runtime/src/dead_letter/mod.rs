@@ -3,9 +3,13 @@
 //! ```text
 //! headers   names and bytes, as Spring Kafka has them (pure)
 //! letter    DeadLetter<T>, a payload that knows why it is there
+//! replay    dead letters sent back, each at most once; done: which were (pure)
 //! ```
 
+mod done;
 pub(crate) mod headers;
 mod letter;
+pub(crate) mod replay;
 
 pub use self::letter::{DeadLetter, FailureKind, Origin};
+pub use self::replay::{Replay, ReplayError, Replayed};

@@ -99,6 +99,19 @@ pub struct DeadLetterAttribute {
     pub retention: Option<&'static str>,
 }
 
+/// `retry_topics`, or `retry_topics(attempts = 4, backoff = "1s..1m", multiplier = 2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetryTopicsAttribute {
+    /// Deliveries in all.
+    pub attempts: Option<&'static str>,
+    /// The first wait and the longest, `1s..1m`; or one for both.
+    pub backoff: Option<&'static str>,
+    /// What a wait is multiplied by for the next.
+    pub multiplier: Option<&'static str>,
+    /// `delay` or `index`: what stands behind a topic's name.
+    pub names: Option<&'static str>,
+}
+
 /// What the attribute says, as text: literals and `${placeholders}` alike, so that the file and the attribute are
 /// parsed by the same code and fail with the same words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,6 +146,8 @@ pub struct Attributes {
     pub on_exhausted: Option<&'static str>,
     /// `dead_letter`.
     pub dead_letter: DeadLetterAttribute,
+    /// `retry_topics`.
+    pub retry_topics: Option<RetryTopicsAttribute>,
     /// `handler_timeout = "30s"`.
     pub handler_timeout: Option<&'static str>,
     /// `auto_startup = false`.

@@ -40,7 +40,7 @@ pub use batch_payload::{DecodeBatch, Settling};
 pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
 pub use descriptor::{
     Attributes, CommitEvery, ControlsAttribute, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute,
-    RetryAttribute, SourceLocation,
+    RetryAttribute, RetryTopicsAttribute, SourceLocation,
 };
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};

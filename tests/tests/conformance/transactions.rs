@@ -1,392 +1,324 @@
-//! Transactions: InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, what readers see of them,
-//! and what can be asked about them.
+//! InitProducerId with a transactional id, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn.
 
-use kafka_client::config::Compression;
-use kafka_client::records::encode::ProducerStamp;
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::describe_producers_request::TopicRequest;
-use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeProducersRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse,
-    ListTransactionsRequest, ProducerId, TransactionalId,
-};
+use kafka_protocol::messages::{AddOffsetsToTxnRequest, EndTxnRequest, ProducerId, TransactionalId};
 
-use crate::asked::{batch, fetch, group_id, part, produce, text, topic_name};
-use crate::kafka::{Kafka, Topic, until};
+use crate::asked::{group_id, text};
+use crate::kafka::Kafka;
 use crate::row;
 use crate::said;
-use crate::wire::Wire;
+use crate::transactional::{Me, Tx};
 
-/// Versions that a client without transaction.version 2 uses, where a row does not say otherwise.
-const INIT: i16 = 4;
-const ADD: i16 = 3;
-const END: i16 = 4;
-const PRODUCE: i16 = 11;
-const FETCH: i16 = 12;
+/// Produce, as clients of both protocols of transactions send it.
+const ONE: i16 = 11;
+const TWO: i16 = 12;
 
-/// FindCoordinator's kind of key.
-const TRANSACTION: i8 = 1;
-
-/// A transactional producer, driven request by request.
-struct Producer {
-    kafka: Kafka,
-    name: String,
-    coordinator: Wire,
-    id: i64,
-    epoch: i16,
-}
-
-fn init(name: &str) -> InitProducerIdRequest {
-    InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(text(name))))
-        .with_transaction_timeout_ms(60_000)
-}
-
-impl Producer {
-    /// One that has its id.
-    async fn new(kafka: Kafka) -> Self {
-        let name = kafka.name("transaction");
-        let (coordinator, given) = begun(kafka, &name).await;
-        Self { kafka, name, coordinator, id: given.producer_id.0, epoch: given.producer_epoch }
-    }
-
-    fn add(&self, topic: &str) -> AddPartitionsToTxnRequest {
-        let topic = AddPartitionsToTxnTopic::default().with_name(topic_name(topic)).with_partitions(vec![0]);
-        AddPartitionsToTxnRequest::default()
-            .with_v3_and_below_transactional_id(TransactionalId(text(&self.name)))
-            .with_v3_and_below_producer_id(ProducerId(self.id))
-            .with_v3_and_below_producer_epoch(self.epoch)
-            .with_v3_and_below_topics(vec![topic])
-    }
-
-    async fn added(&mut self, version: i16, topic: &str) -> String {
-        let request = self.add(topic);
-        until("partitions added", async || {
-            let answer = self.coordinator.ask(version, &request).await;
-            let code = answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
-            // The end of the transaction before may still be written.
-            let error = said::error(code);
-            (error != "CONCURRENT_TRANSACTIONS").then_some(error)
-        })
-        .await
-    }
-
-    async fn write(&mut self, topic: &Topic, sequence: i32, values: &[&str]) -> String {
-        let stamp = ProducerStamp {
-            producer_id: self.id,
-            epoch: self.epoch,
-            base_sequence: sequence,
-            transactional: true,
-        };
-        let records = batch(values, stamp, Compression::None);
-        let request = produce(PRODUCE, topic, 0, records)
-            .with_transactional_id(Some(TransactionalId(text(&self.name))));
-        let mut leader = self.kafka.leader(topic, 0).await;
-        let answer = leader.ask(PRODUCE, &request).await;
-        said::error(answer.responses[0].partition_responses[0].error_code)
-    }
-
-    async fn end(&mut self, version: i16, commit: bool) -> String {
-        let request = EndTxnRequest::default()
-            .with_transactional_id(TransactionalId(text(&self.name)))
-            .with_producer_id(ProducerId(self.id))
-            .with_producer_epoch(self.epoch)
-            .with_committed(commit);
-        let answer = self.coordinator.ask(version, &request).await;
-        said::error(answer.error_code)
-    }
-
-    /// What a reader of committed records sees now: records, stable offset and end.
-    async fn read(&self, topic: &Topic, isolation: i8) -> String {
-        let request = fetch(FETCH, topic, vec![part(0, 0)]).with_isolation_level(isolation);
-        let answer = self.kafka.leader(topic, 0).await.ask(FETCH, &request).await;
-        let data = &answer.responses[0].partitions[0];
-        let aborted = data.aborted_transactions.as_ref().map_or("null".into(), |all| {
-            said::list(all.iter().map(|one| format!("from {}", one.first_offset)))
-        });
-        format!("stable {} of {}, aborted [{aborted}]", data.last_stable_offset, data.high_watermark)
-    }
-
-    /// The same, when everything before `end` is stable.
-    async fn read_stable(&self, topic: &Topic, end: i64) -> String {
-        let wanted = format!("stable {end} of {end}");
-        until("the markers", async || {
-            let seen = self.read(topic, 1).await;
-            seen.starts_with(&wanted).then_some(seen)
-        })
-        .await
+fn said_of(answer: Result<Me, String>, id: i64) -> String {
+    match answer {
+        Ok(me) if me.id == id => format!("epoch {}", me.epoch),
+        Ok(me) => format!("another id, epoch {}", me.epoch),
+        Err(error) => error,
     }
 }
 
-/// The coordinator of a transactional id, and the producer id that it gave.
-async fn begun(kafka: Kafka, name: &str) -> (Wire, InitProducerIdResponse) {
-    let find =
-        FindCoordinatorRequest::default().with_key_type(TRANSACTION).with_coordinator_keys(vec![text(name)]);
-    until("a transaction's coordinator", async || {
-        let found = kafka.any().await.ask(4, &find).await.coordinators.remove(0);
-        if found.error_code != 0 {
-            return None;
+row!(
+    initialised_twice,
+    "InitProducerId",
+    0..=5,
+    "a transactional id, twice",
+    "epoch 0, then the same id in epoch 1",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let first = tx.try_init(kafka.version, Me::NOBODY).await.unwrap();
+        let second = tx.try_init(kafka.version, Me::NOBODY).await.unwrap();
+        let same = if first.id == second.id { "the same id" } else { "another id" };
+        format!("epoch {}, then {same} in epoch {}", first.epoch, second.epoch)
+    }
+);
+
+row!(
+    initialised_over_an_open_transaction,
+    "InitProducerId",
+    0..=5,
+    "an id with a transaction open",
+    "CONCURRENT_TRANSACTIONS until it is aborted, then epoch 2",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        assert_eq!(tx.write(TWO, me, 0, &["x"]).await, "NONE");
+        let request = tx.init_request(Me::NOBODY);
+        let at_once = tx.coordinator.ask(kafka.version, &request).await.error_code;
+        let later = tx.try_init(kafka.version, Me::NOBODY).await;
+        let aborted = tx.settled().await.aborted_transactions.is_some_and(|all| all.len() == 1);
+        let what = if aborted { "aborted" } else { "there" };
+        format!("{} until it is {what}, then {}", said::error(at_once), said_of(later, me.id))
+    }
+);
+
+row!(
+    recovered,
+    "InitProducerId",
+    4..=5,
+    "given its id and epoch 0, twice; epoch 0 after another has taken over; another id",
+    "epoch 1, epoch 1, PRODUCER_FENCED, PRODUCER_FENCED",
+    async |kafka| recovery(kafka).await
+);
+
+row!(
+    recovered_in_version_3,
+    "InitProducerId",
+    3..=3,
+    "the same before version 4",
+    "epoch 1, epoch 1, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_EPOCH",
+    async |kafka| recovery(kafka).await
+);
+
+async fn recovery(kafka: Kafka) -> String {
+    let mut tx = Tx::new(kafka).await;
+    let me = tx.init().await;
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(said_of(tx.try_init(kafka.version, me).await, me.id));
+    }
+    tx.init().await;
+    answers.push(said_of(tx.try_init(kafka.version, me).await, me.id));
+    let stranger = Me { id: me.id + 1_000_000, epoch: 0 };
+    answers.push(said_of(tx.try_init(kafka.version, stranger).await, me.id));
+    said::list(answers)
+}
+
+row!(
+    recovered_by_a_stranger,
+    "InitProducerId",
+    3..=5,
+    "an id that nobody has initialised, given a producer id and epoch",
+    "another id, epoch 0",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let given = Me { id: 123_456_789, epoch: 7 };
+        said_of(tx.try_init(kafka.version, given).await, given.id)
+    }
+);
+
+row!(
+    nonsense_at_initialisation,
+    "InitProducerId",
+    3..=5,
+    "a producer id without an epoch; an epoch without an id; timeouts of 0 and of 15 min 1 ms; the id ''",
+    "INVALID_REQUEST, INVALID_REQUEST, INVALID_TRANSACTION_TIMEOUT, INVALID_TRANSACTION_TIMEOUT, INVALID_REQUEST",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let base = tx.init_request(Me::NOBODY);
+        let requests = [
+            tx.init_request(Me { id: 5, epoch: -1 }),
+            tx.init_request(Me { id: -1, epoch: 5 }),
+            base.clone().with_transaction_timeout_ms(0),
+            base.clone().with_transaction_timeout_ms(900_001),
+            base.with_transactional_id(Some(TransactionalId(text("")))),
+        ];
+        let mut answers = Vec::new();
+        for request in &requests {
+            answers.push(
+                tx.init_with(kafka.version, request).await.map_or_else(|error| error, |_| "an id".into()),
+            );
         }
-        let mut wire = kafka.broker(found.node_id.0).await;
-        let given = wire.ask(INIT, &init(name)).await;
-        (given.error_code == 0).then_some((wire, given))
-    })
-    .await
-}
-
-row!(
-    a_transactional_id_again,
-    "InitProducerId",
-    0..=5,
-    "a transactional id that is known",
-    "NONE, the same id, the next epoch",
-    async |kafka| {
-        let mut first = Producer::new(kafka).await;
-        let request = init(&first.name);
-        let again = first.coordinator.ask(kafka.version, &request).await;
-        let id = if again.producer_id.0 == first.id { "the same id" } else { "another id" };
-        let epoch = if again.producer_epoch == first.epoch + 1 { "the next epoch" } else { "another epoch" };
-        format!("{}, {id}, {epoch}", said::error(again.error_code))
+        said::list(answers)
     }
 );
 
 row!(
-    empty_transactional_id,
-    "InitProducerId",
-    0..=5,
-    "an empty transactional id",
-    "INVALID_REQUEST",
-    async |kafka| said::error(kafka.any().await.ask(kafka.version, &init("")).await.error_code)
-);
-
-row!(
-    transaction_too_long,
-    "InitProducerId",
-    0..=5,
-    "a transaction timeout of an hour",
-    "INVALID_TRANSACTION_TIMEOUT",
-    async |kafka| {
-        let mut producer = Producer::new(kafka).await;
-        let request = init(&producer.name).with_transaction_timeout_ms(3_600_000);
-        said::error(producer.coordinator.ask(kafka.version, &request).await.error_code)
-    }
-);
-
-row!(
-    committed,
-    "EndTxn",
-    0..=4,
-    "two records committed: stable before and after, by a reader of committed records",
-    "NONE, NONE; stable 0 of 2, aborted []; NONE; stable 3 of 3, aborted []",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        let added = producer.added(ADD, &topic.name).await;
-        let written = producer.write(&topic, 0, &["a", "b"]).await;
-        let before = producer.read(&topic, 1).await;
-        let ended = producer.end(kafka.version, true).await;
-        format!("{added}, {written}; {before}; {ended}; {}", producer.read_stable(&topic, 3).await)
-    }
-);
-
-row!(
-    aborted,
-    "EndTxn",
-    0..=4,
-    "two records aborted",
-    "NONE; stable 3 of 3, aborted [from 0]",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        producer.added(ADD, &topic.name).await;
-        producer.write(&topic, 0, &["a", "b"]).await;
-        let ended = producer.end(kafka.version, false).await;
-        format!("{ended}; {}", producer.read_stable(&topic, 3).await)
-    }
-);
-
-row!(
-    uncommitted_is_seen,
-    "Fetch",
-    12..=12,
-    "an open transaction, by a reader of uncommitted records",
-    "stable 0 of 2, aborted [null]",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        producer.added(ADD, &topic.name).await;
-        producer.write(&topic, 0, &["a", "b"]).await;
-        producer.read(&topic, 0).await
-    }
-);
-
-row!(
-    end_of_nothing,
-    "EndTxn",
-    0..=4,
-    "a transaction that was not begun",
-    "INVALID_TXN_STATE",
-    async |kafka| { Producer::new(kafka).await.end(kafka.version, true).await }
-);
-
-row!(
-    end_again,
-    "EndTxn",
-    0..=4,
-    "a commit, again, and as an abort",
-    "NONE; NONE; INVALID_TXN_STATE",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        producer.added(ADD, &topic.name).await;
-        producer.write(&topic, 0, &["a"]).await;
-        let first = producer.end(kafka.version, true).await;
-        producer.read_stable(&topic, 2).await;
-        let again = until("the transaction's end", async || {
-            let answer = producer.end(kafka.version, true).await;
-            (answer != "CONCURRENT_TRANSACTIONS").then_some(answer)
-        })
-        .await;
-        format!("{first}; {again}; {}", producer.end(kafka.version, false).await)
-    }
-);
-
-row!(
-    end_of_unknown,
-    "EndTxn",
-    0..=4,
-    "another producer id than the transactional id has",
-    "INVALID_PRODUCER_ID_MAPPING",
-    async |kafka| {
-        let mut producer = Producer::new(kafka).await;
-        producer.id += 1_000_000;
-        producer.end(kafka.version, true).await
-    }
-);
-
-row!(fenced_end, "EndTxn", 2..=4, "an epoch that was", "PRODUCER_FENCED", async |kafka| {
-    let mut old = Producer::new(kafka).await;
-    let request = init(&old.name);
-    old.coordinator.ask(INIT, &request).await;
-    old.end(kafka.version, true).await
-});
-
-row!(fenced_end_of_old, "EndTxn", 0..=1, "an epoch that was", "INVALID_PRODUCER_EPOCH", async |kafka| {
-    let mut old = Producer::new(kafka).await;
-    let request = init(&old.name);
-    old.coordinator.ask(INIT, &request).await;
-    old.end(kafka.version, true).await
-});
-
-row!(
-    unknown_topic_added,
+    added,
     "AddPartitionsToTxn",
     0..=3,
-    "a topic that does not exist",
-    "UNKNOWN_TOPIC_OR_PARTITION",
+    "a partition, and again; then one that is there and one that is not",
+    "NONE; NONE; OPERATION_NOT_ATTEMPTED, UNKNOWN_TOPIC_OR_PARTITION",
     async |kafka| {
-        let mut producer = Producer::new(kafka).await;
-        producer.added(kafka.version, &kafka.name("none")).await
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        let mut answers = Vec::new();
+        for partitions in [&[0][..], &[0], &[0, 7]] {
+            answers.push(tx.add_in(kafka.version, me, partitions).await);
+        }
+        answers.join("; ")
     }
 );
-
-row!(fenced_add, "AddPartitionsToTxn", 2..=3, "an epoch that was", "PRODUCER_FENCED", async |kafka| {
-    let topic = kafka.topic(1).await;
-    let mut old = Producer::new(kafka).await;
-    let request = init(&old.name);
-    old.coordinator.ask(INIT, &request).await;
-    old.added(kafka.version, &topic.name).await
-});
 
 row!(
-    written_without_adding,
-    "Produce",
-    11..=11,
-    "to a partition that was not added",
-    "TRANSACTION_ABORTABLE",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        Producer::new(kafka).await.write(&topic, 0, &["a"]).await
-    }
+    added_by_others,
+    "AddPartitionsToTxn",
+    2..=3,
+    "an old epoch; another producer id; an id that nobody has initialised",
+    "PRODUCER_FENCED, INVALID_PRODUCER_ID_MAPPING, INVALID_PRODUCER_ID_MAPPING",
+    async |kafka| strangers_add(kafka).await
 );
 
-row!(offsets_added, "AddOffsetsToTxn", 0..=3, "a group", "NONE", async |kafka| {
-    let mut producer = Producer::new(kafka).await;
-    let request = AddOffsetsToTxnRequest::default()
-        .with_transactional_id(TransactionalId(text(&producer.name)))
-        .with_producer_id(ProducerId(producer.id))
-        .with_producer_epoch(producer.epoch)
-        .with_group_id(group_id(&kafka.name("group")));
-    said::error(producer.coordinator.ask(kafka.version, &request).await.error_code)
-});
+row!(
+    added_by_others_in_old_versions,
+    "AddPartitionsToTxn",
+    0..=1,
+    "the same before version 2",
+    "INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, INVALID_PRODUCER_ID_MAPPING",
+    async |kafka| strangers_add(kafka).await
+);
 
-/// `NONE, Ongoing, 1 topics`
-async fn described(producer: &mut Producer, version: i16, name: &str) -> String {
-    let request =
-        DescribeTransactionsRequest::default().with_transactional_ids(vec![TransactionalId(text(name))]);
-    let found = producer.coordinator.ask(version, &request).await.transaction_states.remove(0);
-    let (state, topics) = (found.transaction_state.as_str(), found.topics.len());
-    format!("{}, {state}, {topics} topics", said::error(found.error_code))
+async fn strangers_add(kafka: Kafka) -> String {
+    let mut tx = Tx::new(kafka).await;
+    let old = tx.init().await;
+    let me = tx.init().await;
+    let other = Me { id: me.id + 1_000_000, epoch: me.epoch };
+    let mut answers = vec![tx.add_in(kafka.version, old, &[0]).await];
+    answers.push(tx.add_in(kafka.version, other, &[0]).await);
+    let mut fresh = Tx::new(kafka).await;
+    answers.push(fresh.add_in(kafka.version, me, &[0]).await);
+    said::list(answers)
 }
 
 row!(
-    describe_transaction,
-    "DescribeTransactions",
-    0..=0,
-    "a producer before and in its transaction",
-    "NONE, Empty, 0 topics; NONE, Ongoing, 1 topics",
+    offsets_added,
+    "AddOffsetsToTxn",
+    2..=4,
+    "a group's offsets; then with an old epoch",
+    "NONE, PRODUCER_FENCED",
     async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        let name = producer.name.clone();
-        let before = described(&mut producer, kafka.version, &name).await;
-        producer.added(ADD, &topic.name).await;
-        format!("{before}; {}", described(&mut producer, kafka.version, &name).await)
-    }
-);
-
-row!(
-    list_transactions,
-    "ListTransactions",
-    0..=2,
-    "transactions that are Ongoing: an open one, one that has not begun",
-    "listed; not listed",
-    async |kafka| {
-        let topic = kafka.topic(1).await;
-        let (mut open, mut idle) = (Producer::new(kafka).await, Producer::new(kafka).await);
-        open.added(ADD, &topic.name).await;
-        let request = ListTransactionsRequest::default().with_state_filters(vec![text("Ongoing")]);
-        let mut said = Vec::new();
-        for producer in [&mut open, &mut idle] {
-            let answer = producer.coordinator.ask(kafka.version, &request).await;
-            let name = TransactionalId(text(&producer.name));
-            let listed = answer.transaction_states.iter().any(|one| one.transactional_id == name);
-            said.push(if listed { "listed" } else { "not listed" });
+        let mut tx = Tx::new(kafka).await;
+        let old = tx.init().await;
+        let me = tx.init().await;
+        let group = kafka.name("group");
+        let mut answers = Vec::new();
+        for by in [me, old] {
+            let request = AddOffsetsToTxnRequest::default()
+                .with_transactional_id(tx.id.clone())
+                .with_producer_id(ProducerId(by.id))
+                .with_producer_epoch(by.epoch)
+                .with_group_id(group_id(&group));
+            answers.push(said::error(tx.coordinator.ask(kafka.version, &request).await.error_code));
         }
-        said.join("; ")
+        said::list(answers)
     }
 );
 
 row!(
-    describe_producers,
-    "DescribeProducers",
-    0..=0,
-    "a partition in a transaction",
-    "NONE, its id, epoch 0, last sequence 1, transaction from 0",
+    ended_in_version_1,
+    "EndTxn",
+    0..=4,
+    "commit, commit again, then abort",
+    "NONE, NONE, INVALID_TXN_STATE",
     async |kafka| {
-        let topic = kafka.topic(1).await;
-        let mut producer = Producer::new(kafka).await;
-        producer.added(ADD, &topic.name).await;
-        producer.write(&topic, 0, &["a", "b"]).await;
-        let asked =
-            TopicRequest::default().with_name(topic_name(&topic.name)).with_partition_indexes(vec![0]);
-        let request = DescribeProducersRequest::default().with_topics(vec![asked]);
-        let answer = kafka.leader(&topic, 0).await.ask(kafka.version, &request).await;
-        let part = &answer.topics[0].partitions[0];
-        let one = &part.active_producers[0];
-        let id = if one.producer_id.0 == producer.id { "its id" } else { "another id" };
-        let (epoch, sequence, from) = (one.producer_epoch, one.last_sequence, one.current_txn_start_offset);
-        let error = said::error(part.error_code);
-        format!("{error}, {id}, epoch {epoch}, last sequence {sequence}, transaction from {from}")
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        tx.add(me).await;
+        assert_eq!(tx.write(ONE, me, 0, &["x"]).await, "NONE");
+        let mut answers = Vec::new();
+        for commit in [true, true, false] {
+            answers.push(tx.end(kafka.version, me, commit).await.0);
+        }
+        said::list(answers)
+    }
+);
+
+row!(
+    ended_in_version_2,
+    "EndTxn",
+    5..=5,
+    "commit, commit again, abort again; in the new epoch commit, then abort, of nothing",
+    "NONE epoch 1; NONE epoch 1; INVALID_TXN_STATE epoch 0; INVALID_TXN_STATE epoch 1; NONE epoch 2",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        assert_eq!(tx.write(TWO, me, 0, &["x"]).await, "NONE");
+        let mut answers = Vec::new();
+        let next = me.in_epoch(1);
+        for (by, commit) in [(me, true), (me, true), (me, false), (next, true), (next, false)] {
+            let (answer, after) = tx.end(kafka.version, by, commit).await;
+            answers.push(format!("{answer} epoch {}", after.epoch));
+        }
+        answers.join("; ")
+    }
+);
+
+row!(
+    ended_before_it_began,
+    "EndTxn",
+    0..=4,
+    "commit and abort of nothing",
+    "INVALID_TXN_STATE, INVALID_TXN_STATE",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        said::list([tx.end(kafka.version, me, true).await.0, tx.end(kafka.version, me, false).await.0])
+    }
+);
+
+row!(
+    ended_by_a_zombie,
+    "EndTxn",
+    2..=5,
+    "an old epoch; another producer id; an id that nobody has initialised",
+    "PRODUCER_FENCED, INVALID_PRODUCER_ID_MAPPING, INVALID_PRODUCER_ID_MAPPING",
+    async |kafka| strangers_end(kafka).await
+);
+
+row!(
+    ended_by_a_zombie_in_old_versions,
+    "EndTxn",
+    0..=1,
+    "the same before version 2",
+    "INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, INVALID_PRODUCER_ID_MAPPING",
+    async |kafka| strangers_end(kafka).await
+);
+
+async fn strangers_end(kafka: Kafka) -> String {
+    let mut tx = Tx::new(kafka).await;
+    let old = tx.init().await;
+    tx.init().await;
+    let me = tx.init().await;
+    tx.add(me).await;
+    let other = Me { id: me.id + 1_000_000, epoch: me.epoch };
+    let mut answers = vec![tx.end(kafka.version, old, true).await.0];
+    answers.push(tx.end(kafka.version, other, true).await.0);
+    let mut fresh = Tx::new(kafka).await;
+    answers.push(fresh.end(kafka.version, me, true).await.0);
+    said::list(answers)
+}
+
+row!(
+    ended_elsewhere,
+    "EndTxn",
+    0..=5,
+    "a broker that does not coordinate the id; the id ''",
+    "NOT_COORDINATOR, INVALID_REQUEST",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let me = tx.init().await;
+        let request = EndTxnRequest::default().with_producer_id(ProducerId(me.id)).with_committed(true);
+        let named = request.clone().with_transactional_id(tx.id.clone());
+        let mut elsewhere = "every broker coordinates it".to_owned();
+        for id in kafka.brokers() {
+            let code = kafka.broker(id).await.ask(kafka.version, &named).await.error_code;
+            if said::error(code) == "NOT_COORDINATOR" {
+                elsewhere = said::error(code);
+            }
+        }
+        let unnamed = tx.coordinator.ask(kafka.version, &request).await.error_code;
+        said::list([elsewhere, said::error(unnamed)])
+    }
+);
+
+row!(
+    outlived,
+    "EndTxn",
+    5..=5,
+    "a transaction whose timeout is over: commit; recovered with its epoch; commit of the next",
+    "INVALID_TXN_STATE; epoch 1; NONE",
+    async |kafka| {
+        let mut tx = Tx::new(kafka).await;
+        let request = tx.init_request(Me::NOBODY).with_transaction_timeout_ms(100);
+        let me = tx.init_with(4, &request).await.unwrap();
+        assert_eq!(tx.write(TWO, me, 0, &["late"]).await, "NONE");
+        assert_eq!(tx.settled().await.aborted_transactions.map(|all| all.len()), Some(1));
+        let late = tx.end(kafka.version, me, true).await.0;
+        let again = tx.try_init(4, me).await;
+        let next = again.clone().unwrap();
+        assert_eq!(tx.write(TWO, next, 0, &["next"]).await, "NONE");
+        format!("{late}; {}; {}", said_of(again, me.id), tx.end(kafka.version, next, true).await.0)
     }
 );

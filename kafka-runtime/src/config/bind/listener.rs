@@ -60,6 +60,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
     let group = consumer.group.as_ref().map(|group| group.group_id.as_str());
     let client_ids = client_ids(binding, client, listener, group);
     let controls = controls::controls(binding, listener);
+    let retry_topics = recovery::retry_topics(binding, listener, &consumer.subscription);
     ListenerSettings {
         id: listener.id.to_owned(),
         client: kafka_client::config::ClientConfig {
@@ -75,10 +76,12 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         cadence: committing.cadence,
         ack: committing.ack,
         commit_timeout,
-        retry: recovery::retry(binding, listener),
+        retry: recovery::retry(binding, listener, retry_topics.is_some()),
         retry_errors: recovery::errors(binding, listener),
         on_exhausted: recovery::on_exhausted(binding, listener),
         dead_letters: recovery::dead_letters(binding, listener),
+        retry_topics,
+        hop: None,
         handler_timeout: recovery::handler_timeout(binding, listener),
         max_poll_records: binding.at_least_one("max.poll.records", &client.places("max.poll.records"), 500),
         max_poll_interval,

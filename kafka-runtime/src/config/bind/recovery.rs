@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use kafka_client::config::Subscription;
+
 use super::super::origin::Origin;
 use super::super::problems::Problem;
-use super::super::settings::{DeadLetters, OnExhausted, Retry, RetryErrors};
+use super::super::settings::{DeadLetters, OnExhausted, Retry, RetryErrors, RetryTopicNames, RetryTopics};
 use super::super::value::{Notation, Value};
 use super::listener::layered;
 use super::{Binding, Declared, Place, of_listener};
@@ -17,8 +19,12 @@ fn least(text: &str, notation: Notation, fits: impl Fn(f64) -> bool, otherwise: 
     }
 }
 
-pub(super) fn retry(binding: &mut Binding<'_>, listener: &Declared) -> Retry {
-    let (defaults, said) = (Retry::default(), listener.attributes.retry);
+/// Tries in place. Retry topics are instead of them, unless both are asked for.
+pub(super) fn retry(binding: &mut Binding<'_>, listener: &Declared, has_topics: bool) -> Retry {
+    let (mut defaults, said) = (Retry::default(), listener.attributes.retry);
+    if has_topics {
+        defaults.attempts = 1;
+    }
     let attempts = layered(listener, "retry.attempts", said.attempts);
     let (multiplier, jitter) = ("retry.backoff.multiplier", "retry.backoff.jitter");
     let (initial, max) = backoff(binding, listener, (defaults.initial, defaults.max));
@@ -78,6 +84,91 @@ fn backoff(
             (low, high)
         }
     }
+}
+
+/// Retry topics, if they are asked for.
+pub(super) fn retry_topics(
+    binding: &mut Binding<'_>,
+    listener: &Declared,
+    subscription: &Subscription,
+) -> Option<RetryTopics> {
+    let said = listener.attributes.retry_topics;
+    let places = |key: &'static str, said: Option<&'static str>, of_spring: &[&str]| {
+        let mut places = layered(listener, key, said);
+        places.extend(of_spring.iter().map(|key| Place::spring(format!("retry.topic.{key}"))));
+        places
+    };
+    let enabled = "retry-topics.enabled";
+    let is_on = binding.read(enabled, &places(enabled, said.map(|_| "true"), &["enabled"]), false);
+    if !is_on {
+        return None;
+    }
+    let said = said.unwrap_or_default();
+    let shared = matches!(subscription, Subscription::Topics(_));
+    let what = match (shared, listener.batch) {
+        (false, _) => "and reads a pattern or fixed partitions: retry topics need topics by name",
+        (_, true) => "and takes batches: retry topics are for single records",
+        (true, false) => "",
+    };
+    if !what.is_empty() {
+        let origin = binding.origin_or(listener, enabled);
+        let what = format!("listener `{}` has retry topics {what}", listener.id);
+        binding.problems.error(Problem::new(origin, "", what));
+    }
+    let by_spring = binding.say(&Place::spring("retry.topic.enabled")).is_some();
+    let names = if by_spring { RetryTopicNames::Index } else { RetryTopicNames::Delay };
+    let (initial, max) = retry_waits(binding, listener, said.backoff);
+    let multiplier = "retry-topics.multiplier";
+    let factor = |text: &str, notation| match f64::read(text, notation) {
+        // Spring's 0 and 1 mean the same wait each time.
+        Ok(factor) if (0.0..=1.0).contains(&factor) => Ok(1.0),
+        Ok(factor) if factor < 0.0 => Err("must be at least 1".to_owned()),
+        other => other,
+    };
+    let of_spring = ["backoff.multiplier", "multiplier"];
+    Some(RetryTopics {
+        attempts: binding.at_least_one(
+            "retry-topics.attempts",
+            &places("retry-topics.attempts", said.attempts, &["attempts"]),
+            3,
+        ),
+        initial,
+        max,
+        multiplier: binding.parse(
+            multiplier,
+            &places(multiplier, said.multiplier, &of_spring),
+            1.0,
+            factor,
+            f64::show,
+        ),
+        names: binding.word(
+            "retry-topics.names",
+            &places("retry-topics.names", said.names, &[]),
+            names,
+            &[("delay", RetryTopicNames::Delay), ("index", RetryTopicNames::Index)],
+        ),
+    })
+}
+
+/// The first wait and the longest of retry topics.
+fn retry_waits(
+    binding: &mut Binding<'_>,
+    listener: &Declared,
+    said: Option<&'static str>,
+) -> (Duration, Duration) {
+    let key = "retry-topics.backoff";
+    let mut read = |name: &'static str, default: Duration, of_spring: [&str; 2]| {
+        let mut places = layered(listener, key, said);
+        places.extend(of_spring.iter().map(|key| Place::spring(format!("retry.topic.{key}"))));
+        let half = |text: &str, notation| {
+            let (low, high) = text.split_once("..").unwrap_or((text, text));
+            Duration::read(if name.ends_with("initial") { low } else { high }.trim(), notation)
+        };
+        binding.parse(name, &places, default, half, Duration::show)
+    };
+    let initial = read("retry-topics.backoff.initial", Duration::from_secs(1), ["backoff.delay", "delay"]);
+    let max = read("retry-topics.backoff.max", Duration::from_secs(30), ["backoff.max-delay", "max-delay"]);
+    (initial, max.max(initial))
 }
 
 pub(super) fn errors(binding: &mut Binding<'_>, listener: &Declared) -> RetryErrors {

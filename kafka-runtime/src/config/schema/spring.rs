@@ -9,9 +9,8 @@ use super::{Effect, Key, Scope, Section, Shape};
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
 const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
-const RETRY_TOPICS: &str =
-    "retry topics are not supported yet: records are tried again in place (`kafka-runtime.listener.retry`)";
-const TOPICS: &str = "topics are not created from the configuration yet";
+const NO_JITTER: &str =
+    "a retry topic has one wait, by which its records stand in the order in which they are due";
 const STREAMS: &str = "there is no Kafka Streams here";
 
 const fn key(
@@ -132,11 +131,17 @@ const PRODUCER: &[Key] = &[
 
 const ADMIN: &[Key] = &[
     key("client-id", Text, "`<application>-admin-0`", "client.id", Honoured),
-    key("auto-create", Flag, "true", "", Ignored(TOPICS)),
-    key("fail-fast", Flag, "false", "", Ignored(TOPICS)),
-    key("modify-topic-configs", Flag, "false", "", Ignored(TOPICS)),
-    key("close-timeout", Time, "10s", "", Ignored(TOPICS)),
-    key("operation-timeout", Time, "30s", "", Ignored(TOPICS)),
+    key("auto-create", Flag, "true", "", Honoured),
+    key("fail-fast", Flag, "false", "", Honoured),
+    key(
+        "modify-topic-configs",
+        Flag,
+        "false",
+        "",
+        Ignored("settings of topics that exist are not changed yet"),
+    ),
+    key("close-timeout", Time, "10s", "", Ignored("nothing is left open")),
+    key("operation-timeout", Time, "30s", "", Honoured),
     key("properties", Names(Scope::Admin), "", "", Honoured),
 ];
 
@@ -210,17 +215,17 @@ const LISTENER: &[Key] = &[
 ];
 
 const RETRY_TOPIC: &[Key] = &[
-    key("enabled", Flag, "false", "", Ignored(RETRY_TOPICS)),
-    key("attempts", Whole(1), "3", "", Ignored(RETRY_TOPICS)),
-    key("delay", Time, "1s", "", Ignored(RETRY_TOPICS)),
-    key("multiplier", Real, "0", "", Ignored(RETRY_TOPICS)),
-    key("max-delay", Time, "0", "", Ignored(RETRY_TOPICS)),
-    key("random-back-off", Flag, "false", "", Ignored(RETRY_TOPICS)),
-    key("backoff.delay", Time, "1s", "", Ignored(RETRY_TOPICS)),
-    key("backoff.multiplier", Real, "1.0", "", Ignored(RETRY_TOPICS)),
-    key("backoff.max-delay", Time, "30s", "", Ignored(RETRY_TOPICS)),
-    key("backoff.jitter", Time, "0", "", Ignored(RETRY_TOPICS)),
-    key("backoff.random", Flag, "false", "", Ignored(RETRY_TOPICS)),
+    key("enabled", Flag, "false", "", Honoured),
+    key("attempts", Whole(1), "3", "", Honoured),
+    key("delay", Time, "1s", "", Honoured),
+    key("multiplier", Real, "0", "", Honoured),
+    key("max-delay", Time, "0", "", Honoured),
+    key("random-back-off", Flag, "false", "", Ignored(NO_JITTER)),
+    key("backoff.delay", Time, "1s", "", Honoured),
+    key("backoff.multiplier", Real, "1.0", "", Honoured),
+    key("backoff.max-delay", Time, "30s", "", Honoured),
+    key("backoff.jitter", Time, "0", "", Ignored(NO_JITTER)),
+    key("backoff.random", Flag, "false", "", Ignored(NO_JITTER)),
 ];
 
 pub(super) const SECTIONS: &[Section] = &[

@@ -178,7 +178,7 @@ fn keys_without_effect_are_named() {
     let text = "
 spring.kafka:
   listener: {poll-timeout: 3s, monitor-interval: 1}
-  retry.topic.enabled: true
+  retry.topic.backoff.jitter: 1s
   streams: {application-id: x}
   consumer.properties: {spring.json.trusted.packages: '*', receive.buffer.bytes: 1, linger.ms: 5}
 kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {retention.ms: 7d}}]
@@ -189,12 +189,11 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
     for expected in [
         "application.yml:3:28: `spring.kafka.listener.poll-timeout` has no effect: there is no poll loop",
         "`spring.kafka.listener.monitor-interval` has no effect",
-        "`spring.kafka.retry.topic.enabled` has no effect: retry topics are not supported yet",
+        "`spring.kafka.retry.topic.backoff.jitter` has no effect: a retry topic has one wait",
         "`spring.kafka.streams.application-id` has no effect",
         "spring.json.trusted.packages` has no effect",
         "receive.buffer.bytes` has no effect",
         "linger.ms` has no effect: `linger.ms` is a setting of producer",
-        "`kafka-runtime.topics` are not created from the configuration yet",
     ] {
         assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}\n{notices:#?}");
     }

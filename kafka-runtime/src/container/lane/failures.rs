@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_client::records::Record;
 use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
@@ -96,6 +97,23 @@ impl Lane {
     pub(crate) fn split(&self, last: i64) {
         if let Some(issuer) = &self.issuer {
             issuer.desk().split(last);
+        }
+    }
+
+    /// A record of a retry topic waits until it is due, and those behind it with it; nothing else does.
+    pub(crate) async fn until_due(&mut self, record: &Record<'_>) -> Option<End> {
+        self.work.recovery.not_due_for(record.headers)?;
+        self.settle(record.offset);
+        self.release();
+        self.drained().await;
+        loop {
+            if let Some(end) = self.clear().await {
+                return Some(end);
+            }
+            self.shared.set_phase(PartitionPhase::Waiting);
+            let wait = self.work.recovery.not_due_for(record.headers)?;
+            // It ends early for a commit, or when the partition is given away.
+            let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Commit)).await;
         }
     }
 

@@ -35,8 +35,7 @@ pub use desk::OpenPhase;
 pub(crate) use desk::{Desk, OpenOne};
 pub(crate) use feeder::Feeder;
 pub(crate) use pool::{Pool, Worker};
-#[cfg(test)]
-pub(crate) use remembered::Remembered;
+pub(crate) use remembered::{Frame, Remembered, encode};
 pub(crate) use worker::work_off;
 
 use super::shared::Shared;

@@ -3,7 +3,8 @@
 //! ```text
 //!   handler error, decode failure, panic, timeout
 //!     └──▶ policy (pure; names: of errors) ──▶ again, after backoff (pure)
-//!                                            ├──▶ dead letter: outlet writes it, the offset waits for that
+//!                                            ├──▶ retry topic (hops: which, pure) ┐ outlet writes it,
+//!                                            ├──▶ dead letter ────────────────────┘ the offset waits for that
 //!                                            ├──▶ skipped
 //!                                            └──▶ the partition stops
 //! ```
@@ -11,6 +12,7 @@
 //! It knows neither lanes nor partitions' loops: whoever dispatches hands over the failed record and follows the answer.
 
 mod backoff;
+mod hops;
 mod names;
 pub(super) mod outlet;
 mod policy;
@@ -21,20 +23,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_client::consumer::ChunkBatch;
-use kafka_client::records::Record;
+use kafka_client::records::{HeadersView, Record};
 use kafka_client::seams::Rng;
 use kafka_client::{TopicName, TopicPartition};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use self::backoff::Tried;
+use self::hops::Hop;
+pub(crate) use self::hops::Hops;
 use self::outlet::Letter;
 pub(crate) use self::outlet::{ListenerOutlet, Outlet, Publisher};
 use self::policy::{Decision, Policy};
 use super::outcome::{Where, told};
 use super::shared::{Counts, Shared};
 use crate::config::{DeadLetters, ListenerSettings, OnExhausted};
-use crate::dead_letter::headers::{self, FirstPlace, Reason};
+use crate::dead_letter::headers::{self, FirstPlace, NextTry, Reason};
 use crate::listener::{Failure, causes};
 
 /// A delivery that failed.
@@ -57,8 +61,10 @@ impl<'r> Failed<'r> {
         Where { partition, offset: record.offset, key: record.key, attempt }
     }
 
-    fn tried(&self) -> Tried {
-        Tried { attempt: self.attempt, elapsed: self.since.elapsed() }
+    /// The tries in place of this delivery, which is the record's `delivery`-th.
+    fn tried(&self, delivery: u32) -> Tried {
+        let attempt = self.attempt.saturating_sub(delivery.saturating_sub(1));
+        Tried { attempt, elapsed: self.since.elapsed() }
     }
 }
 
@@ -80,6 +86,11 @@ pub(crate) struct Recovery {
     group: Option<String>,
     policy: Policy,
     dead_letters: DeadLetters,
+    hops: Option<Hops>,
+    /// Of a listener of retry topics: what stands behind the names of its topics.
+    hop: Option<String>,
+    /// How retry topics are made.
+    hop_plan: DeadLetters,
     rng: Arc<Rng>,
     outlet: Arc<dyn Outlet>,
 }
@@ -93,7 +104,10 @@ impl Recovery {
     ) -> Self {
         let group = settings.consumer.group.as_ref().map(|group| group.group_id.clone());
         let dead_letters = settings.dead_letters.clone();
-        Self { listener, group, policy: Policy::new(settings), dead_letters, rng, outlet }
+        let hop_plan = hop_plan(&dead_letters);
+        let hops = settings.retry_topics.as_ref().map(Hops::new);
+        let (policy, hop) = (Policy::new(settings), settings.hop.clone());
+        Self { listener, group, policy, dead_letters, hops, hop, hop_plan, rng, outlet }
     }
 
     /// Judges a failure, tells and counts it (in `shared`), and carries out what the policy says. It may wait for a
@@ -106,22 +120,29 @@ impl Recovery {
     ) -> Resolution {
         shared.add(Counts { failed: 1, ..Counts::default() });
         let (listener, record, cause) = (self.listener, failed.at(), told(failure));
-        match self.policy.decide(failure, failed.tried(), self.rng.unit()) {
-            Decision::Retry(wait) => {
+        let delivery = self.delivery_of(failed.record.headers);
+        let tried = failed.tried(delivery);
+        let next = self.hops.as_ref().filter(|_| self.policy.may_pass(failure));
+        let next = next.and_then(|hops| hops.after(delivery));
+        match (self.policy.decide(failure, tried, self.rng.unit()), next) {
+            (Decision::Retry(wait), _) => {
                 warn!(listener, %record, ?wait, cause, "handler failed; it is tried again");
                 shared.set_cause(Some(format!("{record}: {cause}")));
                 Resolution::Retry(wait)
             }
-            Decision::Exhausted(OnExhausted::DeadLetter) => {
+            (Decision::Exhausted(_), Some(hop)) => {
+                self.retry_later(failed, failure, &cause, (delivery, hop), shared).await
+            }
+            (Decision::Exhausted(OnExhausted::DeadLetter), None) => {
                 self.dead_letter(failed, failure, &cause, shared).await
             }
-            Decision::Exhausted(OnExhausted::Skip) => {
+            (Decision::Exhausted(OnExhausted::Skip), None) => {
                 error!(listener, %record, cause, "record skipped (on-exhausted: skip)");
                 shared.add(Counts { skipped: 1, ..Counts::default() });
                 shared.set_cause(None);
                 Resolution::Settled
             }
-            Decision::Exhausted(OnExhausted::Stop) => {
+            (Decision::Exhausted(OnExhausted::Stop), None) => {
                 self.stop(record, &format!("{cause} (on-exhausted: stop)"))
             }
         }
@@ -130,6 +151,65 @@ impl Recovery {
     /// Whether trying again can help, by the failure's sort.
     pub(crate) fn may_pass(&self, failure: &Failure) -> bool {
         self.policy.may_pass(failure)
+    }
+
+    /// Whether this is a listener of retry topics, whose records are not due yet.
+    #[inline]
+    pub(crate) fn is_of_retries(&self) -> bool {
+        self.hop.is_some()
+    }
+
+    /// Which delivery of a record this is: 1, and more in retry topics.
+    pub(crate) fn delivery_of(&self, headers: HeadersView<'_>) -> u32 {
+        if self.is_of_retries() { headers::attempt(headers) } else { 1 }
+    }
+
+    /// How long a record of a retry topic still waits.
+    pub(crate) fn not_due_for(&self, headers: HeadersView<'_>) -> Option<Duration> {
+        let left = headers::due(headers)?.saturating_sub(self.outlet.now());
+        u64::try_from(left).ok().filter(|left| *left > 0).map(Duration::from_millis)
+    }
+
+    /// The topic that the record failed in first.
+    fn main_topic(&self, failed: &Failed<'_>) -> String {
+        let own = failed.partition.topic.as_str();
+        match self.hop.as_deref().and_then(|suffix| own.strip_suffix(suffix)) {
+            Some(main) => main.to_owned(),
+            None => own.to_owned(),
+        }
+    }
+
+    /// Sends the record to its next retry topic and waits until that is acknowledged; until then nothing moves.
+    async fn retry_later(
+        &self,
+        failed: &Failed<'_>,
+        failure: &Failure,
+        cause: &str,
+        (delivery, hop): (u32, &Hop),
+        shared: &Shared,
+    ) -> Resolution {
+        let (listener, record, wait) = (self.listener, failed.at(), hop.delay);
+        let topic = format!("{}{}", self.main_topic(failed), hop.suffix);
+        let wait_millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let own = failed.record.headers;
+        let next = NextTry {
+            attempt: delivery.saturating_add(1),
+            due: self.outlet.now().saturating_add(wait_millis),
+            original_timestamp: &headers::original_timestamp(own, failed.record.timestamp),
+        };
+        let written =
+            self.written(failed, failure, cause, |first, reason| headers::of_retry(own, first, reason, next));
+        let letter = letter(TopicName::new(&topic), failed, written, &self.hop_plan);
+        match self.outlet.send(letter).await {
+            Ok(sent) => {
+                let at = sent.partition;
+                warn!(listener, %record, cause, ?wait, retry_topic = %at, offset = sent.offset, "handler failed; it is tried again from a retry topic");
+                shared.add(Counts { retried_later: 1, ..Counts::default() });
+                shared.set_cause(None);
+                Resolution::Settled
+            }
+            Err(why) => self.stop(record, &format!("{cause}; it cannot be written to {topic}: {why}")),
+        }
     }
 
     /// Whether the policy gives no more tries: [`Recovery::resolve`] would not answer with `Retry`.
@@ -148,10 +228,16 @@ impl Recovery {
     ) -> Resolution {
         let (listener, record) = (self.listener, failed.at());
         shared.set_cause(Some(format!("{record}: {cause}; its dead letter is being written")));
-        let topic = self.dead_letters.topic.replace("{topic}", failed.partition.topic.as_str());
-        let sent = match TopicName::new(&topic) {
-            same if same == failed.partition.topic => Err("that is the topic that it comes from".to_owned()),
-            topic => self.outlet.send(self.letter(topic, failed, failure, cause)).await,
+        let topic = self.dead_letters.topic.replace("{topic}", &self.main_topic(failed));
+        let sent = match self.is_a_circle(&topic, failed) {
+            Some(why) => Err(why.to_owned()),
+            None => {
+                let own = failed.record.headers;
+                let written = self.written(failed, failure, cause, |first, reason| {
+                    headers::of_dead_letter(own, first, reason)
+                });
+                self.outlet.send(letter(TopicName::new(&topic), failed, written, &self.dead_letters)).await
+            }
         };
         match sent {
             Ok(sent) => {
@@ -167,19 +253,35 @@ impl Recovery {
         }
     }
 
-    fn letter<'a>(
-        &'a self,
-        topic: TopicName,
-        failed: &Failed<'a>,
+    /// Why this dead letter would come back to its listener.
+    fn is_a_circle(&self, topic: &str, failed: &Failed<'_>) -> Option<&'static str> {
+        if topic == failed.partition.topic.as_str() {
+            return Some("that is the topic that it comes from");
+        }
+        let group = failed.record.headers.last(&format!("{}{}", headers::DLT, headers::ORIGINAL_GROUP));
+        let group = group.and_then(|header| header.value);
+        (group.is_some() && group == self.group.as_deref().map(str::as_bytes)).then_some(
+            "it is a dead letter of this group already: the listener reads its own dead-letter topic (a pattern?)",
+        )
+    }
+
+    /// The headers of a failed record on its way out.
+    fn written(
+        &self,
+        failed: &Failed<'_>,
         failure: &Failure,
         cause: &str,
-    ) -> Letter<'a> {
+        write: impl FnOnce(&FirstPlace, Reason<'_>) -> headers::Written,
+    ) -> headers::Written {
         let Failed { record, batch, partition, attempt, .. } = *failed;
-        let first = FirstPlace::of(
-            (partition.topic.as_str(), partition.partition, record.offset),
-            (record.timestamp, batch.batch().header().timestamp_type),
-            self.group.as_deref(),
-        );
+        let carried = self.hop.as_ref().and_then(|_| FirstPlace::carried(record.headers));
+        let first = carried.unwrap_or_else(|| {
+            FirstPlace::of(
+                (partition.topic.as_str(), partition.partition, record.offset),
+                (record.timestamp, batch.batch().header().timestamp_type),
+                self.group.as_deref(),
+            )
+        });
         let (kind, class) = kind_and_class(failure);
         let reason = Reason {
             class,
@@ -190,9 +292,7 @@ impl Recovery {
             attempts: attempt,
             failed_at: self.outlet.now(),
         };
-        let headers = headers::of_dead_letter(record.headers, &first, reason);
-        let (key, value) = (record.key, record.value);
-        Letter { topic, source: partition, key, value, headers, plan: &self.dead_letters }
+        write(&first, reason)
     }
 
     fn stop(&self, record: Where<'_>, cause: &str) -> Resolution {
@@ -202,6 +302,21 @@ impl Recovery {
         );
         Resolution::Stop(format!("{record}: {cause}"))
     }
+}
+
+/// How retry topics are made: as dead letters' are, but nothing stays in them for long.
+pub(crate) fn hop_plan(dead_letters: &DeadLetters) -> DeadLetters {
+    DeadLetters { retention: None, ..dead_letters.clone() }
+}
+
+fn letter<'a>(
+    topic: TopicName,
+    failed: &Failed<'a>,
+    headers: headers::Written,
+    plan: &'a DeadLetters,
+) -> Letter<'a> {
+    let Failed { record, partition, .. } = *failed;
+    Letter { topic, source: partition, key: record.key, value: record.value, headers, plan }
 }
 
 /// What a dead letter calls the failure, and what stands where Spring writes the exception's class.

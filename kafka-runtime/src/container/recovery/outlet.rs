@@ -57,6 +57,15 @@ pub(crate) struct Publisher {
     topics: Mutex<HashMap<TopicName, usize>>,
 }
 
+/// A topic that there has to be.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    topic: TopicName,
+    /// It gets as many partitions as this one.
+    like: TopicName,
+    plan: &'a DeadLetters,
+}
+
 /// Why it did not work.
 enum Trouble {
     /// It may pass.
@@ -102,7 +111,8 @@ impl Publisher {
     }
 
     async fn try_to_send(&self, letter: &Letter<'_>, source: &Client) -> Result<RecordMetadata, Trouble> {
-        let partitions = self.partitions_of(letter, source).await?;
+        let wanted = Wanted { topic: letter.topic, like: letter.source.topic, plan: letter.plan };
+        let partitions = self.partitions_of(wanted, source).await?;
         let same = usize::try_from(letter.source.partition).is_ok_and(|number| number < partitions);
         let headers: Vec<_> =
             letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -123,36 +133,48 @@ impl Publisher {
         })
     }
 
+    /// Sees to it that there is a topic `topic`, with as many partitions as `like` has.
+    pub(crate) async fn ensure(
+        &self,
+        topic: TopicName,
+        like: TopicName,
+        plan: &DeadLetters,
+        source: &Client,
+    ) -> Result<(), String> {
+        let found = self.partitions_of(Wanted { topic, like, plan }, source).await;
+        found.map(drop).map_err(|(Trouble::Passing(why) | Trouble::Lasting(why))| why)
+    }
+
     fn topics(&self) -> std::sync::MutexGuard<'_, HashMap<TopicName, usize>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many partitions the letter's topic has; it is created if it is missing and may be.
-    async fn partitions_of(&self, letter: &Letter<'_>, source: &Client) -> Result<usize, Trouble> {
-        if let Some(known) = self.topics().get(&letter.topic) {
+    async fn partitions_of(&self, wanted: Wanted<'_>, source: &Client) -> Result<usize, Trouble> {
+        let topic = wanted.topic;
+        if let Some(known) = self.topics().get(&topic) {
             return Ok(*known);
         }
-        let topic = letter.topic;
         match count(&self.client, topic).await? {
             Some(count) => {
                 self.topics().insert(topic, count);
                 Ok(count)
             }
-            None if !letter.plan.create => Err(Trouble::Lasting(format!(
+            None if !wanted.plan.create => Err(Trouble::Lasting(format!(
                 "topic {topic} does not exist and is not created (dead-letter.create: false)"
             ))),
             None => {
-                self.create(letter, source).await?;
+                self.create(wanted, source).await?;
                 Err(Trouble::Passing(format!("topic {topic} was created and is not there yet")))
             }
         }
     }
 
-    async fn create(&self, letter: &Letter<'_>, source: &Client) -> Result<(), Trouble> {
-        let (topic, plan) = (letter.topic, letter.plan);
+    async fn create(&self, wanted: Wanted<'_>, source: &Client) -> Result<(), Trouble> {
+        let Wanted { topic, like, plan } = wanted;
         let partitions = match plan.partitions {
             Some(partitions) => Some(partitions),
-            None => count(source, letter.source.topic).await?.and_then(|count| i32::try_from(count).ok()),
+            None => count(source, like).await?.and_then(|count| i32::try_from(count).ok()),
         };
         let retention = plan.retention.map(|time| ("retention.ms".to_owned(), time.as_millis().to_string()));
         let new = NewTopic {

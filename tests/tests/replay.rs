@@ -1,0 +1,139 @@
+//! Dead letters go back to where they failed: the selected ones, once, also when the replay is cut off in the middle.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_client::TopicPartition;
+use kafka_client::config::{ConsumerConfig, IsolationLevel, StartAt, Subscription};
+use kafka_client::consumer::{ConsumerEvent, StreamItem};
+use kafka_runtime::dead_letter::Replay;
+use kafka_runtime::prelude::*;
+use tests::Cluster;
+
+const LETTERS: usize = 1_200;
+
+async fn app(cluster: &Cluster) -> RunningApp {
+    App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap()
+}
+
+/// Dead letters as this library writes them, number by number, every third of another error; from a topic with two
+/// partitions, where the second is gone for some.
+async fn letters(cluster: &Cluster, app: &RunningApp, count: usize) -> (String, String) {
+    let origin = cluster.topic("origin", 2).await;
+    let letters = cluster.topic("letters", 1).await;
+    for n in 0..count {
+        let error = if n % 3 == 0 { "bank::BankError" } else { "bank::Other" };
+        let record = Record::to(&letters)
+            .key(format!("k{n}"))
+            .text(n.to_string())
+            .header("own", "1")
+            .header("tenant", if n % 2 == 0 { "acme" } else { "other" })
+            .header("kafka_dlt-original-topic", &origin)
+            .header("kafka_dlt-original-partition", i32::try_from(n % 2).unwrap().to_be_bytes())
+            .header("kafka_dlt-original-offset", i64::try_from(n).unwrap().to_be_bytes())
+            .header("kafka_dlt-exception-fqcn", error)
+            .header("kafka_dlt-exception-message", format!("account {n} closed"));
+        drop(app.template().enqueue_record(record).await.unwrap());
+    }
+    app.template().flush().await.unwrap();
+    (origin, letters)
+}
+
+/// What readers of committed records see in a partition, by value, and how often.
+async fn committed_records(cluster: &Cluster, topic: &str, partition: i32) -> BTreeMap<u64, usize> {
+    let partition = TopicPartition::new(topic, partition);
+    let end =
+        cluster.admin().list_offsets(&[(partition, StartAt::End)]).await.unwrap().pop().unwrap().1.unwrap();
+    let mut config = ConsumerConfig::new(Subscription::Partitions(vec![(partition, StartAt::Beginning)]));
+    config.isolation = IsolationLevel::ReadCommitted;
+    let mut consumer = cluster.client().consumer(config).unwrap();
+    let mut seen = BTreeMap::new();
+    if end == 0 {
+        return seen;
+    }
+    let mut stream = loop {
+        if let Some(ConsumerEvent::Assigned(streams)) = consumer.next().await {
+            break streams.into_iter().next().unwrap();
+        }
+    };
+    let mut next = 0;
+    while next < end {
+        let Some(StreamItem::Chunk(mut chunk)) = stream.next().await else { continue };
+        while let Some(batch) = chunk.next_batch().unwrap() {
+            for record in batch.records().flatten() {
+                let value = std::str::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
+                *seen.entry(value).or_default() += 1;
+            }
+            next = batch.next_offset();
+        }
+        next = next.max(chunk.end_offset());
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_selected_goes_back_once() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster).await;
+    let (origin, letters) = letters(&cluster, &app, 12).await;
+    let counted = app.replay(Replay::of(&letters).error("BankError").dry_run()).await.unwrap();
+    assert_eq!((counted.sent, counted.left), (4, 8));
+    let done = app.replay(Replay::of(&letters).error("BankError")).await.unwrap();
+    assert_eq!((done.sent, done.left, done.before), (4, 8, 0));
+    // 0, 3, 6, 9 by now. By header and range:
+    let done = app.replay(Replay::of(&letters).header("tenant", "acme").offsets(0..7)).await.unwrap();
+    assert_eq!((done.sent, done.before, done.left), (2, 3, 2), "{done:?}");
+    // 2 and 4 too. By words; then all that is left, and nothing twice.
+    let done = app.replay(Replay::of(&letters).error("account 11 closed")).await.unwrap();
+    assert_eq!(done.sent, 1);
+    let done = app.replay(Replay::of(&letters)).await.unwrap();
+    assert_eq!((done.sent, done.left, done.before), (5, 0, 7), "{done:?}");
+    assert_eq!(app.replay(Replay::of(&letters)).await.unwrap().sent, 0);
+    for partition in 0..2 {
+        let seen = committed_records(&cluster, &origin, partition).await;
+        let expected: BTreeMap<u64, usize> =
+            (0..12).filter(|n| n % 2 == u64::try_from(partition).unwrap()).map(|n| (n, 1)).collect();
+        assert_eq!(seen, expected, "to the partition it came from");
+    }
+    let back = app.template().receive(&origin, 0, ..).await.unwrap();
+    let names: Vec<_> = back[0].headers().map(|(name, _)| name).collect();
+    assert_eq!(names, ["own", "tenant", "kafka_runtime-replayed-from"]);
+    assert_eq!(back[0].key(), Some(&b"k0"[..]));
+    app.stop().await.unwrap();
+}
+
+/// The records and the note that they are sent are one transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_in_the_middle_nothing_goes_back_twice() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster).await;
+    let (origin, letters) = letters(&cluster, &app, LETTERS).await;
+    for millis in [1, 5, 10, 20, 40, 80] {
+        let cut = app.replay(Replay::of(&letters));
+        let _ = tokio::time::timeout(Duration::from_millis(millis), cut).await;
+    }
+    app.replay(Replay::of(&letters)).await.unwrap();
+    let mut seen = BTreeMap::new();
+    for partition in 0..2 {
+        seen.extend(committed_records(&cluster, &origin, partition).await);
+    }
+    let expected: BTreeMap<u64, usize> = (0..u64::try_from(LETTERS).unwrap()).map(|n| (n, 1)).collect();
+    assert_eq!(seen, expected);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_origin_stays_unless_it_is_told_where_to() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster).await;
+    let (letters, home) = (cluster.topic("homeless", 1).await, cluster.topic("home", 1).await);
+    app.template().send_text(&letters, "k", "1").await.unwrap();
+    let done = app.replay(Replay::of(&letters)).await.unwrap();
+    assert_eq!((done.sent, done.homeless), (0, 1));
+    let done = app.replay(Replay::of(&letters).to_topic(&home)).await.unwrap();
+    assert_eq!((done.sent, done.homeless), (1, 0));
+    assert_eq!(committed_records(&cluster, &home, 0).await, BTreeMap::from([(1, 1)]));
+    let missing = app.replay(Replay::of("no-such-letters")).await.unwrap_err();
+    assert!(missing.to_string().contains("does not exist"), "{missing}");
+    app.stop().await.unwrap();
+}
