@@ -18,8 +18,8 @@
 //! are cut off, records that are sent meanwhile, commits and fetches that fail, rebalances, handlers that are slow,
 //! fail and panic; all on one thread, in paused time, so that minutes take milliseconds. Then everything is healed, and
 //! within ten minutes (of that time) every record must have been handled. Checked is: nothing is lost; the order that
-//! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; after a clean
-//! stop everything is committed; no more is repeated than [`Simulation::replay_bound`] says.
+//! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; everything is
+//! committed at last; no more is repeated than [`Simulation::replay_bound`] says.
 //!
 //! A seed that fails is printed with its story. `SIMULATION_SEED=7` runs that one alone; `SIMULATION_SEEDS=2000` runs so
 //! many.
