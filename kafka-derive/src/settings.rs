@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 24] = [
+const KNOWN: [(&str, &str); 25] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -32,6 +32,7 @@ const KNOWN: [(&str, &str); 24] = [
     ("dead_letter", "dead_letter = \"orders-dlt\"` or `dead_letter(topic = \"orders-dlt\", partitions = 3)"),
     ("retry_topics", "retry_topics` or `retry_topics(attempts = 4, backoff = \"1s..1m\", multiplier = 2)"),
     ("handler_timeout", "handler_timeout = \"30s\""),
+    ("filter", "filter = is_relevant"),
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
     ("client_id", "client_id = \"billing\""),
@@ -79,6 +80,7 @@ pub(crate) struct Settings {
     pub(crate) dead_letter: DeadLetterSettings,
     pub(crate) retry_topics: Option<RetryTopicsSettings>,
     pub(crate) handler_timeout: Option<String>,
+    pub(crate) filter: Option<Path>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) properties: Vec<(String, String)>,
@@ -150,6 +152,7 @@ impl Settings {
             "dead_letter" => self.dead_letter = recovery::dead_letter(setting)?,
             "retry_topics" => self.retry_topics = Some(recovery::retry_topics(setting)?),
             "handler_timeout" => self.handler_timeout = Some(single(setting, Kind::Number, text::duration)?),
+            "filter" => self.filter = Some(function(setting)?),
             "batch" => self.batch = batch(setting)?,
             "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),
             "client_id" => self.client_id = Some(single(setting, Kind::Text, text::not_empty)?),
@@ -324,6 +327,14 @@ fn id(setting: &Setting) -> syn::Result<String> {
         Value::Literal(Lit::Str(id)) => {
             text::id(&id.value()).map(|()| id.value()).map_err(|wrong| syn::Error::new(id.span(), wrong))
         }
+        _ => Err(usage(setting)),
+    }
+}
+
+/// The path of a function: no text, so that the compiler checks it.
+fn function(setting: &Setting) -> syn::Result<Path> {
+    match &setting.value {
+        Value::Path(path) => Ok(path.clone()),
         _ => Err(usage(setting)),
     }
 }
