@@ -23,7 +23,8 @@ use syn::spanned::Spanned as _;
 use crate::ast::{Argument, Function};
 use crate::attr;
 use crate::settings::{
-    CommitEvery, DeadLetterSettings, Partitions, RetrySettings, RetryTopicsSettings, Settings,
+    CommitEvery, ControlSettings, DeadLetterSettings, Partitions, RetrySettings, RetryTopicsSettings,
+    Settings,
 };
 use crate::valid::{self, Listener, Source};
 
@@ -373,6 +374,7 @@ fn attributes(settings: &Settings) -> TokenStream {
         ]
         .map(optional);
     let properties = properties.iter().map(|(name, value)| quote!((#name, #value)));
+    let controls = controls(&settings.controls);
     quote! {
         __kafka::Attributes {
             topics: &[#(#topics),*],
@@ -394,9 +396,28 @@ fn attributes(settings: &Settings) -> TokenStream {
             handler_timeout: #handler_timeout,
             auto_startup: #auto_startup,
             client_id: #client_id,
+            controls: #controls,
             properties: &[#(#properties),*],
         }
     }
+}
+
+fn controls(settings: &ControlSettings) -> TokenStream {
+    let fields = [
+        ("rate_limit", &settings.rate_limit),
+        ("circuit_failures", &settings.circuit_failures),
+        ("circuit_pause", &settings.circuit_pause),
+        ("circuit_max_pause", &settings.circuit_max_pause),
+        ("drain_timeout", &settings.drain_timeout),
+        ("on_revoke", &settings.on_revoke),
+        ("idle_event_interval", &settings.idle_event_interval),
+        ("idle_partition_event_interval", &settings.idle_partition_event_interval),
+    ]
+    .map(|(name, text)| {
+        let (name, text) = (format_ident!("{name}"), optional(text));
+        quote!(#name: #text)
+    });
+    quote!(__kafka::ControlsAttribute { #(#fields),* })
 }
 
 fn retry(settings: &RetrySettings) -> TokenStream {

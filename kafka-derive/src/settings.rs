@@ -1,18 +1,20 @@
 //! The attribute's settings, typed and checked: the texts that they are registered as.
 
+mod controls;
 mod recovery;
 
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 use syn::{Lit, LitStr, Path};
 
+pub(crate) use self::controls::ControlSettings;
 pub(crate) use self::recovery::{DeadLetterSettings, RetrySettings, RetryTopicsSettings};
 use crate::attr::{Argument, Setting, Value};
 use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 25] = [
+const KNOWN: [(&str, &str); 31] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -36,6 +38,12 @@ const KNOWN: [(&str, &str); 25] = [
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
     ("client_id", "client_id = \"billing\""),
+    ("rate_limit", "rate_limit = \"100/s\""),
+    ("circuit_breaker", "circuit_breaker(failures = 5, pause = \"10s\")"),
+    ("drain_timeout", "drain_timeout = \"10s\""),
+    ("on_revoke", "on_revoke = \"finish\""),
+    ("idle_event_interval", "idle_event_interval = \"1m\""),
+    ("idle_partition_event_interval", "idle_partition_event_interval = \"1m\""),
     ("properties", "properties(\"max.poll.records\" = \"10\")"),
     ("crate", "crate = \"::kafka_runtime\""),
 ];
@@ -83,6 +91,7 @@ pub(crate) struct Settings {
     pub(crate) filter: Option<Path>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
+    pub(crate) controls: ControlSettings,
     pub(crate) properties: Vec<(String, String)>,
     pub(crate) batch: bool,
     pub(crate) runtime: Option<Path>,
@@ -130,6 +139,9 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, setting: &Setting) -> syn::Result<()> {
+        if let Some(read) = self.controls.set(name, setting) {
+            return read;
+        }
         match name {
             "topic" => self.topics.push(single(setting, Kind::Text, text::topic)?),
             "topics" => self.topics = topics(setting)?,

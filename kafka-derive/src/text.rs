@@ -225,6 +225,23 @@ pub(crate) fn cadence(text: &str) -> Result<(), String> {
     one_of(text, &["record", "batch"])
 }
 
+/// `on_revoke`.
+pub(crate) fn on_revoke(text: &str) -> Result<(), String> {
+    one_of(text, &["cancel", "finish"])
+}
+
+/// `rate_limit`: `100/s`.
+pub(crate) fn rate(text: &str) -> Result<(), String> {
+    let is_rate = |(records, per): (&str, &str)| {
+        let unit = matches!(per.trim(), "ms" | "s" | "m" | "h" | "d");
+        records.trim().parse::<u32>().is_ok_and(|records| records > 0) && (unit || duration(per).is_ok())
+    };
+    match text.trim().split_once('/').is_some_and(is_rate) {
+        true => Ok(()),
+        false => Err(format!("`{text}` is no rate such as `100/s`, `5/m` or `20/500ms`")),
+    }
+}
+
 /// `ordering`.
 pub(crate) fn ordering(text: &str) -> Result<(), String> {
     one_of(text, &["partition", "key", "none"])
@@ -296,6 +313,11 @@ mod tests {
             &["500ms", "2s", "1m", "1h", "1d", "100", "PT2S", "7us"],
             &["", "s", "2 s", "2x", "P", "-1s"],
         );
+    }
+
+    #[test]
+    fn rates() {
+        holds(rate, &["100/s", " 5 / m ", "20/500ms"], &["", "100", "0/s", "x/s", "1/x", "-1/s", "1/"]);
     }
 
     #[test]

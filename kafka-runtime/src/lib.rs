@@ -44,9 +44,9 @@ pub mod __private {
     pub use crate::container::Bound;
     pub use crate::listener::__private::*;
     pub use crate::listener::{
-        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, DeadLetterAttribute, Delivery,
-        Failure, Fatal, Handler, ListenerDescriptor, PartitionsAttribute, Preparation, Prepared,
-        RetryAttribute, RetryTopicsAttribute, Site, SourceLocation,
+        Attributes, BatchDelivery, BatchFailure, BatchHandler, CommitEvery, ControlsAttribute,
+        DeadLetterAttribute, Delivery, Failure, Fatal, Handler, ListenerDescriptor, PartitionsAttribute,
+        Preparation, Prepared, RetryAttribute, RetryTopicsAttribute, Site, SourceLocation,
     };
 }
 

@@ -9,9 +9,11 @@ mod fleet;
 mod nodes;
 mod peer;
 mod probe;
+mod tools;
 
 pub use cluster::{Cluster, eventually, unique};
 pub use fleet::{Fleet, PARTITIONS};
 pub use nodes::Nodes;
 pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};
+pub use tools::{go_peer, java_tool};

@@ -78,7 +78,7 @@ impl Peer {
         Some(Self { stdin: child.stdin.take(), child, lines })
     }
 
-    fn needed(variable: &str, kind: PeerKind) -> Option<String> {
+    pub(crate) fn needed(variable: &str, kind: PeerKind) -> Option<String> {
         let found = std::env::var(variable).ok();
         if found.is_none() {
             assert!(

@@ -362,3 +362,97 @@ async fn a_handler_steers_listeners() {
     eventually("stopped", LIMIT, || async { app.status()[0].state == ListenerState::Stopped }).await;
     app.stop().await.unwrap();
 }
+
+/// How often a handler was called, and whether what it needs is there.
+#[derive(Clone, Default)]
+struct Downstream(std::sync::Arc<(AtomicBool, std::sync::atomic::AtomicUsize)>);
+
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-guarded",
+    circuit_breaker(failures = 3, pause = "300ms", max_pause = "300ms")
+)]
+async fn guarded(
+    value: String,
+    meta: Metadata,
+    probe: &State<Probe>,
+    down: &State<Downstream>,
+) -> Result<(), &'static str> {
+    down.0.1.fetch_add(1, Ordering::SeqCst);
+    // A while, so that it is a handler that waits.
+    tokio::task::yield_now().await;
+    if down.0.0.load(Ordering::SeqCst) {
+        return Err("the bank is closed");
+    }
+    probe.saw(meta.partition(), meta.offset(), None, value);
+    Ok(())
+}
+
+async fn a_circuit(ordering: &str) {
+    let stage = Stage::new().await;
+    let down = Downstream::default();
+    let yaml = stage.cluster.yaml(&format!(
+        "suite: {{topic: {}}}\nkafka-runtime: {{listener: {{retry: {{attempts: 4, backoff: {{initial: 10ms, max: 10ms}}}}, ordering: {ordering}}}}}\n",
+        stage.topic
+    ));
+    let app = App::from_yaml(&yaml).unwrap().only(["guarded"]);
+    let app = app.state(stage.probe.clone()).state(down.clone()).start().await.unwrap();
+    let mut events = app.listeners().events();
+    stage.send(&app, "before", 2).await;
+    stage.probe.at_least(6, LIMIT).await;
+    down.0.0.store(true, Ordering::SeqCst);
+    stage.send(&app, "while it is down", 2).await;
+    event(&mut events, |kind| matches!(kind, EventKind::CircuitOpened { .. }).then_some(())).await;
+    assert_eq!(app.health().status, HealthStatus::Degraded, "{:?}", app.health());
+    let calls = down.0.1.load(Ordering::SeqCst);
+    // Far more probes fail than a record has tries, and far fewer than the listener would make without a pause.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let probes = down.0.1.load(Ordering::SeqCst) - calls;
+    assert!((5..=14).contains(&probes), "{probes} probes in 3 s, each after 300 ms");
+    assert_eq!(stage.saw("while it is down"), BTreeSet::new());
+    down.0.0.store(false, Ordering::SeqCst);
+    event(&mut events, |kind| matches!(kind, EventKind::CircuitClosed).then_some(())).await;
+    stage.probe.at_least(12, LIMIT).await;
+    stage.probe.assert_each_once_in_order();
+    eventually("health is up", LIMIT, || async { app.health().status == HealthStatus::Up }).await;
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_pauses_while_downstream_is_down_and_gives_no_record_up() {
+    a_circuit("partition").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_records_side_by_side() {
+    a_circuit("key, concurrency: 4").await;
+}
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-limited", rate_limit = "20/s")]
+async fn limited(value: String, meta: Metadata, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+async fn a_rate(ordering: &str) {
+    let stage = Stage::new().await;
+    let more = format!("  listeners: {{limited: {{ordering: {ordering}}}}}\n");
+    let app = stage.app(&["limited"], &more).await;
+    app.ready().await;
+    stage.send(&app, "one", 20).await;
+    let begun = tokio::time::Instant::now();
+    stage.probe.at_least(60, LIMIT).await;
+    // A tenth of the number at once, then an even pace; some went while the others were sent.
+    assert!(stage.probe.len() == 60 && begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    stage.probe.assert_each_once_in_order();
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_over_all_partitions() {
+    a_rate("partition").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_by_records_side_by_side() {
+    a_rate("none, concurrency: 4").await;
+}

@@ -174,6 +174,37 @@ impl Default for Retry {
     }
 }
 
+/// What becomes of a handler that is still running when its partition has to be given away (after the drain timeout) or
+/// was lost. Either way nothing of it is committed, and the next owner handles the record again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRevoke {
+    /// It is dropped at its await point. **(default)**
+    #[default]
+    Cancel,
+    /// It runs to its end, beside the next owner's; if the partition comes back here meanwhile, that waits for it.
+    Finish,
+}
+
+/// A number of records in a time: `100/s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub records: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+/// When a listener pauses because what its handlers need is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// After so many tries in a row that failed in a way that may pass, over all of its partitions.
+    pub failures: u32,
+    /// Before the first probe **(10 s)**; twice as long after each that fails.
+    pub pause: Duration,
+    /// Up to this **(1 min)**.
+    pub max_pause: Duration,
+}
+
 /// The client ids of a listener's members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIds {
@@ -250,6 +281,13 @@ pub struct ListenerSettings {
     /// How long handlers may finish when partitions are given away; with a commit it must fit into
     /// `max_poll_interval` **(10 s)**.
     pub drain_timeout: Duration,
+    /// What becomes of handlers that do not **(cancel)**.
+    pub on_revoke: OnRevoke,
+    /// How fast records are handed out, over all partitions and members of this process: evenly, a tenth of the number at
+    /// once at most. Tries of a record in place do not count **(None)**.
+    pub rate_limit: Option<Rate>,
+    /// When it pauses by itself **(None)**.
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// After so long without a record an event says so, and again after each such time **(None)**.
     pub idle_event_interval: Option<Duration>,
     /// The same for each partition **(None)**.

@@ -153,6 +153,7 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
         }
         match lane.failed(&failed_one, &failed.failure, length(rest)).await {
             Verdict::Retry => attempt += 1,
+            Verdict::Again => {}
             Verdict::Skip => return Settled::Skip(rest),
             Verdict::End(end) => return Settled::End(end),
         }

@@ -100,6 +100,7 @@ async fn again<H: Handler>(
         let failed = Failed { record, batch, partition, attempt, since };
         match lane.failed(&failed, &failure, 1).await {
             Verdict::Retry => delivery.attempt += 1,
+            Verdict::Again => {}
             Verdict::Skip => {
                 lane.settle_by_policy(offset);
                 return None;

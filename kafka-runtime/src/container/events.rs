@@ -77,6 +77,15 @@ pub enum EventKind {
         /// Why.
         cause: String,
     },
+    /// So many tries failed in a row that the listener pauses (`circuit-breaker`), or a probe failed.
+    CircuitOpened {
+        /// How long until a record is tried.
+        pause: Duration,
+        /// The last failure.
+        cause: String,
+    },
+    /// A probe succeeded: the listener goes on.
+    CircuitClosed,
     /// A handler has been running for longer than `max-poll-interval`.
     Stuck {
         /// Which partition.

@@ -27,8 +27,8 @@ use super::recovery::outlet::{Letter, Outlet, Sending};
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::work::{Bound, ListenerWork};
 use crate::config::{
-    self, AckMode, Cadence, ClientIds, CommitStrategy, DeadLetters, ListenerSettings, OnExhausted, Retry,
-    RetryErrors,
+    self, AckMode, Cadence, ClientIds, CommitStrategy, DeadLetters, ListenerSettings, OnExhausted, OnRevoke,
+    Retry, RetryErrors,
 };
 use crate::listener::__private::{Root, Sortable as _, Sorts};
 use crate::listener::{
@@ -413,6 +413,9 @@ pub(super) fn settings() -> ListenerSettings {
         auto_startup: true,
         shutdown_timeout: Duration::from_secs(20),
         drain_timeout: Duration::from_secs(10),
+        on_revoke: OnRevoke::Cancel,
+        rate_limit: None,
+        circuit_breaker: None,
         idle_event_interval: None,
         idle_partition_event_interval: None,
         missing_topics_fatal: false,

@@ -1,8 +1,10 @@
 //! The way out of a partition: revoked ones are drained and committed, lost ones are dropped.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kafka_client::TopicPartition;
 use kafka_client::consumer::Revocation;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -13,23 +15,30 @@ use super::listed::Listed;
 use super::partition::PartitionRemote;
 use super::shared::Signal;
 use super::status::Board;
-use crate::config::CommitStrategy;
+use crate::config::{CommitStrategy, OnRevoke};
 
 /// A partition with its running loop.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) remote: PartitionRemote,
-    pub(crate) task: JoinHandle<()>,
+    /// `None` once it is left to itself.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Held {
+    pub(crate) fn new(remote: PartitionRemote, task: JoinHandle<()>) -> Self {
+        Self { remote, task: Some(task) }
+    }
+
     /// Ends the loop at its next await point; what it still does is of no consequence.
     fn abandon(&self) {
         self.remote.shared.raise(Signal::Abort);
         if let Some(desk) = self.remote.shared.desk() {
             desk.abort();
         }
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 
     /// Refuses acknowledgements from now on.
@@ -43,7 +52,27 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         // A member that is dropped takes its loops along.
-        self.abandon();
+        if self.task.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+/// Loops of partitions that are gone, whose handlers in hand may finish (`on-revoke: finish`). Nothing that they still do
+/// is committed. Where a partition comes back, its next loop waits for them, so that they do not run side by side.
+#[derive(Debug, Default)]
+pub(crate) struct Lingering(Mutex<HashMap<TopicPartition, JoinHandle<()>>>);
+
+impl Lingering {
+    fn add(&self, partition: TopicPartition, task: JoinHandle<()>) {
+        let mut lingering = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lingering.retain(|_, task| !task.is_finished());
+        lingering.insert(partition, task);
+    }
+
+    /// The loop that a partition's next one has to wait for.
+    pub(crate) fn take(&self, partition: TopicPartition) -> Option<JoinHandle<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition)
     }
 }
 
@@ -54,6 +83,8 @@ pub(crate) struct Exit {
     pub(crate) board: Arc<Board>,
     pub(crate) committer: Option<Committer>,
     pub(crate) drain_timeout: Duration,
+    pub(crate) on_revoke: OnRevoke,
+    pub(crate) lingering: Arc<Lingering>,
 }
 
 impl Exit {
@@ -82,11 +113,24 @@ impl Exit {
         }
     }
 
-    /// Lost: nothing that was handled may be committed any more.
-    pub(crate) fn lose(&self, held: &Held) {
-        held.abandon();
+    /// Lost: no further record is handed out, and nothing that was handled may be committed any more.
+    pub(crate) fn lose(&self, mut held: Held) {
+        self.cut_off(&mut held);
         held.close();
-        self.forget(held);
+        self.forget(&held);
+    }
+
+    /// The end of what is in hand, or of our interest in it.
+    fn cut_off(&self, held: &mut Held) {
+        match self.on_revoke {
+            OnRevoke::Cancel => held.abandon(),
+            OnRevoke::Finish => {
+                held.remote.shared.raise(Signal::Drain);
+                if let Some(task) = held.task.take() {
+                    self.lingering.add(held.remote.shared.partition, task);
+                }
+            }
+        }
     }
 
     async fn drain(&self, held: &mut [Held], deadline: Instant) {
@@ -96,18 +140,22 @@ impl Exit {
         let until = now + self.drain_timeout.min(left * 3 / 4);
         for one in held {
             let shared = Arc::clone(&one.remote.shared);
-            match timeout_at(until, &mut one.task).await {
+            let Some(task) = &mut one.task else { continue };
+            match timeout_at(until, task).await {
                 Ok(Ok(())) => {}
                 Ok(Err(ended)) => {
                     warn!(listener = self.listener, partition = %shared.partition, %ended, "the partition's loop did not end well");
                 }
                 Err(_) => {
+                    let on_revoke = self.on_revoke;
                     warn!(
-                        listener = self.listener, partition = %shared.partition, offset = shared.position(),
-                        "a handler did not finish before its partition had to be given back: it is cut off, and its record is handled again"
+                        listener = self.listener, partition = %shared.partition, offset = shared.position(), ?on_revoke,
+                        "a handler did not finish before its partition had to be given back: its record is handled again by the next owner"
                     );
-                    self.board.add_undone(&shared);
-                    one.abandon();
+                    if on_revoke == OnRevoke::Cancel {
+                        self.board.add_undone(&shared);
+                    }
+                    self.cut_off(one);
                 }
             }
         }

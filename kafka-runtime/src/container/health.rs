@@ -81,6 +81,10 @@ impl ListenerHealth {
         if listener.paused {
             found.push((HealthStatus::Up, "paused".into()));
         }
+        if listener.circuit_open {
+            let reason = "its circuit is open: it probes with one record until that succeeds";
+            found.push((HealthStatus::Degraded, reason.into()));
+        }
         found.extend(listener.problem.iter().map(|problem| (HealthStatus::Degraded, problem.clone())));
         found.extend(listener.partitions.iter().filter_map(of_partition));
         let status = found.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Up);
@@ -165,6 +169,7 @@ mod tests {
             problem: None,
             counts: Counts::default(),
             paused: false,
+            circuit_open: false,
             partitions: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use kafka_client::consumer::{Consumer, ConsumerEvent, ConsumerHandle, PartitionS
 use kafka_client::group::Leave;
 use kafka_client::{Error, TopicPartition};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
@@ -23,6 +23,7 @@ use super::shared::PartitionPhase;
 use super::status::{Board, ListenerState};
 use super::steering::Order;
 use super::work::ListenerWork;
+use crate::config::OnRevoke;
 
 /// How often handlers are looked at that may be stuck.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -44,6 +45,9 @@ pub(crate) struct Member {
     pub(super) held: HashMap<TopicPartition, Held>,
     /// Partitions on their way out.
     leaving: JoinSet<()>,
+    /// Partitions that wait until what was in hand in their last life here is finished.
+    beginning: JoinSet<PartitionStream>,
+    awaited: HashMap<TopicPartition, AbortHandle>,
     /// Orders under way.
     pub(super) errands: JoinSet<()>,
     watched: HashMap<TopicPartition, Watched>,
@@ -73,10 +77,27 @@ impl Member {
             board: Arc::clone(&board),
             committer: commits.map(|policy| Committer::start(handle.clone(), policy)),
             drain_timeout: work.settings.drain_timeout,
+            on_revoke: work.settings.on_revoke,
+            lingering: Arc::default(),
         };
         let (held, watched) = (HashMap::new(), HashMap::new());
-        let (leaving, errands) = (JoinSet::new(), JoinSet::new());
-        Self { consumer, handle, work, board, exit, stop, orders, held, leaving, errands, watched }
+        let (leaving, errands, beginning) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let awaited = HashMap::new();
+        Self {
+            consumer,
+            handle,
+            work,
+            board,
+            exit,
+            stop,
+            orders,
+            held,
+            leaving,
+            beginning,
+            awaited,
+            errands,
+            watched,
+        }
     }
 
     /// Runs until the consumer ends: because it was told to, or for good.
@@ -103,6 +124,9 @@ impl Member {
                 }
                 Some(_) = self.leaving.join_next() => {}
                 Some(_) = self.errands.join_next() => {}
+                Some(ready) = self.beginning.join_next() => if let Ok(stream) = ready {
+                    self.begin(stream);
+                },
                 Some(order) = self.orders.recv() => self.obey(order),
                 _ = watch.tick() => self.look_around(),
             }
@@ -137,9 +161,25 @@ impl Member {
     }
 
     fn assigned(&mut self, stream: PartitionStream) {
-        let (partition, start) = (stream.partition(), stream.start().clone());
+        let partition = stream.partition();
         // An owner that did not get away in time would handle the same records beside the new one.
         self.lost(partition);
+        match self.exit.lingering.take(partition) {
+            Some(last) => {
+                let wait = async move {
+                    // It ends well or not, and it ends.
+                    let _ = last.await;
+                    stream
+                };
+                self.awaited.insert(partition, self.beginning.spawn(wait));
+            }
+            None => self.begin(stream),
+        }
+    }
+
+    fn begin(&mut self, stream: PartitionStream) {
+        let (partition, start) = (stream.partition(), stream.start().clone());
+        self.awaited.remove(&partition);
         let committed = start.committed.as_ref().map(|committed| committed.offset);
         let shared = Arc::new(self.work.shared(partition, &start));
         debug!(listener = self.work.id, %partition, ?start, "begins");
@@ -153,7 +193,7 @@ impl Member {
         self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
         let (remote, task) = partition::begin(stream, &start, shared, work, committer, self.handle.lease());
-        self.held.insert(partition, Held { remote, task });
+        self.held.insert(partition, Held::new(remote, task));
     }
 
     fn tell(&self, kind: impl FnOnce() -> EventKind) {
@@ -162,17 +202,31 @@ impl Member {
 
     fn revoked(&mut self, revocation: Revocation) {
         self.tell(|| EventKind::Revoked(revocation.partitions.clone()));
-        let held: Vec<Held> =
-            revocation.partitions.iter().filter_map(|partition| self.held.remove(partition)).collect();
-        let stop_by = *self.stop.borrow();
-        let deadline = stop_by.map_or(revocation.deadline, |stop| stop.min(revocation.deadline));
-        self.leaving.spawn(self.exit.clone().give_back(held, revocation, deadline));
+        let held = revocation.partitions.iter().filter_map(|partition| self.take(*partition)).collect();
+        let mut exit = self.exit.clone();
+        let deadline = match *self.stop.borrow() {
+            None => revocation.deadline,
+            Some(stop) => {
+                // The process is about to end, and handlers with it.
+                exit.on_revoke = OnRevoke::Cancel;
+                stop.min(revocation.deadline)
+            }
+        };
+        self.leaving.spawn(exit.give_back(held, revocation, deadline));
     }
 
     fn lost(&mut self, partition: TopicPartition) {
-        if let Some(held) = self.held.remove(&partition) {
-            self.exit.lose(&held);
+        if let Some(held) = self.take(partition) {
+            self.exit.lose(held);
         }
+    }
+
+    /// What is held of a partition that goes away.
+    fn take(&mut self, partition: TopicPartition) -> Option<Held> {
+        if let Some(waiting) = self.awaited.remove(&partition) {
+            waiting.abort();
+        }
+        self.held.remove(&partition)
     }
 
     fn problem(&self, problem: &Error) {
@@ -249,7 +303,7 @@ impl Member {
     /// Whatever is left: partitions that nobody revoked are lost; those on their way out are waited for.
     async fn end(mut self) {
         for (_, held) in self.held.drain() {
-            self.exit.lose(&held);
+            self.exit.lose(held);
         }
         let stop_by = *self.stop.borrow();
         let stop_by = stop_by.unwrap_or_else(|| Instant::now() + self.work.settings.shutdown_timeout);

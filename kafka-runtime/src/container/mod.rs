@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
+//! flow       the gate of all records: rate limit, circuit breaker (both pure)
 //! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop
 //! partition  one value owns a partition: stream, order, in flight, ledger
@@ -25,6 +26,7 @@
 mod ack;
 mod again;
 mod batch_drive;
+mod breaker;
 mod cadence;
 mod commit;
 mod drive;
@@ -33,11 +35,13 @@ mod explain;
 mod feed;
 #[cfg(test)]
 mod fixture;
+mod flow;
 mod give_back;
 mod health;
 mod idle;
 mod lane;
 mod ledger;
+mod limit;
 mod listed;
 #[cfg(test)]
 mod lives;

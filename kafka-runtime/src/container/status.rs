@@ -48,6 +48,8 @@ pub struct ListenerStatus {
     pub counts: Counts,
     /// Whether it is paused as a whole. It keeps its partitions.
     pub paused: bool,
+    /// Whether it pauses by itself, because what its handlers need is down (`circuit-breaker`).
+    pub circuit_open: bool,
     /// The partitions that it holds.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -258,6 +260,10 @@ impl Board {
             problem: inner.problem(),
             counts,
             paused: self.pauses.cover_all(),
+            circuit_open: inner
+                .work
+                .upgrade()
+                .is_some_and(|work| work.flow.as_ref().is_some_and(|flow| flow.is_open())),
             partitions: inner.partitions.values().map(Entry::status).collect(),
         }
     }

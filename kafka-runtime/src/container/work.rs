@@ -12,6 +12,7 @@ use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::events::Events;
+use super::flow::Flow;
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
@@ -33,6 +34,8 @@ pub(crate) struct ListenerWork {
     pub(crate) pool: Arc<Pool>,
     /// What becomes of records that fail.
     pub(crate) recovery: Recovery,
+    /// What all its records pass, where there is a limit or a circuit breaker.
+    pub(crate) flow: Option<Arc<Flow>>,
     /// Where it tells what happens.
     pub(crate) events: Events,
 }
@@ -48,7 +51,8 @@ impl ListenerWork {
         let permits = Permits::new(settings.concurrency);
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng, outlet);
-        Self { id, settings, bound, permits, pool, recovery, events: Events::default() }
+        let flow = Flow::new(&settings);
+        Self { id, settings, bound, permits, pool, recovery, flow, events: Events::default() }
     }
 
     /// The same, telling these subscribers.

@@ -44,6 +44,27 @@ pub struct CommitEvery {
     pub time: Option<&'static str>,
 }
 
+/// What holds a listener back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ControlsAttribute {
+    /// `rate_limit = "100/s"`.
+    pub rate_limit: Option<&'static str>,
+    /// `circuit_breaker(failures = 5, ..)`.
+    pub circuit_failures: Option<&'static str>,
+    /// `circuit_breaker(.., pause = "10s")`.
+    pub circuit_pause: Option<&'static str>,
+    /// `circuit_breaker(.., max_pause = "1m")`.
+    pub circuit_max_pause: Option<&'static str>,
+    /// `drain_timeout = "10s"`.
+    pub drain_timeout: Option<&'static str>,
+    /// `on_revoke = "cancel" | "finish"`.
+    pub on_revoke: Option<&'static str>,
+    /// `idle_event_interval = "1m"`.
+    pub idle_event_interval: Option<&'static str>,
+    /// `idle_partition_event_interval = "1m"`.
+    pub idle_partition_event_interval: Option<&'static str>,
+}
+
 /// `retry(attempts = 5, backoff = "100ms..10s", only = [Type])`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RetryAttribute {
@@ -133,6 +154,8 @@ pub struct Attributes {
     pub auto_startup: Option<&'static str>,
     /// `client_id = ".."`.
     pub client_id: Option<&'static str>,
+    /// What holds it back.
+    pub controls: ControlsAttribute,
     /// `properties("max.poll.records" = "10")`, Kafka's names.
     pub properties: &'static [(&'static str, &'static str)],
 }

@@ -39,8 +39,8 @@ pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};
 pub use delivery::{BatchDelivery, Delivery, Part, RecordPlace};
 pub use descriptor::{
-    Attributes, CommitEvery, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute, RetryAttribute,
-    RetryTopicsAttribute, SourceLocation,
+    Attributes, CommitEvery, ControlsAttribute, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute,
+    RetryAttribute, RetryTopicsAttribute, SourceLocation,
 };
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};

@@ -242,15 +242,22 @@ impl TestApp {
 }
 
 /// Starts `app` on `broker`, watched.
-pub(super) async fn begin(broker: &EmbeddedKafka, app: App, witness: Witness) -> Result<RunningApp> {
+async fn begin(broker: &EmbeddedKafka, app: App, witness: Witness) -> Result<RunningApp> {
+    let app = configured(broker, app, witness);
+    let app = match seams(broker) {
+        Some(seams) => app.over(seams),
+        None => app,
+    };
+    app.start().await
+}
+
+/// `app` with the addresses of `broker`, watched.
+pub(super) fn configured(broker: &EmbeddedKafka, app: App, witness: Witness) -> App {
     let mut app = app.property("kafka-runtime.consumer.auto-offset-reset", "earliest").state(witness);
     for place in ["", "consumer.", "producer."] {
         app = app.property(format!("kafka-runtime.{place}bootstrap-servers"), broker.bootstrap_servers());
     }
-    if let Some(seams) = seams(broker) {
-        app = app.over(seams);
-    }
-    app.start().await
+    app
 }
 
 /// How to reach a broker in memory.

@@ -23,15 +23,18 @@
 //! ```text
 //! app       TestApp: start, send, wait, look, restart
 //! witness   what handlers were given and what came of it, noted by a wrapper around the handler
+//! simulation  many seeded runs in paused time, with everything going wrong that can
 //! ```
 
 // What it is for is to fail tests.
 #![allow(clippy::panic)]
 
 mod app;
+pub mod simulation;
 mod witness;
 
 pub use app::TestApp;
 pub use kafka_embedded::{Api, EmbeddedKafka, ErrorCode};
+pub use simulation::Simulation;
 pub use witness::{Fate, Handling};
 pub(crate) use witness::{Watched, Witness};

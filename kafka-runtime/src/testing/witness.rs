@@ -3,7 +3,7 @@
 //! The application under test has a [`Witness`] among its states; where there is one, a listener is bound to
 //! [`Watched`] around its handler instead of the handler. Without one nothing is different, and nothing is looked at.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::simulation::{Chaos, Mischief};
 use crate::listener::{
     BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Handler, Preparation, Prepared, Slot,
 };
@@ -39,6 +40,8 @@ pub enum Fate {
 pub struct Handling {
     /// The listener's id.
     pub listener: &'static str,
+    /// Which instance of the application, in a simulation; 0 otherwise.
+    pub instance: u32,
     /// The record's topic and partition.
     pub partition: TopicPartition,
     /// Its offset.
@@ -78,17 +81,33 @@ impl Handling {
 
 /// All handlings of an application. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Witness(Arc<Inner>);
+pub(crate) struct Witness {
+    log: Arc<Log>,
+    /// Who handles.
+    instance: u32,
+    /// What a simulation does to handlers.
+    chaos: Option<Chaos>,
+}
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Log {
     seen: Mutex<Vec<Handling>>,
     changed: Notify,
 }
 
 impl Witness {
+    /// One that does mischief to the handlers that it watches.
+    pub(super) fn with_chaos(chaos: Chaos) -> Self {
+        Self { chaos: Some(chaos), ..Self::default() }
+    }
+
+    /// The same, for another instance of the application.
+    pub(super) fn of_instance(&self, instance: u32) -> Self {
+        Self { instance, ..self.clone() }
+    }
+
     fn seen(&self) -> MutexGuard<'_, Vec<Handling>> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that `wanted` picks, in the order in which handlers were called.
@@ -99,7 +118,7 @@ impl Witness {
     /// Waits until `count` are among those that `wanted` picks.
     pub(crate) async fn at_least(&self, count: usize, wanted: impl Fn(&Handling) -> bool) -> Vec<Handling> {
         loop {
-            let changed = self.0.changed.notified();
+            let changed = self.log.changed.notified();
             let found = self.pick(&wanted);
             if found.len() >= count {
                 return found;
@@ -108,11 +127,47 @@ impl Witness {
         }
     }
 
+    /// Waits until so many different records were handled successfully.
+    pub(super) async fn all_done(&self, records: usize) {
+        let mut done = HashSet::new();
+        let mut looked = 0;
+        loop {
+            let changed = self.log.changed.notified();
+            {
+                let seen = self.seen();
+                // What ran at the last look may have ended since.
+                let from = seen.iter().skip(looked).position(|one| one.fate == Fate::Running);
+                let settled = seen.iter().skip(looked).filter(|one| one.fate == Fate::Done);
+                done.extend(settled.map(|one| (one.partition, one.offset)));
+                looked = from.map_or(seen.len(), |from| looked + from);
+            }
+            if done.len() >= records {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Does to a handler what a simulation has planned.
+    async fn mischief(&self, partition: TopicPartition, offset: i64, attempt: u32) -> Result<(), Failure> {
+        match self.chaos.and_then(|chaos| chaos.strike(partition.partition, offset, attempt)) {
+            None => Ok(()),
+            Some(Mischief::Slow(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Some(Mischief::Fail) => Err(Failure::Handler("simulated failure".into())),
+            // As a panic, without its message on the terminal.
+            Some(Mischief::Panic) => std::panic::resume_unwind(Box::new("simulated panic")),
+        }
+    }
+
     fn begin(&self, delivery: &Given<'_>) -> usize {
         let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let Record { offset, key, value, .. } = delivery.record;
         let handling = Handling {
             listener: delivery.listener,
+            instance: self.instance,
             partition: delivery.partition,
             offset,
             key: copy(key),
@@ -132,7 +187,7 @@ impl Witness {
             handling.fate = fate;
             handling.ended = Some(Instant::now());
         }
-        self.0.changed.notify_waiters();
+        self.log.changed.notify_waiters();
     }
 }
 
@@ -206,7 +261,10 @@ impl<H: Handler> Handler for Watched<H> {
         let Some(witness) = witness(prepared) else { return H::call(prepared, delivery).await };
         let Delivery { record, partition, listener, attempt, .. } = delivery;
         let mut open = Open::new(witness, [Given { record, partition, listener, attempt }].into_iter());
-        let result = H::call(prepared, delivery).await;
+        let result = match witness.mischief(partition, record.offset, attempt).await {
+            Ok(()) => H::call(prepared, delivery).await,
+            Err(failure) => Err(failure),
+        };
         open.end(result.as_ref().err().map_or(Fate::Done, words));
         result
     }
@@ -222,7 +280,11 @@ impl<H: BatchHandler> BatchHandler for Watched<H> {
         let BatchDelivery { records, partition, listener, attempt, .. } = delivery;
         let given = records.iter().map(|(record, _)| Given { record: *record, partition, listener, attempt });
         let mut open = Open::new(witness, given);
-        let result = H::call(prepared, delivery).await;
+        let first = records.first().map_or(0, |(record, _)| record.offset);
+        let result = match witness.mischief(partition, first, attempt).await {
+            Ok(()) => H::call(prepared, delivery).await,
+            Err(failure) => Err(BatchFailure { index: 0, failure }),
+        };
         let done = result.as_ref().err().map_or(records.len(), |failed| failed.index);
         for _ in 0..done {
             open.end(Fate::Done);

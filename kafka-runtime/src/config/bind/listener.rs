@@ -11,8 +11,8 @@ use super::super::settings::{ClientIds, ListenerSettings};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, of_listener, order, recovery, rules,
-    subscription,
+    Binding, Client, Declared, Place, client, commit, consumer, controls, of_listener, order, recovery,
+    rules, subscription,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -60,6 +60,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
     let group = consumer.group.as_ref().map(|group| group.group_id.as_str());
     let client_ids = client_ids(binding, client, listener, group);
     let retry_topics = recovery::retry_topics(binding, listener, &consumer.subscription);
+    let controls = controls::controls(binding, listener);
     ListenerSettings {
         id: listener.id.to_owned(),
         client: kafka_client::config::ClientConfig {
@@ -99,8 +100,11 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
             ],
             false,
         ),
-        idle_event_interval: idle_interval(binding, listener, "idle-event-interval"),
-        idle_partition_event_interval: idle_interval(binding, listener, "idle-partition-event-interval"),
+        on_revoke: controls.on_revoke,
+        rate_limit: controls.rate_limit,
+        circuit_breaker: controls.circuit_breaker,
+        idle_event_interval: controls.idle_event_interval,
+        idle_partition_event_interval: controls.idle_partition_event_interval,
         whole_topics: subscribed.whole_topics,
         consumer,
     }
@@ -128,13 +132,6 @@ fn concurrency(binding: &mut Binding<'_>, listener: &Declared) -> Option<usize> 
     binding.parse("concurrency", &places, None, read, show)
 }
 
-/// One of Spring's, which may stand with the listener too.
-fn idle_interval(binding: &mut Binding<'_>, listener: &Declared, name: &'static str) -> Option<Duration> {
-    let places =
-        [Place::ours(format!("{}.{name}", of_listener(listener))), Place::spring(format!("listener.{name}"))];
-    binding.optional(name, &places).filter(|interval: &Duration| !interval.is_zero())
-}
-
 fn auto_startup(binding: &mut Binding<'_>, listener: &Declared) -> bool {
     let mut places = vec![Place::ours(format!("{}.auto-startup", of_listener(listener)))];
     places.extend(Place::attribute(listener, "auto_startup", listener.attributes.auto_startup));
@@ -151,7 +148,11 @@ fn deadlines(
     api_timeout: Duration,
 ) -> (Duration, Duration) {
     let (drain_name, commit_name) = ("drain-timeout", "commit-timeout");
-    let drain = binding.read(drain_name, &layered(listener, drain_name, None), Duration::from_secs(10));
+    let drain = binding.read(
+        drain_name,
+        &layered(listener, drain_name, listener.attributes.controls.drain_timeout),
+        Duration::from_secs(10),
+    );
     let commit = binding.read(commit_name, &layered(listener, commit_name, None), api_timeout);
     if drain.saturating_add(commit) <= max_poll_interval
         || binding.is_broken(&[drain_name, commit_name, "max.poll.interval.ms", "default.api.timeout.ms"])

@@ -13,6 +13,7 @@
 mod client;
 mod commit;
 mod consumer;
+mod controls;
 mod listener;
 mod order;
 mod place;

@@ -19,6 +19,7 @@ pub(crate) const EACH: &[&str] = &["record", "batch"];
 pub(crate) const ACKS: &[&str] = &["auto", "manual", "manual-immediate"];
 pub(crate) const EXHAUSTED: &[&str] = &["dead-letter", "skip", "stop"];
 pub(crate) const ORDERINGS: &[&str] = &["partition", "key", "none"];
+pub(crate) const REVOKED: &[&str] = &["cancel", "finish"];
 
 pub(crate) const RETRY_NAMES: &[&str] = &["delay", "index"];
 
@@ -56,6 +57,11 @@ const EVERY_LISTENER: &[Key] = &[
     key("retry-topics.names", Word(RETRY_NAMES), "delay", Honoured),
     key("handler-timeout", Time, "", Honoured),
     key("drain-timeout", Time, "10s", Honoured),
+    key("on-revoke", Word(REVOKED), "cancel", Honoured),
+    key("rate-limit", Text, "", Honoured),
+    key("circuit-breaker.failures", Whole(1), "", Honoured),
+    key("circuit-breaker.pause", Time, "10s", Honoured),
+    key("circuit-breaker.max-pause", Time, "1m", Honoured),
     key("commit-timeout", Time, "60s", Honoured),
     key("members", Whole(1), "1", Honoured),
 ];

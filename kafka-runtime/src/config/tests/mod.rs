@@ -1,6 +1,7 @@
 //! The whole way, from texts to settings.
 
 mod commit;
+mod controls;
 mod docs;
 mod errors;
 mod explain;

@@ -8,6 +8,7 @@ use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
 use crate::container::events::EventKind;
+use crate::container::flow::Fate;
 use crate::container::outcome::{Where, told};
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
@@ -18,10 +19,13 @@ impl Lane {
     /// meanwhile. `in_hand` records were taken with it and are not finished either.
     pub(crate) async fn failed(&mut self, failed: &Failed<'_>, failure: &Failure, in_hand: u64) -> Verdict {
         self.handler_waits(in_hand);
-        let verdict = match self.resolve(failed, failure).await {
-            Resolution::Retry(wait) => self.wait_to_retry(wait).await,
-            Resolution::Settled => Verdict::Skip,
-            Resolution::Stop(_) => Verdict::End(End::Stop),
+        let verdict = match self.fate(failure) {
+            Fate::Again(opened) => self.wait_for_circuit(failed, failure, opened).await,
+            Fate::Policy => match self.resolve(failed, failure).await {
+                Resolution::Retry(wait) => self.wait_to_retry(wait).await,
+                Resolution::Settled => Verdict::Skip,
+                Resolution::Stop(_) => Verdict::End(End::Stop),
+            },
         };
         if let Verdict::End(_) = verdict {
             self.give_back(in_hand);
@@ -33,12 +37,7 @@ impl Lane {
     pub(crate) async fn resolve(&mut self, failed: &Failed<'_>, failure: &Failure) -> Resolution {
         self.permit = None;
         let (work, shared) = (Arc::clone(&self.work), Arc::clone(&self.shared));
-        work.events.emit(work.id, || EventKind::RecordFailed {
-            partition: failed.partition,
-            offset: failed.record.offset,
-            attempt: failed.attempt,
-            cause: told(failure),
-        });
+        self.tell_failed(failed, &told(failure));
         // It may be a broker that is waited for.
         shared.set_phase(PartitionPhase::Waiting);
         let resolution = work.recovery.resolve(failed, failure, &shared).await;
@@ -51,6 +50,15 @@ impl Lane {
             Resolution::Stop(cause) => self.rest_stopped(cause.clone()),
         }
         resolution
+    }
+
+    pub(super) fn tell_failed(&self, failed: &Failed<'_>, cause: &str) {
+        self.work.events.emit(self.work.id, || EventKind::RecordFailed {
+            partition: failed.partition,
+            offset: failed.record.offset,
+            attempt: failed.attempt,
+            cause: cause.to_owned(),
+        });
     }
 
     /// A batch failed as a whole for the last time: its records go one by one.
@@ -120,16 +128,23 @@ impl Lane {
         // It ends early when the partition is given away, or the position has jumped.
         let ends = || self.shared.signal() >= Signal::Drain || self.shared.is_outdated();
         let _ = tokio::time::timeout(wait, self.shared.woken(|| ends().then_some(()))).await;
+        self.try_again(Verdict::Retry).await
+    }
+
+    /// Waits for what stands against another try.
+    pub(super) async fn try_again(&mut self, verdict: Verdict) -> Verdict {
         loop {
             if let Some(end) = self.clear().await {
                 return Verdict::End(end);
             }
-            if self.have_permit().await {
+            if self.have_leave(1).await && self.have_permit().await {
                 break;
             }
         }
+        // Tries in place are not limited.
+        self.repay();
         self.shared.set_phase(PartitionPhase::Running);
-        Verdict::Retry
+        verdict
     }
 
     /// The batch cannot be read from `offset` on.
@@ -147,7 +162,8 @@ impl Lane {
     }
 
     /// The record in hand was tried again and succeeded.
-    pub(crate) fn recovered(&self) {
+    pub(crate) fn recovered(&mut self) {
+        self.went_well();
         self.shared.set_attempt(1);
         self.shared.set_cause(None);
     }

@@ -6,6 +6,7 @@
 
 mod commits;
 mod failures;
+mod leave;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use super::ack::AckIssuer;
 use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
 use super::events::EventKind;
+use super::flow::Pass;
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use super::work::ListenerWork;
 
@@ -50,6 +52,8 @@ pub(crate) enum End {
 pub(crate) enum Verdict {
     /// Again.
     Retry,
+    /// Again, and the last try does not count.
+    Again,
     /// Go on behind it.
     Skip,
     /// Leave it as it is.
@@ -71,6 +75,9 @@ pub(crate) struct Lane {
     /// Records that may go before the next look, and how many were granted at the last.
     fuel: u64,
     granted: u64,
+    /// What the last look let go, and what was taken beyond; and by whose leave.
+    lent: u64,
+    pass: Option<Pass>,
     /// Of those granted, done without their handler.
     unhandled: u64,
     since_yield: u64,
@@ -103,6 +110,8 @@ impl Lane {
             permit: None,
             fuel: 0,
             granted: 0,
+            lent: 0,
+            pass: None,
             unhandled: 0,
             since_yield: 0,
             looks: 0,
@@ -126,7 +135,9 @@ impl Lane {
             return false;
         }
         // A batch may be larger than the grant; one record never is.
-        self.granted += records.saturating_sub(self.fuel);
+        let beyond = records.saturating_sub(self.fuel);
+        self.granted += beyond;
+        self.lent += beyond;
         self.fuel = self.fuel.saturating_sub(records);
         self.shared.set_position(offset);
         true
@@ -145,6 +156,7 @@ impl Lane {
     pub(crate) fn handler_waits(&mut self, records: u64) {
         let finished = (self.granted - self.fuel).saturating_sub(records);
         self.count(finished);
+        self.repay();
         (self.granted, self.fuel) = (records, 0);
     }
 
@@ -161,7 +173,10 @@ impl Lane {
             if let Some(end) = self.wait_for_acknowledgements().await {
                 return Some(end);
             }
-            if self.commit_if_due(false).await && self.have_permit().await {
+            if self.commit_if_due(false).await
+                && self.have_leave(LOOK_EVERY).await
+                && self.have_permit().await
+            {
                 break;
             }
         }
@@ -236,6 +251,7 @@ impl Lane {
     /// A batch is through: other partitions of the listener may run (see `concurrency`).
     pub(crate) fn release(&mut self) {
         self.permit = None;
+        self.repay();
         self.granted -= self.fuel;
         self.fuel = 0;
     }
@@ -265,6 +281,9 @@ impl Lane {
         let unhandled = self.unhandled.min(taken);
         self.unhandled -= unhandled;
         self.shared.add(Counts { handled: taken - unhandled, ..Counts::default() });
+        if taken > unhandled {
+            self.went_well();
+        }
         let finished = match &self.issuer {
             Some(issuer) => issuer.desk().take_settled(),
             None => taken,
@@ -280,8 +299,10 @@ impl Lane {
         }
         // At least one: an allowance of none was waited for.
         let room = self.issuer.as_ref().map_or(LOOK_EVERY, |issuer| issuer.desk().room());
-        self.granted = self.meter.allowance().min(room).clamp(1, LOOK_EVERY);
+        let leave = self.pass.as_ref().map_or(LOOK_EVERY, Pass::left);
+        self.granted = self.meter.allowance().min(room).min(leave).clamp(1, LOOK_EVERY);
         self.fuel = self.granted;
+        self.lent = self.granted;
         self.since_yield += self.granted;
         self.shared.set_phase(PartitionPhase::Running);
     }

@@ -326,6 +326,14 @@ impl Desk {
         })
     }
 
+    /// The record in hand goes back as if it had not been tried.
+    pub(crate) fn put_back(&self, offset: i64, now: Instant) -> bool {
+        self.settle(|state| {
+            state.dispatcher.put_back(offset, now);
+            state.news = true;
+        })
+    }
+
     /// The partition stops at this record; handlers in hand finish.
     pub(crate) fn stop_at(&self, offset: i64, cause: String) -> bool {
         self.settle(|state| {

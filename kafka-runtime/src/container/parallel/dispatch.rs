@@ -171,6 +171,13 @@ impl<T> Dispatcher<T> {
         }
     }
 
+    /// The record in hand may go again from now on, as if it had not been tried.
+    pub(crate) fn put_back(&mut self, offset: i64, now: Instant) {
+        if self.put_down(offset, State::Parked(now)).is_some() {
+            self.parked.insert((now, offset));
+        }
+    }
+
     /// The record in hand stays open, and nobody tries it again.
     pub(crate) fn stop_at(&mut self, offset: i64) {
         self.put_down(offset, State::Stopped);

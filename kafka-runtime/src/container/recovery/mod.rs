@@ -207,6 +207,11 @@ impl Recovery {
         }
     }
 
+    /// Whether trying again can help, by the failure's sort.
+    pub(crate) fn may_pass(&self, failure: &Failure) -> bool {
+        self.policy.may_pass(failure)
+    }
+
     /// Whether the policy gives no more tries: [`Recovery::resolve`] would not answer with `Retry`.
     pub(crate) fn is_spent(&self, failure: &Failure, attempt: u32, since: Instant) -> bool {
         let tried = Tried { attempt, elapsed: since.elapsed() };

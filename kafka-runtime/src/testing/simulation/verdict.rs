@@ -1,0 +1,197 @@
+//! The history of a run, and what is wrong with it. Pure: times are instants that somebody else took.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tokio::time::Instant;
+
+use super::Order;
+use crate::testing::witness::{Fate, Handling};
+
+/// What was seen of a run, of one topic and one listener.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// By partition: how many records were sent to it.
+    pub(super) sent: BTreeMap<i32, i64>,
+    /// In the order in which handlers were called.
+    pub(super) handlings: Vec<Handling>,
+    /// Committed offsets as the coordinator told them, in order.
+    pub(super) commits: Vec<(Instant, i32, i64)>,
+    /// An instance was given a partition.
+    pub(super) assigned: Vec<(Instant, u32, i32)>,
+    /// Whether the last stop was clean: everything that was handled should be committed.
+    pub(super) clean: bool,
+}
+
+/// What a run is held to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) order: Order,
+    pub(super) replay_bound: Option<u64>,
+}
+
+impl History {
+    /// What is wrong, in words.
+    pub(super) fn violations(&self, rules: Rules) -> Vec<String> {
+        let mut found = self.lost();
+        found.extend(self.out_of_order(rules.order));
+        found.extend(self.not_their_own());
+        found.extend(self.commits_ahead());
+        found.extend(self.not_committed());
+        if let Some(bound) = rules.replay_bound {
+            found.extend(self.replayed(bound));
+        }
+        found
+    }
+
+    fn lost(&self) -> Vec<String> {
+        let done: std::collections::HashSet<_> =
+            self.settled().map(|one| (one.partition.partition, one.offset)).collect();
+        let all =
+            self.sent.iter().flat_map(|(partition, count)| (0..*count).map(|offset| (*partition, offset)));
+        let lost = all.filter(|record| !done.contains(record));
+        lost.map(|(partition, offset)| {
+            format!("lost: partition {partition}, offset {offset} was never handled")
+        })
+        .collect()
+    }
+
+    /// Handlings that ended with an outcome.
+    fn settled(&self) -> impl Iterator<Item = &Handling> {
+        self.handlings.iter().filter(|one| one.fate == Fate::Done)
+    }
+
+    /// Whether `instance` was given the partition between two moments.
+    fn was_assigned(&self, instance: u32, partition: i32, from: Instant, to: Instant) -> bool {
+        self.assigned
+            .iter()
+            .any(|(at, who, what)| (*who, *what) == (instance, partition) && (from..=to).contains(at))
+    }
+
+    /// Within one instance, and while it keeps the partition, records come one after the other.
+    fn out_of_order(&self, order: Order) -> Vec<String> {
+        let mut last: HashMap<(u32, i32, &[u8]), &Handling> = HashMap::new();
+        let mut found = Vec::new();
+        for one in &self.handlings {
+            let partition = one.partition.partition;
+            let line: &[u8] = match order {
+                Order::None => return found,
+                Order::Partition => b"",
+                Order::Key => one.key.as_deref().unwrap_or_default(),
+            };
+            let Some(before) = last.insert((one.instance, partition, line), one) else { continue };
+            if self.was_assigned(one.instance, partition, before.began, one.began) {
+                continue;
+            }
+            let overlaps = before.ended.is_none_or(|ended| ended > one.began);
+            if one.offset < before.offset || overlaps {
+                let how = if overlaps { "beside" } else { "after" };
+                found.push(format!(
+                    "order: instance {} was given partition {partition}, offset {} {how} {}",
+                    one.instance, one.offset, before.offset
+                ));
+            }
+        }
+        found
+    }
+
+    /// Once another instance has begun with a partition, nobody begins with it who was not given it again.
+    fn not_their_own(&self) -> Vec<String> {
+        let mut owner: HashMap<i32, &Handling> = HashMap::new();
+        let mut found = Vec::new();
+        for one in &self.handlings {
+            let partition = one.partition.partition;
+            let before = owner.insert(partition, one);
+            let Some(before) = before.filter(|before| before.instance != one.instance) else { continue };
+            let ever = self
+                .assigned
+                .iter()
+                .filter(|(at, who, what)| (*who, *what) == (one.instance, partition) && *at <= one.began);
+            // Its latest assignment must not be older than the other's.
+            let own = ever.map(|(at, ..)| *at).max();
+            let others = self.assigned.iter().filter(|(at, who, what)| {
+                (*who, *what) == (before.instance, partition) && *at <= before.began
+            });
+            if own < others.map(|(at, ..)| *at).max() {
+                found.push(format!(
+                    "not its own: instance {} handled partition {partition}, offset {} after instance {} had begun with it",
+                    one.instance, one.offset, before.instance
+                ));
+            }
+        }
+        found
+    }
+
+    fn commits_ahead(&self) -> Vec<String> {
+        let mut first_done: HashMap<(i32, i64), Instant> = HashMap::new();
+        for one in self.settled() {
+            if let Some(ended) = one.ended {
+                let at = first_done.entry((one.partition.partition, one.offset)).or_insert(ended);
+                *at = (*at).min(ended);
+            }
+        }
+        let mut found = Vec::new();
+        let mut last: HashMap<i32, i64> = HashMap::new();
+        for (at, partition, offset) in &self.commits {
+            let before = last.insert(*partition, *offset).unwrap_or(0);
+            if *offset < before {
+                found.push(format!("commit went back: partition {partition}, from {before} to {offset}"));
+            }
+            let ahead = (before..*offset)
+                .find(|below| first_done.get(&(*partition, *below)).is_none_or(|done| done > at));
+            if let Some(record) = ahead {
+                found.push(format!(
+                    "commit ahead: partition {partition}, {offset} while {record} was not handled"
+                ));
+            }
+        }
+        found
+    }
+
+    fn not_committed(&self) -> Vec<String> {
+        if !self.clean {
+            return Vec::new();
+        }
+        let mut last: HashMap<i32, i64> = HashMap::new();
+        last.extend(self.commits.iter().map(|(_, partition, offset)| (*partition, *offset)));
+        let behind =
+            self.sent.iter().filter(|(partition, count)| last.get(partition).copied().unwrap_or(0) < **count);
+        let found = behind.map(|(partition, count)| {
+            let at = last.get(partition).copied().unwrap_or(0);
+            format!(
+                "not committed: partition {partition} ends at {count}, committed is {at} after a clean stop"
+            )
+        });
+        found.collect()
+    }
+
+    /// Successful handlings of what had been handled successfully.
+    pub(super) fn repeated(&self) -> usize {
+        let mut seen = std::collections::HashSet::new();
+        self.settled().filter(|one| !seen.insert((one.partition.partition, one.offset))).count()
+    }
+
+    /// For each time that a partition was given to somebody: no more than `bound` records again.
+    fn replayed(&self, bound: u64) -> Vec<String> {
+        let mut seen = std::collections::HashSet::new();
+        let mut again: BTreeMap<(i32, u32, Option<Instant>), u64> = BTreeMap::new();
+        for one in self.settled() {
+            let partition = one.partition.partition;
+            let stint = self
+                .assigned
+                .iter()
+                .filter(|(at, who, what)| (*who, *what) == (one.instance, partition) && *at <= one.began);
+            let stint = stint.map(|(at, ..)| *at).max();
+            if !seen.insert((partition, one.offset)) {
+                *again.entry((partition, one.instance, stint)).or_default() += 1;
+            }
+        }
+        let over = again.into_iter().filter(|(_, count)| *count > bound);
+        let found = over.map(|((partition, instance, _), count)| {
+            format!("replayed: {count} records of partition {partition} by instance {instance}, {bound} are allowed")
+        });
+        found.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
