@@ -290,7 +290,8 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `request.timeout.ms` **(30 s)**.
     pub request_timeout: Duration,
-    /// `linger.ms` **(5 ms, as Kafka 4)**.
+    /// `linger.ms` **(5 ms, as Kafka 4)**: how long a batch gathers records. A batch with a record that somebody waits for
+    /// (`send`) goes out at once when nothing of its partition is under way.
     pub linger: Duration,
     /// `batch.size` **(16 KiB)**.
     pub batch_size: usize,

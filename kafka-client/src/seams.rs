@@ -66,6 +66,38 @@ impl Clock for SystemClock {
     }
 }
 
+/// A clock whose wall time follows tokio's: where that is paused, a run has the same timestamps each time. Wall time
+/// begins at 2020-01-01T00:00:00Z when the clock is made.
+#[derive(Debug, Clone, Copy)]
+pub struct VirtualClock {
+    began: Instant,
+}
+
+impl VirtualClock {
+    const BEGAN_AT: i64 = 1_577_836_800_000;
+
+    /// A clock that begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { began: Instant::now() }
+    }
+}
+
+impl Default for VirtualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+    fn wall_millis(&self) -> i64 {
+        Self::BEGAN_AT.saturating_add(i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
 /// Chance, for back-off jitter, broker choice and sticky partitions. Never used for secrets.
 #[derive(Debug)]
 pub struct Rng(AtomicU64);
@@ -125,6 +157,14 @@ impl Default for Seams {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_virtual_clock_follows_tokios() {
+        let clock = VirtualClock::new();
+        assert_eq!(clock.wall_millis(), VirtualClock::BEGAN_AT);
+        tokio::time::advance(std::time::Duration::from_millis(1500)).await;
+        assert_eq!(clock.wall_millis(), VirtualClock::BEGAN_AT + 1500);
+    }
 
     #[test]
     fn a_seed_decides_every_number() {

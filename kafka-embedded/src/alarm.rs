@@ -32,6 +32,7 @@ impl Alarm {
             match next {
                 Some(next) => {
                     tokio::select! {
+                        biased;
                         () = sleep_until(next) => {}
                         () = self.earlier.notified() => {}
                     }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::seams::{Clock, Rng, SystemClock};
+use kafka_client::seams::{Clock, Rng, SystemClock, VirtualClock};
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
@@ -77,7 +77,7 @@ pub struct Builder {
     topics: Vec<(String, usize)>,
     racks: Vec<String>,
     settings: Settings,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
 }
 
@@ -102,9 +102,10 @@ impl Default for Builder {
                 },
                 observer: None,
                 broker_session_timeout: Duration::from_secs(9),
+                connections_max_idle: Duration::from_secs(600),
                 rack_aware_reads: false,
             },
-            clock: Arc::new(SystemClock),
+            clock: None,
             seed: None,
         }
     }
@@ -153,6 +154,13 @@ impl Builder {
     /// `group.max.session.timeout.ms`. **(default: 1 s to 30 min; Kafka's is 6 s to 30 min)**
     pub fn session_timeout(mut self, bounds: RangeInclusive<Duration>) -> Self {
         self.settings.session_timeout = bounds;
+        self
+    }
+
+    /// After how long a connection is closed on which nothing was read or written: Kafka's `connections.max.idle.ms`. One
+    /// whose request waits (a fetch, a join) is not idle. **(default: 10 min)**
+    pub fn connections_max_idle(mut self, time: Duration) -> Self {
+        self.settings.connections_max_idle = time;
         self
     }
 
@@ -206,9 +214,10 @@ impl Builder {
         self
     }
 
-    /// The clock that LogAppendTime, timestamp checks and retention read. **(default: the system's)**
+    /// The clock that LogAppendTime, timestamp checks and retention read. **(default: the system's over TCP; in memory a
+    /// [`VirtualClock`], which follows tokio's)**
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -239,7 +248,8 @@ impl Builder {
         let rng = self.seed.map_or_else(Rng::from_entropy, Rng::seeded);
         let listeners = crate::server::listener::bind(&self.listen, self.brokers)?;
         let nodes = in_racks(listeners.iter().map(|(node, _)| node.clone()), &self.racks);
-        let cluster = Arc::new(Cluster::new(nodes, self.settings, self.clock, rng));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let cluster = Arc::new(Cluster::new(nodes, self.settings, clock, rng));
         create_topics(&cluster, &self.topics);
         EmbeddedKafka::on_thread(cluster, listeners).await
     }
@@ -287,7 +297,8 @@ impl InMemory {
         builder.check()?;
         let rng = Rng::seeded(builder.seed.unwrap_or(0));
         let nodes = in_racks(InMemoryTransport::nodes(builder.brokers).into_iter(), &builder.racks);
-        let cluster = Arc::new(Cluster::new(nodes, builder.settings, builder.clock, rng));
+        let clock = builder.clock.unwrap_or_else(|| Arc::new(VirtualClock::new()));
+        let cluster = Arc::new(Cluster::new(nodes, builder.settings, clock, rng));
         create_topics(&cluster, &builder.topics);
         Ok(EmbeddedKafka::on_current_runtime(cluster))
     }

@@ -18,6 +18,7 @@ use crate::group::Groups;
 use crate::group::consumer::Terms;
 use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
+use crate::server::frames::Incoming;
 use crate::topics::{Partition, Topic, Topics};
 use crate::transaction::Transactions;
 
@@ -46,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) observer: Option<Observer>,
     /// After how long a broker that is cut off is given up.
     pub(crate) broker_session_timeout: Duration,
+    /// `connections.max.idle.ms`
+    pub(crate) connections_max_idle: Duration,
     /// Whether clients are sent to a replica in their rack (KIP-392).
     pub(crate) rack_aware_reads: bool,
 }
@@ -70,6 +73,7 @@ pub(crate) struct Cluster {
     pub(crate) transactions: Transactions,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Registry,
+    pub(crate) incoming: Incoming,
     next_producer_id: AtomicI64,
     next_leader: AtomicU32,
 }
@@ -91,6 +95,7 @@ impl Cluster {
             transactions: Transactions::default(),
             sessions: Sessions::default(),
             faults: Registry::default(),
+            incoming: Incoming::default(),
             next_producer_id: AtomicI64::new(0),
             next_leader: AtomicU32::new(0),
         }

@@ -81,15 +81,12 @@ impl Cluster {
 
 /// Gives broker `id` up whenever it has been cut off for as long as its session lasts.
 pub(crate) async fn run_session(cluster: Arc<Cluster>, id: i32, mut stopped: watch::Receiver<()>) {
-    let Some(mut life) = cluster.brokers.watch(id) else { return };
+    let Some(life) = cluster.brokers.watch(id) else { return };
     loop {
-        let silent = life.borrow_and_update().mode == Mode::CutOff && cluster.brokers.is_live(id);
+        let silent = life.now().mode == Mode::CutOff && cluster.brokers.is_live(id);
         tokio::select! {
-            changed = life.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
+            biased;
+            () = life.changed() => {}
             () = sleep(cluster.settings.broker_session_timeout), if silent => cluster.fence(id),
             _ = stopped.changed() => return,
         }

@@ -18,6 +18,9 @@ Options:
   --no-auto-create       refuse unknown topics instead of creating them
   --verbose              print what clients ask
   --help                 print this
+
+The first line that it prints is the bootstrap address: HOST:PORT of each broker, separated by commas. It ends on
+Ctrl-C and on SIGTERM.
 ";
 
 /// What the command line asks for.
@@ -76,10 +79,25 @@ fn run(builder: Builder) -> Result<(), Box<dyn std::error::Error>> {
     runtime.block_on(async {
         let kafka = builder.start().await?;
         print(&kafka.bootstrap_servers());
-        tokio::signal::ctrl_c().await?;
+        told_to_end().await?;
         kafka.shutdown().await;
         Ok(())
     })
+}
+
+/// Waits for Ctrl-C, or for the signal that process managers send.
+async fn told_to_end() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 fn log(request: &RequestSeen<'_>) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use kafka_client::seams::{Rng, Seams};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::builder::{Builder, Error};
@@ -68,6 +69,7 @@ impl EmbeddedKafka {
         let shared = Arc::clone(&cluster);
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = shared.run_timers() => {}
                 _ = stopped.changed() => {}
             }
@@ -106,6 +108,32 @@ impl EmbeddedKafka {
     #[must_use]
     pub fn transport(&self) -> InMemoryTransport {
         InMemoryTransport::new(Arc::clone(&self.cluster), self.stop.subscribe())
+    }
+
+    /// What a client of a cluster in memory is made with: its transport, its clock, and chance that follows from its
+    /// [seed](Builder::seed). Each call gives other numbers, so that clients do not do the same at the same time; a run
+    /// that makes the same calls gets the same ones.
+    ///
+    /// ```
+    /// # use kafka_client::{Client, Io};
+    /// # use kafka_client::config::ClientConfig;
+    /// # use kafka_embedded::EmbeddedKafka;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let kafka = EmbeddedKafka::builder().topic("orders", 1).seed(7).in_memory().start().await?;
+    /// let config = ClientConfig { bootstrap_servers: vec![kafka.bootstrap_servers()], ..ClientConfig::default() };
+    /// let client = Client::with_seams(config, kafka.seams(), Io::Current)?;
+    /// assert!(client.admin().describe_topics(&["orders"]).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn seams(&self) -> Seams {
+        Seams {
+            transport: Arc::new(self.transport()),
+            clock: Arc::clone(&self.cluster.clock),
+            rng: Arc::new(Rng::seeded(self.cluster.rng.next_u64())),
+        }
     }
 
     /// Compacts a topic with `cleanup.policy=compact` now, as Kafka's cleaner does some time: of each key the last

@@ -135,3 +135,42 @@ async fn each_input_has_one_result_though_brokers_die() {
     heir.prepare().await.unwrap();
     assert!(matches!(producer.begin().await.map(|_| ()), Ok(()) | Err(TransactionError::Fenced { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_is_there_once_and_in_order() {
+    let Some(nodes) = Nodes::at_least(3) else { return };
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start().await;
+    let topic = unique("acknowledged");
+    replicated(&cluster, &[&topic]).await;
+    let config = ProducerConfig { request_timeout: Duration::from_secs(5), ..ProducerConfig::default() };
+    let producer = cluster.client().producer(config).unwrap();
+    let done = AtomicBool::new(false);
+    let mut deliveries = Vec::new();
+    let work = async {
+        for n in 0..20_000u32 {
+            let value = n.to_string();
+            let partition = i32::try_from(n % 3).unwrap();
+            deliveries.push(producer.enqueue(record(&topic, partition, &value)).await.unwrap());
+            if n % 100 == 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(work, trouble(&nodes, &cluster, &topic, &done));
+    let mut acknowledged = 0;
+    for delivery in deliveries {
+        acknowledged += usize::from(delivery.await.is_ok());
+    }
+    assert_eq!(acknowledged, 20_000, "all within the delivery timeout");
+    let Some(values) = Peer::values(cluster.bootstrap(), &topic, acknowledged).await else { return };
+    for (partition, values) in values {
+        let numbers: Vec<u32> = values.iter().map(|value| value.parse().unwrap()).collect();
+        let first = u32::try_from(partition).unwrap();
+        assert!(
+            numbers.iter().copied().eq((first..20_000).step_by(3)),
+            "partition {partition}: lost, doubled or out of order"
+        );
+    }
+}

@@ -178,3 +178,77 @@ async fn a_key_goes_where_librdkafka_sends_it() {
         }
     }
 }
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-answering")]
+async fn answers(question: u64, headers: Headers, template: State<Template>) -> Result<(), TemplateError> {
+    if let Some(answer) = Record::answer(&headers) {
+        template.send_record(answer.json(&(question * 2))?).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_has_its_answer() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("questions", 2).await;
+    let yaml = cluster.yaml(&format!(
+        "suite: {{topic: {topic}}}\nkafka-runtime:\n  template: {{reply-topic: {topic}-replies, reply-timeout: 30s}}\n  \
+         topics:\n    - {{name: {topic}-replies, partitions: 3}}\n",
+    ));
+    let app = App::from_yaml(yaml).unwrap().only(["answers"]).start().await.unwrap();
+    let template = app.template();
+    let ask = |n: u64| {
+        let (template, topic) = (template.clone(), topic.clone());
+        async move { template.request::<u64, _>(topic.as_str(), &n).await.unwrap().value }
+    };
+    let (one, two, three) = tokio::join!(ask(1), ask(2), ask(3));
+    assert_eq!([one, two, three], [2, 4, 6]);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_answers_in_vain() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("unanswered", 1).await;
+    let replies = cluster.topic("replies", 1).await;
+    let with = format!("kafka-runtime.template: {{reply-topic: {replies}, reply-timeout: 500ms}}\n");
+    let answered = app(&cluster, &with).await;
+    let nobody = answered.template().request::<u64, _>(topic.as_str(), &1).await.unwrap_err();
+    assert!(matches!(nobody, TemplateError::NoAnswer { .. }), "{nobody}");
+    answered.stop().await.unwrap();
+    let without = app(&cluster, "").await;
+    let nowhere = without.template().request::<u64, _>(topic.as_str(), &1).await.unwrap_err();
+    assert!(matches!(nowhere, TemplateError::NoReplyTopic), "{nowhere}");
+    without.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_topics_are_created_and_extended() {
+    let cluster = Cluster::start().await;
+    let (new, old) = (unique("declared"), cluster.topic("extended", 1).await);
+    let yaml = format!(
+        "kafka-runtime:\n  topics:\n    - {{name: {new}, partitions: 3, config: {{retention.ms: 7d}}}}\n    - {{name: {old}, \
+         partitions: 4}}\n"
+    );
+    app(&cluster, &yaml).await.stop().await.unwrap();
+    for (topic, partitions) in [(&new, 3), (&old, 4)] {
+        tests::eventually("partitions", Duration::from_secs(20), || async {
+            let found = cluster.admin().describe_topics(&[topic]).await.unwrap();
+            found.values().next().is_some_and(|found| found.partitions.len() == partitions)
+        })
+        .await;
+    }
+    // Once more: nothing is to be done.
+    app(&cluster, &yaml).await.stop().await.unwrap();
+    let off = format!("spring.kafka.admin.auto-create: false\nkafka-runtime.topics: [{{name: {new}-not}}]\n");
+    app(&cluster, &off).await.stop().await.unwrap();
+    assert!(
+        !cluster
+            .admin()
+            .list_topics()
+            .await
+            .unwrap()
+            .iter()
+            .any(|topic| topic.as_str() == format!("{new}-not"))
+    );
+}

@@ -1,5 +1,5 @@
-//! This project's annotated listener: `MODE[+STRATEGY[+EVERY]]`, MODE one of `owned`, `borrowed`, `batch`; STRATEGY `sync`,
-//! `async`, `combined`; EVERY as in YAML (`record`, `batch`, `{records: 500}`).
+//! This project's annotated listener: `MODE[+STRATEGY[+EVERY[+MOST]]]`, MODE one of `owned`, `borrowed`, `batch`; STRATEGY `sync`,
+//! `async`, `combined`; EVERY as in YAML (`record`, `batch`, `{records: 500}`); MOST is `max-poll-records`.
 
 use bench::{BorrowedOrder, Order, Tally, Task, wait_for_the_end};
 use kafka_runtime::prelude::*;
@@ -35,8 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         (Some(strategy), None) => format!(", commit: {{strategy: {strategy}}}"),
         (Some(strategy), Some(every)) => format!(", commit: {{strategy: {strategy}, every: {every}}}"),
     };
+    let most = words.next().map(|most| format!(", max-poll-records: {most}")).unwrap_or_default();
     let yaml = format!(
-        "spring: {{kafka: {{bootstrap-servers: '{}', consumer: {{auto-offset-reset: earliest}}}}}}\nkafka-runtime: {{listeners: {{{listener}: {{topic: {}, group: {}{commit}}}}}}}\n",
+        "spring: {{kafka: {{bootstrap-servers: '{}', consumer: {{auto-offset-reset: earliest}}}}}}\nkafka-runtime: {{listeners: {{{listener}: {{topic: {}, group: {}{commit}{most}}}}}}}\n",
         task.servers, task.topic, task.group
     );
     let app = App::from_yaml(&yaml)?.only([listener]).state(Tally::default()).state(task).start().await?;

@@ -26,7 +26,12 @@ struct Watch {
     done: Notify,
 }
 
-#[kafka_listener(ordering = "key", concurrency = "${slow.concurrency}", topic = "${slow.topic}", group = "${slow.topic}")]
+#[kafka_listener(
+    ordering = "key",
+    concurrency = "${slow.concurrency}",
+    topic = "${slow.topic}",
+    group = "${slow.topic}"
+)]
 async fn slow(order: Order, watch: &State<Watch>) {
     let begin = Instant::now();
     watch.first.get_or_init(|| begin);
@@ -68,11 +73,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn fill(yaml: &str, topic: &str, partitions: u64, records: u64) -> Result<(), Box<dyn std::error::Error>> {
+async fn fill(
+    yaml: &str,
+    topic: &str,
+    partitions: u64,
+    records: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
     let app = App::from_yaml(yaml)?.only([]).start().await?;
     let template = app.template();
     let config = kafka_client::config::ClientConfig {
-        bootstrap_servers: vec![std::env::var("BENCH_SERVERS").or_else(|_| std::env::var("KAFKA_BOOTSTRAP_SERVERS"))?],
+        bootstrap_servers: vec![
+            std::env::var("BENCH_SERVERS").or_else(|_| std::env::var("KAFKA_BOOTSTRAP_SERVERS"))?,
+        ],
         ..Default::default()
     };
     let admin = kafka_client::Client::new(config)?.admin();

@@ -22,6 +22,8 @@ pub(super) struct Batch {
     /// Bytes of `buffer.memory` that it holds.
     pub(super) charged: usize,
     pub(super) created: Instant,
+    /// Somebody waits for one of its records: it does not linger while nothing of its partition is under way.
+    pub(super) awaited: bool,
     /// How often it was sent.
     pub(super) attempts: u32,
     /// Why the last attempt failed.
@@ -45,6 +47,7 @@ impl Batch {
             stamp: None,
             charged: 0,
             created,
+            awaited: false,
             attempts: 0,
             last: None,
             order,

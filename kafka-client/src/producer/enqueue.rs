@@ -38,6 +38,13 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
 }
 
+/// Whether somebody waits for a record's delivery from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    Lingers,
+    Awaited,
+}
+
 /// Where a record goes.
 enum Target {
     /// Into a batch.
@@ -49,7 +56,11 @@ enum Target {
 }
 
 impl Handle {
-    pub(super) async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
+    pub(super) async fn enqueue(
+        &self,
+        record: Outgoing<'_>,
+        urgency: Urgency,
+    ) -> Result<Delivery, SendError> {
         let timestamp = record.timestamp.unwrap_or_else(|| self.context.cluster.seams().clock.wall_millis());
         let to_write =
             RecordToWrite { timestamp, key: record.key, value: record.value, headers: record.headers };
@@ -57,9 +68,9 @@ impl Handle {
         self.check_size(record.topic, size + BATCH_OVERHEAD)?;
         self.charge(size).await?;
         let charged = Charged { memory: &self.shared.memory, size };
-        let delivery = match self.append(&record, to_write, size)? {
+        let delivery = match self.append(&record, to_write, size, urgency)? {
             Target::Done(delivery) => delivery,
-            other => self.append_later(&record, to_write, size, other).await?,
+            other => self.append_later(&record, to_write, size, urgency, other).await?,
         };
         // It is the batch's now.
         std::mem::forget(charged);
@@ -78,16 +89,14 @@ impl Handle {
         record: &Outgoing<'_>,
         to_write: RecordToWrite<'_>,
         size: usize,
+        urgency: Urgency,
     ) -> Result<Target, SendError> {
-        if *self.shared.closing.borrow() {
-            return Err(SendError::Closed);
-        }
         let rng = &self.context.cluster.seams().rng;
         let found = self.shared.topics.with(record.topic, |topic| {
             let number =
                 topic.choose(record, size, rng).ok_or(SendError::NoPartition { topic: record.topic })?;
             match topic.partition(number) {
-                Some(partition) => Ok(Target::Done(self.put(partition, to_write, size))),
+                Some(partition) => Ok(Target::Done(self.put(partition, to_write, size, urgency))),
                 None => Ok(Target::UnknownPartition(number, topic.count)),
             }
         });
@@ -98,11 +107,18 @@ impl Handle {
         }
     }
 
-    fn put(&self, partition: &Arc<Partition>, record: RecordToWrite<'_>, size: usize) -> Delivery {
+    fn put(
+        &self,
+        partition: &Arc<Partition>,
+        record: RecordToWrite<'_>,
+        size: usize,
+        urgency: Urgency,
+    ) -> Delivery {
         let mut queue = partition.queue();
         let now = || self.context.cluster.seams().clock.now();
         let (receipt, index, change) = queue.append(record, size, now);
-        if change != Change::None {
+        let hastened = urgency == Urgency::Awaited && queue.hasten();
+        if change != Change::None || hastened {
             partition.note_backlog(&queue);
             drop(queue);
             self.tell(Command::Changed(Arc::clone(partition)));
@@ -116,6 +132,7 @@ impl Handle {
         record: &Outgoing<'_>,
         to_write: RecordToWrite<'_>,
         size: usize,
+        urgency: Urgency,
         mut target: Target,
     ) -> Result<Delivery, SendError> {
         let (cluster, topic) = (&self.context.cluster, record.topic);
@@ -153,7 +170,7 @@ impl Handle {
                     }
                 }
             }
-            target = self.append(record, to_write, size)?;
+            target = self.append(record, to_write, size, urgency)?;
         }
     }
 

@@ -49,7 +49,7 @@ pub use receipt::Delivery;
 pub use stats::{ProducerStats, Timing};
 pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
 
-use enqueue::Shared;
+use enqueue::{Shared, Urgency};
 use queue::Rules;
 use sender::{Command, Sender};
 use stats::Counters;
@@ -221,15 +221,25 @@ impl Producer {
     /// # Errors
     /// What can be said before it is sent.
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        self.handle.enqueue(record).await
+        self.handle.enqueue(record, Urgency::Lingers).await
     }
 
-    /// [`Producer::enqueue`], and waits for the delivery.
+    /// [`Producer::enqueue`] for whoever waits for the delivery next: the record's batch does not linger while nothing of
+    /// its partition is under way. What comes meanwhile gathers until the answer, so that many who wait still share
+    /// batches.
+    ///
+    /// # Errors
+    /// As [`Producer::enqueue`].
+    pub async fn enqueue_awaited(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
+        self.handle.enqueue(record, Urgency::Awaited).await
+    }
+
+    /// [`Producer::enqueue_awaited`], and waits for the delivery.
     ///
     /// # Errors
     /// Why it was not delivered.
     pub async fn send(&self, record: Outgoing<'_>) -> Result<RecordMetadata, SendError> {
-        self.enqueue(record).await?.await
+        self.enqueue_awaited(record).await?.await
     }
 
     /// Sends out what has gathered and waits until each record enqueued before has its result.

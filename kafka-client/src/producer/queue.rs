@@ -180,6 +180,17 @@ impl Queue {
         (receipt, index, change)
     }
 
+    /// Somebody waits for the record that came last; whether its batch is due by that.
+    pub(super) fn hasten(&mut self) -> bool {
+        match &mut self.open {
+            Some(open) if !open.awaited => {
+                open.awaited = true;
+                self.on_wire.is_empty()
+            }
+            _ => false,
+        }
+    }
+
     fn close(&mut self) {
         if let Some(batch) = self.open.take() {
             self.expected_size = batch.size();
@@ -196,7 +207,8 @@ impl Queue {
         if self.must_wait_for_answers(head) {
             return Due::At(expiry);
         }
-        let lingers = self.ready.is_empty() && !hurry;
+        let waited_for = head.awaited && self.on_wire.is_empty();
+        let lingers = self.ready.is_empty() && !hurry && !waited_for;
         let linger_ends = lingers.then(|| head.created + self.rules.linger);
         match linger_ends.max(self.not_before) {
             Some(at) if at > now => Due::At(at.min(expiry)),

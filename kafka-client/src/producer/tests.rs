@@ -173,6 +173,21 @@ async fn one_request_takes_all_that_is_ready_for_a_broker() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_that_is_waited_for_does_not_linger() {
+    let world = world(ProducerConfig { linger: 30 * SECOND, ..default() });
+    world.producer.send(orders(Some(0), b"first")).await.unwrap();
+    let begun = Instant::now();
+    world.producer.send(orders(Some(0), b"a")).await.unwrap();
+    let lingers = world.producer.enqueue(orders(Some(0), b"b")).await.unwrap();
+    world.producer.send(orders(Some(0), b"c")).await.unwrap();
+    assert_eq!(lingers.await.unwrap().offset, 2, "it went along");
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    let alone = world.producer.enqueue(orders(Some(0), b"d")).await.unwrap();
+    alone.await.unwrap();
+    assert!(begun.elapsed() >= 30 * SECOND, "nobody said that it is waited for");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_moves_is_followed() {
     let world = world(default());
     world.producer.send(orders(Some(0), b"a")).await.unwrap();

@@ -145,7 +145,7 @@ fn describe_group(
     ];
     let asked = all.into_iter().filter(|(name, _)| is_asked(resource, name));
     let describe = |(name, value): (&'static str, std::time::Duration)| {
-        config(name, &value.as_millis().to_string(), source::STATIC_BROKER, Kind::Int, context.version)
+        config(name, &value.as_millis().to_string(), source::DEFAULT, Kind::Int, context.version)
     };
     asked.map(describe).collect()
 }

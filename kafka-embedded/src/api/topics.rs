@@ -27,10 +27,16 @@ pub(super) type Refused = (ResponseError, String);
 pub(crate) async fn create(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let count =
         |topic: &CreatableTopic| request.topics.iter().filter(|other| other.name == topic.name).count();
+    let excessive =
+        exceeds(request.topics.iter().map(|topic| {
+            topic.num_partitions.max(i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX))
+        }));
     let mut answered = BTreeSet::new();
     let each_once = request.topics.iter().filter(|wanted| answered.insert(&wanted.name));
     let topics = each_once.map(|wanted| {
-        let created = if count(wanted) > 1 {
+        let created = if excessive {
+            Err(too_many())
+        } else if count(wanted) > 1 {
             Err((ResponseError::InvalidRequest, "Duplicate topic name.".to_owned()))
         } else {
             create_one(context, wanted, request.validate_only)
@@ -46,6 +52,17 @@ pub(crate) async fn create(context: &Context, request: CreateTopicsRequest) -> C
         }
     });
     CreateTopicsResponse::default().with_topics(topics.collect())
+}
+
+/// Partitions that one request may create.
+const MAX_PARTITIONS: i64 = 10_000;
+
+fn exceeds(counts: impl Iterator<Item = i32>) -> bool {
+    counts.map(i64::from).sum::<i64>() > MAX_PARTITIONS
+}
+
+fn too_many() -> Refused {
+    (ResponseError::PolicyViolation, "Excessively large number of partitions per request.".to_owned())
 }
 
 fn create_one(context: &Context, wanted: &CreatableTopic, validate_only: bool) -> Result<Topic, Refused> {
@@ -238,6 +255,9 @@ fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: 
             ),
         };
         return Err((ResponseError::InvalidPartitions, message));
+    }
+    if exceeds(std::iter::once(i32::try_from(count - present).unwrap_or(i32::MAX))) {
+        return Err(too_many());
     }
     let factor = topic.partitions.first().map_or(1, |partition| partition.lock().replicas.all().len());
     let replicas = match &wanted.assignments {

@@ -1,29 +1,25 @@
 //! One client's connection: one request at a time, answers in the order of the requests.
 
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
+use kafka_client::seams::Stream;
 use kafka_protocol::protocol::StrBytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
-use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::dispatch::{Closed, dispatch};
-use super::response::{Parts, Response};
-use crate::brokers::{Life, Mode};
+use super::frames::{Input, deliver};
+use super::response::Response;
+use crate::brokers::{LifeWatch, Mode};
 use crate::cluster::Cluster;
-use crate::faults::{Delivery, Rule};
-use kafka_client::seams::Stream;
+use crate::faults::Rule;
 
-/// `socket.request.max.bytes`
-const MAX_FRAME: usize = 100 * 1024 * 1024;
-/// What a read has room for at least. However long a frame claims to be, memory is taken as its bytes come.
-const READ_AHEAD: usize = 16 * 1024;
-/// A buffer that grew beyond this is not kept for the next frame.
-const KEPT: usize = 1024 * 1024;
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Whose request it is, and which broker was asked.
 #[derive(Debug)]
@@ -68,6 +64,7 @@ pub(crate) async fn serve(
     let mut context = Context { cluster, node, peer, client_id: None, version: 0, refusing: Vec::new() };
     let Some(life) = context.cluster.brokers.watch(node) else { return };
     let ended = tokio::select! {
+        biased;
         ended = while_running(life, run(&mut stream, &mut context)) => ended,
         _ = stopped.changed() => Ok(()),
     };
@@ -78,38 +75,37 @@ pub(crate) async fn serve(
         }
     }
     // What was answered still leaves; a peer that has gone is no concern.
-    let _ = stream.shutdown().await;
+    let _ = timeout(FAREWELL, stream.shutdown()).await;
 }
 
 /// Runs `connection` while its broker runs: not at all while it is cut off, and no longer once it is stopped.
 async fn while_running(
-    mut life: watch::Receiver<Life>,
+    life: LifeWatch,
     connection: impl Future<Output = Result<(), Closed>>,
 ) -> Result<(), Closed> {
     let mut connection = pin!(connection);
-    let born = life.borrow().incarnation;
+    let born = life.now().incarnation;
     loop {
-        let now = *life.borrow_and_update();
+        let now = life.now();
         if now.mode == Mode::Stopped || now.incarnation != born {
             return Ok(());
         }
         tokio::select! {
+            biased;
+            () = life.changed() => {}
             ended = &mut connection, if now.mode == Mode::Running => return ended,
-            changed = life.changed() => {
-                if changed.is_err() {
-                    return Ok(());
-                }
-            }
         }
     }
 }
 
 async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Closed> {
-    let mut input = BytesMut::with_capacity(READ_AHEAD);
-    while let Some(frame) = read_frame(stream, &mut input).await? {
+    let mut input = Input::default();
+    let cluster = Arc::clone(&context.cluster);
+    let idle = cluster.settings.connections_max_idle;
+    while let Some(frame) = input.frame(stream, idle, &cluster.incoming).await? {
         if let Some(response) = answer(stream, &mut input, context, frame).await? {
             let (delivery, mute) = (response.delivery(), response.mute());
-            deliver(stream, response.finish(), delivery).await?;
+            deliver(stream, response.finish(), delivery, idle).await?;
             // KIP-219: the client is told to wait, and what it sends nevertheless is not read.
             if let Some(time) = mute {
                 sleep(time).await;
@@ -119,73 +115,16 @@ async fn run(stream: &mut impl Stream, context: &mut Context) -> Result<(), Clos
     Ok(())
 }
 
-async fn deliver(stream: &mut impl Stream, mut parts: Parts, delivery: Delivery) -> Result<(), Closed> {
-    match delivery {
-        Delivery::Whole => stream.write_all_buf(&mut parts).await?,
-        Delivery::ByteByByte => {
-            while parts.has_remaining() {
-                stream.write_u8(parts.get_u8()).await?;
-                stream.flush().await?;
-                yield_now().await;
-            }
-        }
-        Delivery::Cut(bytes) => {
-            let kept = bytes.min(parts.remaining().saturating_sub(1));
-            stream.write_all_buf(&mut parts.take(kept)).await?;
-            stream.flush().await?;
-            return Err(Closed::Fault);
-        }
-    }
-    stream.flush().await?;
-    Ok(())
-}
-
 /// Answers a request. Meanwhile it listens on: a client that goes while its fetch or join waits is let go at once.
 async fn answer(
     stream: &mut impl Stream,
-    input: &mut BytesMut,
+    input: &mut Input,
     context: &mut Context,
     frame: Bytes,
 ) -> Result<Option<Response>, Closed> {
-    let mut answered = pin!(dispatch(context, frame));
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answered => return answer,
-            // Not more than a buffer full is read ahead.
-            read = stream.read_buf(input), if input.len() < READ_AHEAD => {
-                if read? == 0 {
-                    return Err(truncated());
-                }
-            }
-        }
+    tokio::select! {
+        biased;
+        answer = dispatch(context, frame) => answer,
+        gone = input.watch(stream) => gone.map(|()| None),
     }
-}
-
-/// The next frame without its length; `None` where the peer ended the stream between frames.
-async fn read_frame(stream: &mut impl Stream, input: &mut BytesMut) -> Result<Option<Bytes>, Closed> {
-    if input.is_empty() && input.capacity() > KEPT {
-        *input = BytesMut::new();
-    }
-    while input.len() < 4 {
-        input.reserve(READ_AHEAD);
-        if stream.read_buf(input).await? == 0 {
-            return if input.is_empty() { Ok(None) } else { Err(truncated()) };
-        }
-    }
-    let announced = input.get_i32();
-    let length = usize::try_from(announced).ok().filter(|length| *length <= MAX_FRAME);
-    let length = length.ok_or(Closed::FrameSize(announced))?;
-    while input.len() < length {
-        let missing = length - input.len();
-        input.reserve(missing.min(3 * input.len().max(READ_AHEAD)));
-        if stream.read_buf(input).await? == 0 {
-            return Err(truncated());
-        }
-    }
-    Ok(Some(input.split_to(length).freeze()))
-}
-
-fn truncated() -> Closed {
-    Closed::Io(io::ErrorKind::UnexpectedEof.into())
 }

@@ -39,6 +39,10 @@ pub(crate) enum Closed {
     Malformed(#[from] DecodeError),
     #[error("the answer cannot be encoded: {0}")]
     Unencodable(#[from] EncodeError),
+    #[error("nothing came or was taken for connections.max.idle.ms")]
+    Idle,
+    #[error("requests on their way in take too much memory")]
+    Crowded,
     #[error("a fault was asked for")]
     Fault,
 }

@@ -83,6 +83,7 @@ pub(crate) async fn run(
     }
     let _ = ready.send(Ok(()));
     tokio::select! {
+        biased;
         () = cluster.run_timers() => {}
         _ = stopped.changed() => {}
     }
@@ -97,6 +98,7 @@ async fn serve_port(
 ) {
     loop {
         let door = tokio::select! {
+            biased;
             door = doors.recv() => door,
             () = accept(&cluster, node, &listener, &stopped) => None,
         };

@@ -17,7 +17,7 @@ use crate::peer::{
     Peer, fetch, fetch_request, fetch_topic, plain, produce, produce_request, records, text, topic,
 };
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_secs(500);
 
 async fn started() -> (EmbeddedKafka, Peer) {
     let builder = EmbeddedKafka::builder().topic("orders", 2).topic("invoices", 1);

@@ -29,6 +29,8 @@ pub(crate) fn topic(name: &str) -> TopicName {
 pub(crate) struct Peer {
     stream: Box<dyn Stream>,
     correlation: i32,
+    /// The frames of the requests that were sent.
+    pub(crate) sent: Vec<Bytes>,
 }
 
 impl Peer {
@@ -38,13 +40,13 @@ impl Peer {
         let address = servers.split(',').nth(usize::try_from(id - 1).unwrap()).expect("no such broker");
         let (host, port) = address.rsplit_once(':').unwrap();
         let stream = kafka.transport().connect(host, port.parse().unwrap()).await.unwrap();
-        Self { stream, correlation: 0 }
+        Self { stream, correlation: 0, sent: Vec::new() }
     }
 
     /// Connects to `host:port` over TCP.
     pub(crate) async fn tcp(address: &str) -> Self {
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        Self { stream: Box::new(stream), correlation: 0 }
+        Self { stream: Box::new(stream), correlation: 0, sent: Vec::new() }
     }
 
     /// Connects to the coordinator of `group`.
@@ -58,11 +60,17 @@ impl Peer {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Writes as far as the broker takes it; whether it took everything.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Sends a request without waiting.
     pub(crate) async fn send<R: Request>(&mut self, version: i16, request: &R) {
         self.correlation += 1;
         let frame = request_frame(request, version, self.correlation, &text("peer")).unwrap();
         self.write(&frame).await;
+        self.sent.push(frame);
     }
 
     /// The answer to the request that was sent `back` requests before the last.

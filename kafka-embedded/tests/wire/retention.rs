@@ -34,7 +34,8 @@ impl Clock for Wall {
 
 async fn broker() -> (EmbeddedKafka, Peer, Wall) {
     let wall = Wall::default();
-    let kafka = EmbeddedKafka::builder().clock(Arc::new(wall.clone())).in_memory().start().await.unwrap();
+    let builder = EmbeddedKafka::builder().clock(Arc::new(wall.clone())).connections_max_idle(Duration::MAX);
+    let kafka = builder.in_memory().start().await.unwrap();
     let peer = Peer::connect(&kafka, 1).await;
     (kafka, peer, wall)
 }

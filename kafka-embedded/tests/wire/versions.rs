@@ -134,6 +134,13 @@ fn group() -> GroupId {
 
 #[tokio::test(start_paused = true)]
 async fn every_offered_version_is_answered() {
+    let mut bench = everything().await;
+    let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
+    bench.covered.sort_unstable();
+    assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");
+}
+
+async fn everything() -> Bench {
     let mut bench = Bench::new().await;
     data(&mut bench).await;
     groups(&mut bench).await;
@@ -141,9 +148,12 @@ async fn every_offered_version_is_answered() {
     cluster(&mut bench).await;
     consumer_groups(&mut bench).await;
     crate::transactions::every_version(&mut bench).await;
-    let offered: Vec<i16> = bench.offered.api_keys.iter().map(|api| api.api_key).collect();
-    bench.covered.sort_unstable();
-    assert_eq!(bench.covered, offered, "every API has a case here, and they are offered in order");
+    bench
+}
+
+/// A sensible request of every version of every API, as it goes over the wire.
+pub(crate) async fn frames() -> Vec<Bytes> {
+    everything().await.peer.sent
 }
 
 async fn data(bench: &mut Bench) {

@@ -10,6 +10,7 @@
 
 mod clients;
 mod crew;
+mod declare;
 #[cfg(feature = "rskafka")]
 mod late;
 mod listeners;

@@ -13,6 +13,7 @@ use tracing::info;
 
 use super::clients::Clients;
 use super::crew::Crew;
+use super::declare::declare;
 use super::listeners::{Entry, Listeners};
 use super::prepare::Binding;
 use super::retries::with_retries;
@@ -50,8 +51,9 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
         app.seams.as_ref().map_or_else(|| Arc::new(Rng::from_entropy()), |seams| Arc::clone(&seams.rng));
     let mut clients = Clients::new(app.seams.take());
     let admin = app.config.admin()?;
+    let declared = app.config.topics()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
-    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin));
+    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin.clone()));
     let interceptors = std::mem::take(&mut app.interceptors);
     let template =
         Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
@@ -60,6 +62,10 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let listeners = Listeners::new();
     states.entry(TypeId::of::<Listeners>()).or_insert_with(|| Arc::new(listeners.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
+    if problems.is_empty() && !declared.is_empty() {
+        let client = clients.get(&admin.client).map_err(|source| error("admin", source))?;
+        declare(&client, &admin, &declared).await?;
+    }
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;
     }

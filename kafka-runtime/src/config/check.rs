@@ -121,10 +121,6 @@ pub(crate) fn effects(sources: &Sources) -> Problems {
             check.shadowed(path);
         }
     }
-    if let Some(first) = sources.under(&names::join(OURS, "topics")).first() {
-        let what = "are not created from the configuration yet";
-        check.problems.notice(Problem::new(first.key_origin.clone(), "kafka-runtime.topics", what));
-    }
     check.problems
 }
 

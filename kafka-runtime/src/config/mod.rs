@@ -178,6 +178,14 @@ impl Config {
         self.bound(bind::admin)
     }
 
+    /// The topics that are created or extended at start-up.
+    ///
+    /// # Errors
+    /// One without a name; values that make no sense.
+    pub fn topics(&self) -> Result<Vec<DeclaredTopic>, ConfigErrors> {
+        self.bound(bind::topics)
+    }
+
     /// What one listener runs by.
     ///
     /// # Errors

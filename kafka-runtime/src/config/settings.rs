@@ -1,5 +1,6 @@
 //! What the configuration comes to: typed, complete, checked.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_client::TopicName;
@@ -343,4 +344,21 @@ pub struct TemplateSettings {
     pub transaction_id_prefix: Option<String>,
     /// `template.close-timeout` **(5 s)**.
     pub close_timeout: Duration,
+    /// `kafka-runtime.template.reply-topic`: where the answers of requests come.
+    pub reply_topic: Option<String>,
+    /// `kafka-runtime.template.reply-timeout` **(5 s)**: how long a request waits for its answer.
+    pub reply_timeout: Duration,
+}
+
+/// A topic that is to exist: an element of `kafka-runtime.topics`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredTopic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions; the broker's default where it is not said.
+    pub partitions: Option<i32>,
+    /// Its replication factor; the broker's default where it is not said.
+    pub replication: Option<i16>,
+    /// Its settings by Kafka's names, with which it is created.
+    pub config: BTreeMap<String, String>,
 }

@@ -32,6 +32,27 @@ pub enum TemplateError {
         /// Which one.
         source: kafka_client::Error,
     },
+    /// A request without a topic for its answer.
+    #[error("requests need a topic for their answers: set kafka-runtime.template.reply-topic")]
+    NoReplyTopic,
+    /// The reply topic cannot be read.
+    #[error("answers cannot be read from {topic}: {source}")]
+    ReplyTopic {
+        /// The reply topic.
+        topic: TopicName,
+        /// Why.
+        source: kafka_client::Error,
+    },
+    /// Nobody answered in time.
+    #[error("nobody answered a request to {topic} within {waited:?} (answers are expected in {reply_topic})")]
+    NoAnswer {
+        /// Where the question went.
+        topic: TopicName,
+        /// Where the answer should have come.
+        reply_topic: TopicName,
+        /// `kafka-runtime.template.reply-timeout`.
+        waited: Duration,
+    },
     /// The value has no JSON form.
     #[error("a value for topic {topic} cannot be written as JSON: {source}")]
     Encode {

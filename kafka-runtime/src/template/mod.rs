@@ -5,6 +5,7 @@
 //!   send_async ──▶ forwarder (keeps order) ──▶      │
 //!      callback ◀──────────────── delivery ◀────────┘
 //!   in_transaction ──▶ pool ──▶ Tx ──▶ TransactionalProducer
+//!   request ──▶ send; answer ◀── by correlation id ◀── reader of the reply topic
 //! ```
 
 mod error;
@@ -14,6 +15,7 @@ mod key;
 mod many;
 mod receive;
 mod record;
+mod request;
 mod topic;
 mod transaction;
 
@@ -37,6 +39,8 @@ use self::intercept::Interceptors;
 pub use self::key::AsKey;
 pub use self::receive::{Page, Received};
 pub use self::record::Record;
+use self::request::Replies;
+pub use self::request::Reply;
 pub use self::topic::{Destination, Topic};
 use self::transaction::Pool;
 pub use self::transaction::{Tx, TxError};
@@ -76,6 +80,7 @@ struct Inner {
     forwarder: OnceLock<Forwarder>,
     interceptors: Arc<Interceptors>,
     transactions: Option<Pool>,
+    replies: Replies,
 }
 
 impl fmt::Debug for Template {
@@ -96,6 +101,7 @@ impl Template {
         Ok(Self(Arc::new(Inner {
             interceptors: Arc::new(Interceptors::new(interceptors)),
             transactions: prefix.map(pool),
+            replies: Replies::new(settings.reply_topic.as_deref(), settings.reply_timeout),
             client,
             producer,
             default_topic: settings.default_topic.as_deref().map(TopicName::new),
@@ -182,7 +188,12 @@ impl Template {
     /// # Errors
     /// It was not delivered.
     pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
-        self.enqueue_record(record).await?.await
+        let record = self.before_send(record);
+        let delivery = {
+            let headers = record.header_views();
+            self.0.producer.enqueue_awaited(record.outgoing(&headers)).await
+        };
+        self.after_enqueue(record, delivery)?.await
     }
 
     /// Waits for room in the producer's buffer only; the returned future is the delivery's. Dropping that does not
@@ -220,6 +231,14 @@ impl Template {
     fn after_enqueue(&self, record: Record, delivery: Result<Delivery, SendError>) -> Result<Pending> {
         self.0.interceptors.watch(record, delivery.as_ref());
         Ok(Pending(delivery?))
+    }
+
+    fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    fn replies(&self) -> &Replies {
+        &self.0.replies
     }
 
     fn transactions(&self) -> Option<&Pool> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_client::config::{ConsumerConfig, OffsetReset, StartAt, Subscription};
 use kafka_client::consumer::{ChunkBatch, Consumer, ConsumerEvent, PartitionStream, StreamItem};
+use kafka_client::records::Record as RecordView;
 use kafka_client::{Client, Error, TopicPartition};
 use serde::de::DeserializeOwned;
 
@@ -65,6 +66,22 @@ pub struct Received {
 }
 
 impl Received {
+    pub(super) fn of(partition: TopicPartition, batch: &ChunkBatch, record: &RecordView<'_>) -> Self {
+        let owned = |part: &[u8]| batch.batch().slice_of(part);
+        Self {
+            partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(owned),
+            value: record.value.map(owned),
+            headers: record
+                .headers
+                .iter()
+                .map(|header| (header.name.into(), header.value.map(owned)))
+                .collect(),
+        }
+    }
+
     /// Its topic and partition.
     #[must_use]
     pub fn partition(&self) -> TopicPartition {
@@ -241,19 +258,7 @@ impl Reading {
                 self.next = record.offset;
                 return Ok(());
             }
-            let owned = |part: &[u8]| batch.batch().slice_of(part);
-            self.records.push(Received {
-                partition: self.partition,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key.map(owned),
-                value: record.value.map(owned),
-                headers: record
-                    .headers
-                    .iter()
-                    .map(|header| (header.name.into(), header.value.map(owned)))
-                    .collect(),
-            });
+            self.records.push(Received::of(self.partition, batch, &record));
             self.next = record.offset + 1;
         }
         self.next = batch.next_offset();

@@ -89,7 +89,7 @@ impl Tx<'_> {
         key: K,
         value: &V,
     ) -> Result<RecordMetadata> {
-        self.enqueue_record(Record::to_topic(topic.topic()).key(key).json(value)?).await?.await
+        self.send_record(Record::to_topic(topic.topic()).key(key).json(value)?).await
     }
 
     /// As [`Template::send_record`].
@@ -97,7 +97,12 @@ impl Tx<'_> {
     /// # Errors
     /// As [`Tx::send`].
     pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
-        self.enqueue_record(record).await?.await
+        let record = self.template.before_send(record);
+        let delivery = {
+            let headers = record.header_views();
+            self.transaction.enqueue_awaited(record.outgoing(&headers)).await
+        };
+        self.template.after_enqueue(record, delivery)?.await
     }
 
     /// As [`Template::enqueue`]: what becomes of the record shows in the commit as well.

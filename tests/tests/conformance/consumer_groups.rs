@@ -1,6 +1,7 @@
 //! ConsumerGroupHeartbeat, ConsumerGroupDescribe, and what becomes of groups of KIP-848 elsewhere.
 
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -9,8 +10,8 @@ use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, Of
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeConfigsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use crate::asked::{group_id, text, topic_name};
@@ -467,6 +468,36 @@ row!(
             group.wire.ask(2, &leave).await.error_code,
         ];
         format!("{}; {}", codes.map(said::error).join("; "), group.told(&group.beat("one", 1)).await)
+    }
+);
+
+row!(
+    what_a_group_is_told_to_keep_to,
+    "DescribeConfigs",
+    4..=4,
+    "heartbeat interval and session timeout of a group that there is not yet",
+    "NONE; consumer.heartbeat.interval.ms, a number by default; consumer.session.timeout.ms, a number by default",
+    async |kafka| {
+        let mut wire = kafka.any().await;
+        let names = ["consumer.heartbeat.interval.ms", "consumer.session.timeout.ms"];
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(32)
+            .with_resource_name(text(&kafka.name("group")))
+            .with_configuration_keys(Some(names.map(text).to_vec()));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let result = wire.ask(4, &request).await.results.remove(0);
+        let mut told = vec![said::error(result.error_code)];
+        let mut configs = result.configs;
+        configs.sort_by_key(|config| config.name.to_string());
+        for config in configs {
+            let number = config.value.is_some_and(|value| value.parse::<u32>().is_ok());
+            let source = match config.config_source {
+                5 => "default".to_owned(),
+                other => other.to_string(),
+            };
+            told.push(format!("{}, {} by {source}", &*config.name, if number { "a number" } else { "none" }));
+        }
+        told.join("; ")
     }
 );
 

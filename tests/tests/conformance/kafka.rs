@@ -20,7 +20,7 @@ use crate::said;
 use crate::wire::Wire;
 
 /// How long what a cluster does in the background (leaders, coordinators) may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(50);
 
 struct Cluster {
     brokers: BTreeMap<i32, String>,

@@ -21,6 +21,7 @@ mod frame;
 mod kafka;
 mod member;
 mod said;
+mod transactional;
 mod wire;
 
 mod configs;
@@ -36,6 +37,8 @@ mod offsets;
 mod produce;
 mod sessions;
 mod topics;
+mod transactional_data;
+mod transactions;
 mod versions;
 
 use std::path::PathBuf;

@@ -36,7 +36,9 @@ pub(crate) fn run(options: &Options, servers: &str) -> String {
         let columns = ["contestant", "thousand records/s", "us of CPU a record", "peak MB"];
         text.push_str(&heading(&title, options.rounds, &columns));
         for (index, figures) in runs {
-            let of = |which: usize, digits| Spread::of(figures.iter().map(|one: &[f64; 3]| one[which])).shown(digits);
+            let of = |which: usize, digits| {
+                Spread::of(figures.iter().map(|one: &[f64; 3]| one[which])).shown(digits)
+            };
             text.push_str(&row(all[index].name, &[of(0, 0), of(1, 2), of(2, 0)]));
         }
     }
@@ -66,7 +68,8 @@ fn waiting(options: &Options, servers: &str, way: &str, records: u64) -> String 
     let columns = ["contestant", "records/s", "p50, us", "p99, us", "us of CPU a record"];
     let mut text = heading(&title, options.rounds, &columns);
     for (index, figures) in runs {
-        let of = |which: usize, digits| Spread::of(figures.iter().map(|one: &[f64; 4]| one[which])).shown(digits);
+        let of =
+            |which: usize, digits| Spread::of(figures.iter().map(|one: &[f64; 4]| one[which])).shown(digits);
         text.push_str(&row(all[index].name, &[of(0, 0), of(1, 0), of(2, 0), of(3, 1)]));
     }
     text

@@ -142,18 +142,30 @@ impl Speaker {
         Ok(())
     }
 
-    /// The coordinator's session timeout for this group, where it tells.
+    /// The coordinator's session timeout for this group, where it tells; asks again while nobody answers.
     pub(super) async fn session(&self) -> Option<Duration> {
-        let connection = self.requests.coordinator.connection(Purpose::Control).await.ok()?;
+        let cluster = self.requests.pool.cluster();
+        let mut retry = Retry::within(cluster, cluster.config().request_timeout);
+        loop {
+            match self.session_once().await {
+                Ok(session) => return session,
+                Err(error) => retry.after(error).await.ok()?,
+            }
+        }
+    }
+
+    async fn session_once(&self) -> Result<Option<Duration>> {
+        let connection = self.requests.coordinator.connection(Purpose::Control).await?;
         let resource = DescribeConfigsResource::default()
             .with_resource_type(GROUP)
             .with_resource_name(self.requests.coordinator.group_id().0)
             .with_configuration_keys(Some(vec![StrBytes::from_static_str(SESSION_TIMEOUT)]));
         let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        let answer = connection.call::<DescribeConfigsRequest>(BEAT_DEADLINE, |_| request).await.ok()?.body;
-        let config =
-            answer.results.first()?.configs.iter().find(|config| *config.name == *SESSION_TIMEOUT)?;
-        Some(Duration::from_millis(config.value.as_ref()?.parse().ok()?))
+        let answer = connection.call::<DescribeConfigsRequest>(BEAT_DEADLINE, |_| request).await?.body;
+        let configs = answer.results.first().map(|result| result.configs.as_slice()).unwrap_or_default();
+        let told = configs.iter().find(|config| *config.name == *SESSION_TIMEOUT);
+        let millis = told.and_then(|config| config.value.as_ref()?.parse().ok());
+        Ok(millis.map(Duration::from_millis))
     }
 
     fn refusal(&self, answer: &ConsumerGroupHeartbeatResponse) -> Option<Error> {

@@ -22,6 +22,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::enqueue::Urgency;
 use super::{Delivery, Handle, Outgoing, RecordMetadata, SendError};
 use crate::client::ClientContext;
 use crate::config::{Acks, ProducerConfig};
@@ -149,7 +150,19 @@ impl Transaction {
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
         match self.coordination.refusal(record.topic) {
             Some(error) => Err(error),
-            None => self.handle.enqueue(record).await,
+            None => self.handle.enqueue(record, Urgency::Lingers).await,
+        }
+    }
+
+    /// [`Transaction::enqueue`] for whoever waits for the delivery next, as
+    /// [`Producer::enqueue_awaited`](super::Producer::enqueue_awaited).
+    ///
+    /// # Errors
+    /// As [`Transaction::enqueue`].
+    pub async fn enqueue_awaited(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
+        match self.coordination.refusal(record.topic) {
+            Some(error) => Err(error),
+            None => self.handle.enqueue(record, Urgency::Awaited).await,
         }
     }
 
@@ -158,7 +171,7 @@ impl Transaction {
     /// # Errors
     /// Why it was not; the transaction cannot be committed then, unless it was never enqueued.
     pub async fn send(&self, record: Outgoing<'_>) -> Result<RecordMetadata, SendError> {
-        self.enqueue(record).await?.await
+        self.enqueue_awaited(record).await?.await
     }
 
     /// Makes a group's offsets part of the transaction: they are committed with it, or not at all. They are the next

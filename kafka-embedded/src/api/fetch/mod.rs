@@ -35,6 +35,9 @@ use crate::topics::Topic;
 /// Fetch requests name topics by id from this version on.
 const BY_ID: i16 = 13;
 
+/// `fetch.max.bytes` of the broker.
+const MAX_BYTES: usize = 57_671_680;
+
 /// What all partitions of a request share.
 #[derive(Debug, Clone, Copy)]
 struct Terms<'r> {
@@ -51,7 +54,7 @@ pub(crate) async fn fetch(context: &Context, request: FetchRequest) -> Fetched {
     let wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
     let terms = Terms {
         min_bytes: bytes(request.min_bytes),
-        max_bytes: bytes(request.max_bytes),
+        max_bytes: bytes(request.max_bytes).min(MAX_BYTES),
         isolation: Isolation::of(request.isolation_level),
         deadline: Instant::now() + wait,
         rack: &request.rack_id,

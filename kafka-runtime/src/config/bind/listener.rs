@@ -59,8 +59,8 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
     let attributes = &listener.attributes;
     let group = consumer.group.as_ref().map(|group| group.group_id.as_str());
     let client_ids = client_ids(binding, client, listener, group);
-    let retry_topics = recovery::retry_topics(binding, listener, &consumer.subscription);
     let controls = controls::controls(binding, listener);
+    let retry_topics = recovery::retry_topics(binding, listener, &consumer.subscription);
     ListenerSettings {
         id: listener.id.to_owned(),
         client: kafka_client::config::ClientConfig {

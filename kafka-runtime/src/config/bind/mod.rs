@@ -21,6 +21,7 @@ mod producer;
 mod recovery;
 mod rules;
 mod subscription;
+mod topics;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) use place::Declared;
 use place::{Client, Place, of_listener};
 pub(crate) use producer::{admin, template};
 pub(crate) use rules::across;
+pub(crate) use topics::topics;
 
 use super::explain::{Row, Section};
 use super::names;

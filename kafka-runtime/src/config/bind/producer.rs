@@ -36,6 +36,12 @@ pub(crate) fn template(binding: &mut Binding<'_>) -> TemplateSettings {
             &[Place::spring("template.close-timeout")],
             Duration::from_secs(5),
         ),
+        reply_topic: binding.text("reply-topic", &[Place::ours("template.reply-topic")]),
+        reply_timeout: binding.read(
+            "reply-timeout",
+            &[Place::ours("template.reply-timeout")],
+            Duration::from_secs(5),
+        ),
     }
 }
 

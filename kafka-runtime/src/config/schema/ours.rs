@@ -1,10 +1,8 @@
 //! `kafka-runtime.*`: what Spring's file cannot say.
 
-use super::Effect::{Honoured, Ignored};
+use super::Effect::Honoured;
 use super::Shape::{Flag, List, Map, Names, Real, Size, Text, Time, Whole, Word};
 use super::{Effect, Key, Scope, Section, Shape};
-
-const TOPICS: &str = "topics are not created from the configuration yet";
 
 const fn key(path: &'static str, shape: Shape, default: &'static str, effect: Effect) -> Key {
     Key { path, shape, default, kafka: "", effect }
@@ -91,15 +89,19 @@ const ONE_LISTENER: &[Key] = &[
 ];
 
 const TOPIC: &[Key] = &[
-    key("name", Text, "", Ignored(TOPICS)),
-    key("partitions", Whole(1), "", Ignored(TOPICS)),
-    key("replication", Whole(1), "", Ignored(TOPICS)),
-    key("config", Map, "", Ignored(TOPICS)),
+    key("name", Text, "", Honoured),
+    key("partitions", Whole(1), "the broker's", Honoured),
+    key("replication", Whole(1), "the broker's", Honoured),
+    key("config", Map, "", Honoured),
 ];
+
+const TEMPLATE: &[Key] =
+    &[key("reply-topic", Text, "", Honoured), key("reply-timeout", Time, "5s", Honoured)];
 
 pub(super) const SECTIONS: &[Section] = &[
     Section { at: &["listener", "listeners.*"], spring: false, keys: EVERY_LISTENER },
     Section { at: &["listener"], spring: false, keys: ALL_LISTENERS },
     Section { at: &["listeners.*"], spring: false, keys: ONE_LISTENER },
+    Section { at: &["template"], spring: false, keys: TEMPLATE },
     Section { at: &["topics[]"], spring: false, keys: TOPIC },
 ];

@@ -11,7 +11,6 @@ const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
 const NO_JITTER: &str =
     "a retry topic has one wait, by which its records stand in the order in which they are due";
-const TOPICS: &str = "topics are not created from the configuration yet";
 const STREAMS: &str = "there is no Kafka Streams here";
 
 const fn key(
@@ -132,11 +131,17 @@ const PRODUCER: &[Key] = &[
 
 const ADMIN: &[Key] = &[
     key("client-id", Text, "`<application>-admin-0`", "client.id", Honoured),
-    key("auto-create", Flag, "true", "", Ignored(TOPICS)),
-    key("fail-fast", Flag, "false", "", Ignored(TOPICS)),
-    key("modify-topic-configs", Flag, "false", "", Ignored(TOPICS)),
-    key("close-timeout", Time, "10s", "", Ignored(TOPICS)),
-    key("operation-timeout", Time, "30s", "", Ignored(TOPICS)),
+    key("auto-create", Flag, "true", "", Honoured),
+    key("fail-fast", Flag, "false", "", Honoured),
+    key(
+        "modify-topic-configs",
+        Flag,
+        "false",
+        "",
+        Ignored("settings of topics that exist are not changed yet"),
+    ),
+    key("close-timeout", Time, "10s", "", Ignored("nothing is left open")),
+    key("operation-timeout", Time, "30s", "", Honoured),
     key("properties", Names(Scope::Admin), "", "", Honoured),
 ];
 

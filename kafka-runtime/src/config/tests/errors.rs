@@ -194,7 +194,6 @@ kafka-runtime.topics: [{name: orders, partitions: 12, replication: 3, config: {r
         "spring.json.trusted.packages` has no effect",
         "receive.buffer.bytes` has no effect",
         "linger.ms` has no effect: `linger.ms` is a setting of producer",
-        "`kafka-runtime.topics` are not created from the configuration yet",
     ] {
         assert!(notices.iter().any(|notice| notice.contains(expected)), "{expected}\n{notices:#?}");
     }

@@ -149,3 +149,29 @@ spring.kafka:
         template("spring.kafka: {producer.transaction-id-prefix: p-, template.transaction-id-prefix: t-}");
     assert_eq!(stronger.transaction_id_prefix.as_deref(), Some("t-"));
 }
+
+#[test]
+fn topics_are_declared() {
+    let text = "
+kafka-runtime:
+  topics:
+    - {name: orders, partitions: 12, replication: 3, config: {retention.ms: 7d, segment.bytes: 1GB, cleanup.policy: compact}}
+    - {name: \"${t:audit}\"}
+  template: {reply-topic: answers, reply-timeout: 3s}
+";
+    let declared = config(text);
+    declared.check(&[]).unwrap();
+    let topics = declared.topics().unwrap();
+    let names: Vec<_> =
+        topics.iter().map(|topic| (topic.name.as_str(), topic.partitions, topic.replication)).collect();
+    assert_eq!(names, [("orders", Some(12), Some(3)), ("audit", None, None)]);
+    let settings: Vec<_> =
+        topics[0].config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let expected =
+        [("cleanup.policy", "compact"), ("retention.ms", "604800000"), ("segment.bytes", "1073741824")];
+    assert_eq!(settings, expected);
+    let template = declared.template().unwrap();
+    assert_eq!((template.reply_topic.as_deref(), template.reply_timeout.as_secs()), (Some("answers"), 3));
+    let nameless = config("kafka-runtime.topics: [{partitions: 3}]").topics().unwrap_err().to_string();
+    assert!(nameless.contains("has no name"), "{nameless}");
+}

@@ -81,14 +81,16 @@ impl Commits {
         }
         let totals = self.site.desk.totals();
         if self.is_due(&totals) && self.again.is_none() {
-            self.asked = totals.finished;
             match committer.strategy() {
+                // The next one is asked for when this is answered.
+                _ if self.awaited.is_some() => return self.again,
                 CommitStrategy::Sync => self.and_wait(&committer).await,
                 _ if self.bound().is_some() => {
-                    self.awaited.get_or_insert_with(|| committer.request_sync(self.site.shared.partition));
+                    self.awaited = Some(committer.request_sync(self.site.shared.partition));
                 }
                 CommitStrategy::Async | CommitStrategy::Combined => committer.ask(&self.site.shared),
             }
+            self.asked = totals.finished;
         }
         self.again
     }
@@ -135,7 +137,7 @@ impl Commits {
         }
     }
 
-    /// Nothing is handed out until the commit is answered.
+    /// Nothing is handed out until the commit is answered, and the loop has looked at what else stands against it.
     async fn and_wait(&mut self, committer: &Committer) {
         let Site { shared, desk } = &*self.site;
         desk.set_gate(Gate::Held);
@@ -148,7 +150,6 @@ impl Commits {
             // Whoever takes the partition commits it.
             _ = shared.raised(Signal::Drain) => {}
         }
-        desk.set_gate(Gate::Open);
     }
 
     /// Waits for the answer that dispatch may wait for; forever without one.

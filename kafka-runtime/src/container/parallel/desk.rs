@@ -265,7 +265,9 @@ impl Desk {
     /// The position moved: what waits is let go of, what runs comes to nothing.
     pub(crate) fn discard(&self) {
         self.with(|state| {
-            state.gate = Gate::Held;
+            if state.gate == Gate::Open {
+                state.gate = Gate::Held;
+            }
             state.dispatcher.discard();
         });
     }

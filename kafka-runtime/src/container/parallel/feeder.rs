@@ -147,6 +147,9 @@ impl<S: Source> Feeder<S> {
     pub(crate) async fn run(mut self) {
         while self.is_held().await {
             let next = self.look().await;
+            if let Some(fed) = self.wants().then(|| self.feed.ready()).flatten() {
+                self.take(fed);
+            }
             match self.admit() {
                 true => tokio::task::yield_now().await,
                 false => self.wait(next).await,
@@ -176,6 +179,7 @@ impl<S: Source> Feeder<S> {
         if let Some(start) = self.moved.take_if(|_| totals.running == 0) {
             self.restart(&start);
         }
+        let again = self.commits.if_due(now).await;
         let leased = self.lease.is_valid();
         self.stands = Stands::of(&self.site.shared);
         if self.stands.outdated {
@@ -184,7 +188,6 @@ impl<S: Source> Feeder<S> {
         let open = leased && self.moved.is_none() && self.stands == Stands::default();
         desk.set_gate(if open { Gate::Open } else { Gate::Held });
         let due = desk.wake(now);
-        let again = self.commits.if_due(now).await;
         self.work.pool.offer(&self.work, &self.site);
         let totals = desk.totals();
         self.show(totals);
@@ -279,6 +282,10 @@ impl<S: Source> Feeder<S> {
         true
     }
 
+    fn wants(&self) -> bool {
+        self.reading && self.batch.is_none() && self.moved.is_none()
+    }
+
     /// Waits for records, for signals, for what workers say.
     async fn wait(&mut self, next: Option<Instant>) {
         let site = Arc::clone(&self.site);
@@ -293,7 +300,7 @@ impl<S: Source> Feeder<S> {
             let signal = site.shared.signal() > Signal::Look || Stands::of(&site.shared) != stands;
             (signal || site.desk.has_news()).then_some(())
         };
-        let wants = self.reading && self.batch.is_none() && self.moved.is_none();
+        let wants = self.wants();
         let fed = tokio::select! {
             biased;
             () = site.shared.woken(news) => return,

@@ -148,6 +148,11 @@ impl Recovery {
         }
     }
 
+    /// Whether trying again can help, by the failure's sort.
+    pub(crate) fn may_pass(&self, failure: &Failure) -> bool {
+        self.policy.may_pass(failure)
+    }
+
     /// Whether this is a listener of retry topics, whose records are not due yet.
     #[inline]
     pub(crate) fn is_of_retries(&self) -> bool {
@@ -205,11 +210,6 @@ impl Recovery {
             }
             Err(why) => self.stop(record, &format!("{cause}; it cannot be written to {topic}: {why}")),
         }
-    }
-
-    /// Whether trying again can help, by the failure's sort.
-    pub(crate) fn may_pass(&self, failure: &Failure) -> bool {
-        self.policy.may_pass(failure)
     }
 
     /// Whether the policy gives no more tries: [`Recovery::resolve`] would not answer with `Retry`.

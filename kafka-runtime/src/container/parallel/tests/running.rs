@@ -1,12 +1,17 @@
 //! Partitions at work, on paused time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_client::consumer::{Start, StreamItem};
+use kafka_client::TopicPartition;
+use kafka_client::consumer::{Chunk, Start, StreamItem};
+use kafka_client::group::Lease;
+use kafka_client::records::Record;
 use tokio::time::Instant;
 
-use super::super::{Remembered, window};
+use super::super::desk::Item;
+use super::super::{Desk, Remembered, window};
 use crate::config::{Cadence, CommitStrategy, ListenerSettings, OnExhausted, Ordering, Retry};
 use crate::container::fixture::{Act, Coordinator, Rig, RigPartition, after, keyed, settings};
 use crate::container::shared::{PartitionPhase, Signal};
@@ -119,9 +124,15 @@ async fn what_is_finished_beyond_a_parked_record_is_not_handled_again() {
         _ => Act::Return,
     });
     let partition = rig.partition(0);
-    fill(&partition, 1_000, |offset| Some(offset % 10));
-    after(2_050).await;
+    fill(&partition, 500, |offset| Some(offset % 10));
+    after(1_050).await;
     let name = partition.shared.partition;
+    assert_eq!(coordinator.committed(name), Some(2));
+    // The offset stays; what is finished meanwhile is committed all the same.
+    for base in (500..1_000).step_by(100) {
+        partition.bytes(base, keyed(base, 100, |offset| Some(offset % 10)));
+    }
+    after(2_000).await;
     assert_eq!(coordinator.committed(name), Some(2));
     // Lost without a word: killed.
     partition.shared.raise(Signal::Abort);
@@ -141,7 +152,7 @@ async fn what_is_finished_beyond_a_parked_record_is_not_handled_again() {
 async fn what_an_earlier_owner_remembered_outlives_a_second_crash() {
     let coordinator = Coordinator::default();
     let first = Rig::with(coordinator.clone(), by_key(4), false, |offset, _| match offset {
-        2 | 300 => Act::Fail("no bank"),
+        2 | 50 | 300 => Act::Fail("no bank"),
         _ => Act::Return,
     });
     let partition = first.partition(0);
@@ -150,7 +161,7 @@ async fn what_an_earlier_owner_remembered_outlives_a_second_crash() {
     let name = partition.shared.partition;
     partition.shared.raise(Signal::Abort);
     partition.task.await.unwrap();
-    // The second one sees only the first batch before it dies.
+    // The second one sees only the first batch before it dies, and finishes something of it.
     let second = Rig::with(coordinator.clone(), by_key(4), false, |offset, _| match offset {
         2 => Act::Fail("no bank"),
         _ => Act::Return,
@@ -160,7 +171,8 @@ async fn what_an_earlier_owner_remembered_outlives_a_second_crash() {
     after(1_050).await;
     partition.shared.raise(Signal::Abort);
     partition.task.await.unwrap();
-    assert_eq!(second.script.offsets().into_iter().filter(|offset| *offset != 2).count(), 0);
+    assert_eq!(second.script.settled().into_iter().collect::<Vec<_>>(), [50]);
+    assert_eq!(second.script.offsets().into_iter().filter(|offset| *offset != 2).count(), 1);
     let committed = coordinator.committed_with_metadata(name).unwrap();
     let known: Vec<_> = Remembered::decode(&committed.metadata, committed.offset).ranges().collect();
     assert_eq!((committed.offset, known), (2, vec![3..300, 301..400]));
@@ -292,6 +304,25 @@ async fn lost_handlers_in_hand_are_dropped_and_nothing_is_committed() {
     partition.task.await.unwrap();
     after(1_000).await;
     assert_eq!((rig.script.settled().len(), shared.position()), (4, 4));
+}
+
+#[tokio::test]
+async fn what_is_finished_after_the_end_counts_for_nothing() {
+    let desk = Desk::new(0, 1, None, true);
+    desk.begin(Remembered::default(), Lease::forever());
+    let partition = TopicPartition::new("orders", 0);
+    let batch = Chunk::from_bytes(partition, 1, 0, keyed(0, 2, Some)).next_batch().unwrap().unwrap();
+    let batch = Arc::new(batch);
+    let item = |record: Record<'_>| {
+        (record.offset, None, Item { batch: Arc::clone(&batch), position: record.position })
+    };
+    desk.admit(3, batch.records().map(Result::unwrap).map(item));
+    let taken =
+        [desk.take(Instant::now()), desk.take(Instant::now())].map(|ticket| ticket.unwrap().taken.offset);
+    desk.finish(taken[0]);
+    desk.abort();
+    assert!(!desk.finish(taken[1]) && desk.take(Instant::now()).is_none());
+    assert_eq!((taken, desk.position(), desk.safe().covered), ([0, 1], 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
