@@ -56,6 +56,16 @@ pub(super) fn verdicts(response: &ProduceResponse) -> HashMap<TopicPartition, Ve
     partitions.map(|(partition, answer)| (partition, Verdict::of_answer(partition, answer))).collect()
 }
 
+/// The leaders that an answer names for partitions that the broker does not lead (KIP-951).
+pub(super) fn leaders(response: &ProduceResponse) -> HashMap<TopicPartition, i32> {
+    let partitions = response.responses.iter().flat_map(|topic| {
+        let name = TopicName::new(topic.name.as_str());
+        let named = topic.partition_responses.iter().filter(|answer| answer.current_leader.leader_id.0 >= 0);
+        named.map(move |answer| (TopicPartition::new(name, answer.index), answer.current_leader.leader_id.0))
+    });
+    partitions.collect()
+}
+
 /// Asks any broker for a producer id.
 pub(super) async fn identity(pool: &Pool) -> Result<Identity> {
     let connection = pool.any(Purpose::Control).await?;

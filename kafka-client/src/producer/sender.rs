@@ -489,6 +489,8 @@ impl Sender {
             }
             Ok(Some(response)) => {
                 let mut verdicts = request::verdicts(&response);
+                let leaders = request::leaders(&response);
+                let known = self.cluster.snapshot();
                 for one in sent {
                     let silent = || {
                         Verdict::of_failure(Error::Malformed {
@@ -498,6 +500,11 @@ impl Sender {
                         })
                     };
                     let verdict = verdicts.remove(&one.partition.id).unwrap_or_else(silent);
+                    // One that is not in the picture comes with the next.
+                    let leader = leaders.get(&one.partition.id);
+                    if let Some(leader) = leader.filter(|leader| known.brokers.contains_key(leader)) {
+                        one.partition.follow(*leader);
+                    }
                     self.settle(one, verdict);
                 }
             }

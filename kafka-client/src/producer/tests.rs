@@ -6,7 +6,9 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{
     ApiKey, BrokerId, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest, MetadataResponse,
     ProduceRequest, ProduceResponse, ProducerId, TopicName as WireTopic,
@@ -32,10 +34,17 @@ struct Brokers {
     /// What becomes of the next produce requests, after they were written.
     accidents: Vec<Reply>,
     requests: Vec<(i16, usize)>,
+    /// Whether an answer names the new leader (KIP-951).
+    tells_leaders: bool,
+    /// Whether metadata is answered with an error.
+    metadata_fails: bool,
 }
 
 impl Brokers {
     fn metadata(&self, asked: &Asked) -> Reply {
+        if self.metadata_fails {
+            return Reply::Close;
+        }
         let request: MetadataRequest = asked.read();
         let broker = |id: i32| {
             let host = StrBytes::from_string(format!("host-{id}"));
@@ -72,6 +81,8 @@ impl Brokers {
                     false => ResponseError::NotLeaderOrFollower.code(),
                 };
                 if code != 0 {
+                    let leader = LeaderIdAndEpoch::default().with_leader_id(BrokerId(self.leaders[index]));
+                    let answer = if self.tells_leaders { answer.with_current_leader(leader) } else { answer };
                     return answer.with_error_code(code).with_base_offset(-1);
                 }
                 let log = &mut self.logs[index];
@@ -107,6 +118,8 @@ fn world(config: ProducerConfig) -> World {
         failures: vec![],
         accidents: vec![],
         requests: vec![],
+        tells_leaders: false,
+        metadata_fails: false,
     };
     let brokers = Arc::new(Mutex::new(brokers));
     let script = Arc::clone(&brokers);
@@ -194,6 +207,19 @@ async fn a_leader_that_moves_is_followed() {
     world.brokers.lock().unwrap().leaders[0] = 2;
     let sent = world.producer.send(orders(Some(0), b"b")).await.unwrap();
     assert_eq!(sent.offset, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_an_answer_names_is_followed_without_metadata() {
+    let world = world(default());
+    world.producer.send(orders(Some(0), b"a")).await.unwrap();
+    {
+        let mut brokers = world.brokers.lock().unwrap();
+        (brokers.leaders[0], brokers.tells_leaders, brokers.metadata_fails) = (2, true, true);
+    }
+    let begun = Instant::now();
+    assert_eq!(world.producer.send(orders(Some(0), b"b")).await.unwrap().offset, 1);
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

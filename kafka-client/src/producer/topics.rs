@@ -75,6 +75,11 @@ impl Partition {
         (leader >= 0).then_some(leader)
     }
 
+    /// Goes where an answer says that the leader is now, until the metadata says it too.
+    pub(super) fn follow(&self, leader: i32) {
+        self.leader.store(leader, Ordering::Relaxed);
+    }
+
     /// Tells choosers how much waits.
     pub(super) fn note_backlog(&self, queue: &Queue) {
         self.backlog.store(queue.backlog(), Ordering::Relaxed);
