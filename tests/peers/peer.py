@@ -4,6 +4,8 @@ peer.py COMMAND SERVERS ARGUMENT...
 """
 
 import base64
+import json
+import signal
 import sys
 import threading
 import time
@@ -179,6 +181,32 @@ def member(servers, group, topic, assignor):
     say("left")
 
 
+def steady(servers, group, topic, session, heartbeat, instance=""):
+    """A member that says what it handles, until SIGTERM."""
+    config = {"bootstrap.servers": servers, "group.id": group, "auto.offset.reset": "earliest",
+              "enable.auto.commit": False, "session.timeout.ms": int(session),
+              "heartbeat.interval.ms": int(heartbeat)}
+    if instance:
+        config["group.instance.id"] = instance
+    consumer = Consumer(config)
+    consumer.subscribe([topic])
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    last = time.monotonic()
+    while not ended.is_set():
+        message = consumer.poll(0.02)
+        if message is not None and not message.error():
+            say("handled", message.partition(), message.offset(), json.loads(message.value())["n"])
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            try:
+                consumer.commit(asynchronous=True)
+            except KafkaException:
+                pass
+    consumer.close()
+    say("left")
+
+
 if __name__ == "__main__":
-    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "transactions": transactions,
+    {"produce": produce, "place": place, "consume": consume, "committed": committed, "member": member, "steady": steady, "transactions": transactions,
      "zombie": zombie, "transform": transform}[sys.argv[1]](*sys.argv[2:])

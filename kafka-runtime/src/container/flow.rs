@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::config::{CircuitBreaker, Rate};
-    use crate::container::fixture::settings;
+    use crate::container::fixture::{Act, Rig, after, settings};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -204,5 +204,49 @@ mod tests {
         assert!(probe.is_probe() && flow.succeeded(true));
         probe.settled();
         assert!(!flow.pass(1).await.is_probe());
+    }
+
+    /// What a lane makes of it: records of one batch whose handler returns at once, and of batches for a batch handler.
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_hands_out_no_more_than_the_rate() {
+        for (batch, max_poll_records) in [(false, 500), (true, 7)] {
+            let rate_limit = Some(Rate { records: 100, per: SECOND });
+            let settings = ListenerSettings { rate_limit, max_poll_records, ..settings() };
+            let rig = Rig::new(settings, batch, |_, _| Act::Return);
+            let partition = rig.partition(0);
+            partition.comes(0, 260);
+            for second in 1..=2 {
+                after(1000).await;
+                let most = 100 * second + 10 + if batch { max_poll_records } else { 0 };
+                let seen = rig.script.seen().len();
+                assert!(seen <= most && seen + 20 >= 100 * second, "batch {batch}: {seen} after {second} s");
+            }
+            after(1000).await;
+            assert_eq!(rig.script.seen().len(), 260);
+            partition.drain().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_probes_with_the_record_that_failed_and_counts_none_of_its_tries() {
+        let circuit_breaker = Some(CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND });
+        let settings = ListenerSettings { circuit_breaker, ..settings() };
+        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let rig = Rig::new(settings, false, {
+            let tries = Arc::clone(&tries);
+            move |offset, _| match offset {
+                5 if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 20 => Act::Fail("no bank"),
+                _ => Act::Return,
+            }
+        });
+        let partition = rig.partition(0);
+        partition.comes(0, 10);
+        after(10_000).await;
+        assert_eq!(partition.phase(), crate::container::PartitionPhase::Retrying);
+        after(30_000).await;
+        assert_eq!(rig.script.offsets().last(), Some(&9), "the record was not given up");
+        let attempts = rig.script.seen().iter().filter(|(offset, _)| *offset == 5).map(|(_, n)| *n).max();
+        assert!(attempts <= Some(2), "{attempts:?}");
+        partition.drain().await;
     }
 }

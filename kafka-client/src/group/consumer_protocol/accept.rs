@@ -43,6 +43,9 @@ impl Machine {
             self.told = told;
             // The coordinator may have begun to wait with any heartbeat since the last one that was answered.
             self.settle_since(at.now, before.unwrap_or(sent));
+        } else if self.nameless {
+            // The broker that was asked for names may not have known the topic yet.
+            self.settle(at.now);
         }
         if self.known.held.as_ref() != Some(&self.held) {
             self.beat.hurry(Duration::ZERO);
@@ -83,7 +86,7 @@ impl Machine {
     fn named(&mut self) -> BTreeMap<TopicPartition, u128> {
         let held: BTreeMap<(u128, i32), TopicPartition> =
             self.held.iter().map(|(partition, id)| ((*id, partition.partition), *partition)).collect();
-        let mut nameless = false;
+        self.nameless = false;
         let mut named = BTreeMap::new();
         for (id, number) in &self.told {
             let topic = || self.picture.as_ref()?.topic_by_id(*id);
@@ -98,10 +101,10 @@ impl Machine {
                     let error = Error::Malformed { api: "ConsumerGroupHeartbeat", broker, reason };
                     self.effects.push(Effect::Problem(error));
                 }
-                None => nameless = true,
+                None => self.nameless = true,
             }
         }
-        if nameless {
+        if self.nameless {
             self.effects.push(Effect::Refresh);
         }
         named

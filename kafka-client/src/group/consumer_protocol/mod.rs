@@ -105,6 +105,8 @@ pub(super) struct Machine {
     held: BTreeMap<TopicPartition, u128>,
     /// What the coordinator told last, by topic id.
     told: Vec<(u128, i32)>,
+    /// Some of that is of topics whose names are not known.
+    nameless: bool,
     giving_back: Option<GivingBack>,
     /// Counts the revocations.
     round: u64,
@@ -132,6 +134,7 @@ impl Machine {
             phase: Phase::Outside { at },
             held: BTreeMap::new(),
             told: Vec::new(),
+            nameless: false,
             giving_back: None,
             round: 0,
             known: Known::default(),
@@ -257,6 +260,7 @@ impl Machine {
         self.stamp.generation = -1;
         self.beat.forget();
         self.told.clear();
+        self.nameless = false;
         self.giving_back = None;
         self.known = Known::default();
         self.effects.push(Effect::LeaseEnds);

@@ -166,6 +166,7 @@ impl Lane {
     /// `None`: go on, something may be taken.
     pub(crate) async fn pause(&mut self, offset: i64) -> Option<End> {
         self.settle(offset);
+        self.repay();
         loop {
             if let Some(end) = self.clear().await {
                 return Some(end);

@@ -335,7 +335,10 @@ fn a_topic_without_a_name_waits_for_a_picture() {
     scene.answer(1, Some(vec![(T, 0), (T + 1, 0)]));
     assert_eq!(scene.assigned(), t([0]));
     assert_eq!(scene.beat().1.held, Some(ids([0])));
+    scene.effects.clear();
     scene.confirm(1, None);
+    // With every heartbeat it asks again.
+    scene.next(|effect| matches!(effect, Effect::Refresh).then_some(()));
     scene.put(Input::Picture(picture(&[1, 1])));
     assert_eq!(scene.assigned(), [TopicPartition::new("u", 0)]);
     scene.pass(3 * SECOND);
