@@ -160,6 +160,14 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
     let prepare = prepare(listener, function, names);
     let arguments = made_arguments(listener);
     let outcome = outcome(listener, function, names);
+    let keeps = listener.settings.filter.as_ref().map(|path| {
+        quote_spanned! {at(path.span())=>
+            fn keeps(__delivery: &__kafka::Delivery<'_>) -> bool {
+                let __filter: fn(&__kafka::Delivery<'_>) -> bool = #path;
+                __filter(__delivery)
+            }
+        }
+    });
     let deprecated = function.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let allowed = deprecated.then(|| quote!(#[allow(deprecated)]));
     // A future that cannot be sent is an error at the function's name.
@@ -172,6 +180,8 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
         #allowed
         impl __kafka::#handler for __Listener {
             #prepare
+
+            #keeps
 
             fn call<'__r>(
                 __prepared: &'__r __kafka::Prepared,

@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 30] = [
+const KNOWN: [(&str, &str); 31] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -34,6 +34,7 @@ const KNOWN: [(&str, &str); 30] = [
     ("dead_letter", "dead_letter = \"orders-dlt\"` or `dead_letter(topic = \"orders-dlt\", partitions = 3)"),
     ("retry_topics", "retry_topics` or `retry_topics(attempts = 4, backoff = \"1s..1m\", multiplier = 2)"),
     ("handler_timeout", "handler_timeout = \"30s\""),
+    ("filter", "filter = is_relevant"),
     ("batch", "batch"),
     ("auto_startup", "auto_startup = false"),
     ("client_id", "client_id = \"billing\""),
@@ -87,6 +88,7 @@ pub(crate) struct Settings {
     pub(crate) dead_letter: DeadLetterSettings,
     pub(crate) retry_topics: Option<RetryTopicsSettings>,
     pub(crate) handler_timeout: Option<String>,
+    pub(crate) filter: Option<Path>,
     pub(crate) auto_startup: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) controls: ControlSettings,
@@ -162,6 +164,7 @@ impl Settings {
             "dead_letter" => self.dead_letter = recovery::dead_letter(setting)?,
             "retry_topics" => self.retry_topics = Some(recovery::retry_topics(setting)?),
             "handler_timeout" => self.handler_timeout = Some(single(setting, Kind::Number, text::duration)?),
+            "filter" => self.filter = Some(function(setting)?),
             "batch" => self.batch = batch(setting)?,
             "auto_startup" => self.auto_startup = Some(single(setting, Kind::Boolean, text::boolean)?),
             "client_id" => self.client_id = Some(single(setting, Kind::Text, text::not_empty)?),
@@ -336,6 +339,14 @@ fn id(setting: &Setting) -> syn::Result<String> {
         Value::Literal(Lit::Str(id)) => {
             text::id(&id.value()).map(|()| id.value()).map_err(|wrong| syn::Error::new(id.span(), wrong))
         }
+        _ => Err(usage(setting)),
+    }
+}
+
+/// The path of a function: no text, so that the compiler checks it.
+fn function(setting: &Setting) -> syn::Result<Path> {
+    match &setting.value {
+        Value::Path(path) => Ok(path.clone()),
         _ => Err(usage(setting)),
     }
 }

@@ -92,6 +92,22 @@ async fn by_hand(value: String, ack: Ack, meta: Metadata, probe: &State<Probe>) 
     }
 }
 
+fn is_wanted(delivery: &Delivery<'_>) -> bool {
+    let value = delivery.record.value.unwrap_or_default();
+    assert!(value != b"panic", "a panic of the test");
+    value.first() != Some(&b'-')
+}
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-filtered", filter = is_wanted)]
+async fn filtered(value: String, meta: Metadata, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-filtered-many", filter = is_wanted, batch)]
+async fn filtered_many(values: Vec<String>, probe: &State<Probe>) {
+    values.into_iter().for_each(|value| probe.saw(0, 0, None, value));
+}
+
 #[kafka_listener(topic = "${suite.topic}-dlt", group = "${suite.topic}-triage")]
 async fn triage(dead: DeadLetter<Order>, meta: Metadata, probe: &State<Probe>) {
     let payload = dead.payload().map(|order| order.id).map_err(|_| dead.value().map(<[u8]>::len));
@@ -294,9 +310,10 @@ async fn what_is_not_acknowledged_by_hand_is_a_dead_letter() {
         send(&app, &topic, 0, value).await;
     }
     let letters = records(&cluster, &app, &format!("{topic}-dlt"), 2).await;
-    let reasons: Vec<_> =
+    let mut reasons: Vec<_> =
         letters.iter().map(|letter| header(letter, "kafka_dlt-exception-message")).collect();
-    assert_eq!(reasons, [&b"no stock"[..], b"its Ack was dropped without an acknowledgement"]);
+    reasons.sort_unstable();
+    assert_eq!(reasons, [&b"its Ack was dropped without an acknowledgement"[..], b"no stock"]);
     eventually("all is committed", LIMIT, || async {
         app.commit_now().await;
         committed(&cluster, &format!("{topic}-by-hand"), &topic, 0).await == Some(5)
@@ -304,6 +321,33 @@ async fn what_is_not_acknowledged_by_hand_is_a_dead_letter() {
     .await;
     assert_eq!(probe.seen().iter().filter(|seen| seen.value == "refused").count(), 3);
     app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_filter_leaves_out_is_settled_and_counted() {
+    let cluster = Cluster::start().await;
+    for (listener, more) in [
+        ("filtered", ""),
+        ("filtered", "  listeners: {filtered: {ordering: key, concurrency: 4}}\n"),
+        ("filtered_many", ""),
+    ] {
+        let topic = cluster.topic("filtered", 1).await;
+        let (app, probe) = start(&yaml(&cluster, &topic, more), &[listener]).await;
+        for value in ["-1", "a", "-\u{fffd}", "panic", "-2"] {
+            send(&app, &topic, 0, value).await;
+        }
+        probe.at_least(2, LIMIT).await;
+        let group = format!("{topic}-{}", listener.replace('_', "-"));
+        eventually("all is committed", LIMIT, || async {
+            app.commit_now().await;
+            committed(&cluster, &group, &topic, 0).await == Some(5)
+        })
+        .await;
+        let handled: Vec<_> = probe.seen().into_iter().map(|seen| seen.value).collect();
+        assert_eq!(handled, ["a", "panic"], "a filter that panics has not said no");
+        let counts = app.stop().await.unwrap().listeners[0].counts;
+        assert_eq!((counts.handled, counts.filtered, counts.failed), (2, 3, 0), "{listener} {more}");
+    }
 }
 
 /// The partition has stopped, its offset at `offset`, and the other one goes on.
@@ -415,7 +459,7 @@ async fn killed_between_the_dead_letter_and_the_commit() {
         app.template().send(&topic, (), &serde_json::json!({ "n": n })).await.unwrap();
     }
     let yaml = cluster.yaml(&format!(
-        "kafka-runtime:\n  listener:\n    retry: {{attempts: 1}}\n    commit: {{every: {{time: 1h}}}}\n  listeners:\n    victim: {{topic: {topic}, group: {topic}-group}}\n"
+        "kafka-runtime:\n  listener:\n    retry: {{attempts: 1}}\n    commit: {{every: {{time: 1h}}}}\n  listeners:\n    victim: {{topic: {topic}, group: {topic}-group, properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 1000}}}}\n"
     ));
     for life in 1..=2 {
         let mut victim = tokio::process::Command::new(env!("CARGO_BIN_EXE_victim"))

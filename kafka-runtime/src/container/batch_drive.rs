@@ -7,11 +7,11 @@ use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::{Record, RecordError};
 use tokio::time::Instant;
 
-use super::drive::guarded;
+use super::drive::{guarded, wanted};
 use super::lane::{End, Lane, Verdict};
 use super::recovery::Failed;
 use super::work::Span;
-use crate::listener::{BatchDelivery, BatchFailure, BatchHandler, Failure, Prepared};
+use crate::listener::{BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Prepared};
 
 type One<'r> = (Record<'r>, &'r ChunkBatch);
 
@@ -21,7 +21,7 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
     span: Span<'_>,
     lane: &mut Lane,
 ) -> End {
-    let (records, unreadable) = gather(&span);
+    let (records, unreadable) = gather::<H>(&span, lane);
     for slice in records.chunks(span.most.max(1)) {
         if let Some(end) = hand_over::<H>(prepared, &span, slice, lane).await {
             return end;
@@ -38,7 +38,7 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
 }
 
 /// The span's records, up to the first that cannot be read.
-fn gather<'r>(span: &Span<'r>) -> (Vec<One<'r>>, Option<RecordError>) {
+fn gather<'r, H: BatchHandler>(span: &Span<'r>, lane: &mut Lane) -> (Vec<One<'r>>, Option<RecordError>) {
     let expected = span.batches.iter().map(|batch| batch.batch().header().record_count.max(0));
     let expected =
         expected.fold(0usize, |sum, count| sum.saturating_add(usize::try_from(count).unwrap_or(0)));
@@ -49,12 +49,19 @@ fn gather<'r>(span: &Span<'r>) -> (Vec<One<'r>>, Option<RecordError>) {
             match record {
                 Ok(record) if record.offset < span.from => {}
                 Ok(record) if span.to.is_some_and(|to| record.offset > to) => return (records, None),
-                Ok(record) => records.push((record, batch)),
+                Ok(record) if is_wanted::<H>(span, record, batch, lane) => records.push((record, batch)),
+                Ok(_) => lane.filtered(0),
                 Err(error) => return (records, Some(error)),
             }
         }
     }
     (records, None)
+}
+
+fn is_wanted<H: BatchHandler>(span: &Span<'_>, record: Record<'_>, batch: &ChunkBatch, lane: &Lane) -> bool {
+    let (partition, listener) = (lane.partition(), span.work.id);
+    let delivery = Delivery { record, batch, partition, listener, attempt: span.attempt, acks: None };
+    wanted(|| H::keeps(&delivery))
 }
 
 /// One slice, until it is settled. `Some` ends the span.

@@ -46,8 +46,12 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                     return end;
                 }
             }
-            lane.deliver(record.offset, record.offset);
             let delivery = delivery(&span, batch, record, lane.partition());
+            if !wanted(|| H::keeps(&delivery)) {
+                lane.filtered(1);
+                continue;
+            }
+            lane.deliver(record.offset, record.offset);
             match guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await {
                 Ok(()) => {}
                 Err(failure) => {
@@ -112,6 +116,12 @@ async fn again<H: Handler>(
             Err(next) => failure = next,
         }
     }
+}
+
+/// What a listener's filter says. One that panics has not said no: the handler sees the record.
+#[inline]
+pub(super) fn wanted(keeps: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(keeps)).unwrap_or(true)
 }
 
 /// Calls a handler for the `records` in hand, see [`caught`].

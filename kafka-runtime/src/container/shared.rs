@@ -105,6 +105,7 @@ pub(crate) struct Shared {
     skipped: AtomicU64,
     dead_lettered: AtomicU64,
     retried_later: AtomicU64,
+    filtered: AtomicU64,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
     /// The try that the record in hand is at.
@@ -168,6 +169,8 @@ pub struct Counts {
     pub dead_lettered: u64,
     /// Sent to a retry topic.
     pub retried_later: u64,
+    /// Left out by the listener's `filter`.
+    pub filtered: u64,
 }
 
 impl Shared {
@@ -196,6 +199,7 @@ impl Shared {
             skipped: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
             retried_later: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
             due: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
@@ -505,6 +509,7 @@ impl Shared {
             (&self.skipped, more.skipped),
             (&self.dead_lettered, more.dead_lettered),
             (&self.retried_later, more.retried_later),
+            (&self.filtered, more.filtered),
         ] {
             if more > 0 {
                 counter.fetch_add(more, Ordering::Relaxed);
@@ -519,6 +524,7 @@ impl Shared {
             skipped: self.skipped.load(Ordering::Relaxed),
             dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
             retried_later: self.retried_later.load(Ordering::Relaxed),
+            filtered: self.filtered.load(Ordering::Relaxed),
         }
     }
 }

@@ -308,6 +308,7 @@ impl std::ops::Add for Counts {
             skipped: self.skipped + other.skipped,
             dead_lettered: self.dead_lettered + other.dead_lettered,
             retried_later: self.retried_later + other.retried_later,
+            filtered: self.filtered + other.filtered,
         }
     }
 }

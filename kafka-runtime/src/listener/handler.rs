@@ -12,6 +12,12 @@ pub trait Handler: Send + Sync + 'static {
     /// Looks up once what every call needs. What is missing is noted in `preparation`, all of it.
     fn prepare(preparation: &mut Preparation<'_>) -> Prepared;
 
+    /// Whether the handler wants the record: `filter = ..`; every one without it.
+    fn keeps(delivery: &Delivery<'_>) -> bool {
+        let _ = delivery;
+        true
+    }
+
     /// Decodes, extracts, calls.
     fn call<'r>(
         prepared: &'r Prepared,
@@ -23,6 +29,12 @@ pub trait Handler: Send + Sync + 'static {
 pub trait BatchHandler: Send + Sync + 'static {
     /// As [`Handler::prepare`].
     fn prepare(preparation: &mut Preparation<'_>) -> Prepared;
+
+    /// Whether the handler wants the record: `filter = ..`; every one without it.
+    fn keeps(delivery: &Delivery<'_>) -> bool {
+        let _ = delivery;
+        true
+    }
 
     /// Decodes, extracts, calls. A record that cannot be decoded ends the batch before it: the handler gets what
     /// precedes it, and the failure names its index once that part is handled.

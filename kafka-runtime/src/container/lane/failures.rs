@@ -69,6 +69,12 @@ impl Lane {
         self.shared.set_cause(Some(format!("{at}: {cause}")));
     }
 
+    /// These records were taken, or passed, and are not for the handler.
+    pub(crate) fn filtered(&mut self, taken: u64) {
+        self.unhandled += taken;
+        self.shared.add(Counts { filtered: 1, ..Counts::default() });
+    }
+
     /// Of the records in hand the first `records` are finished: everything below `offset`.
     pub(crate) fn part_done(&mut self, records: u64, offset: i64) {
         self.granted -= records;

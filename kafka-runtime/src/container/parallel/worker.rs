@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::Site;
 use super::desk::Ticket;
 use super::pool::Worker;
-use crate::container::drive::caught;
+use crate::container::drive::{caught, wanted};
 use crate::container::events::EventKind;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
@@ -94,6 +94,10 @@ async fn handle<H: Handler>(
         };
         let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
         let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
+        if !wanted(|| H::keeps(&delivery)) {
+            site.shared.add(Counts { filtered: 1, ..Counts::default() });
+            return Next::Settled;
+        }
         match caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout)
             .await
         {

@@ -96,10 +96,7 @@ struct Address(usize);
 
 impl crate::listener::FromDelivery<'_> for Address {
     type Rejection = Failure;
-    fn from_delivery(
-        delivery: &crate::listener::Delivery<'_>,
-        _: &crate::listener::Slot,
-    ) -> Result<Self, Failure> {
+    fn from_delivery(delivery: &Delivery<'_>, _: &crate::listener::Slot) -> Result<Self, Failure> {
         Ok(Self(delivery.record.value.map_or(0, |value| value.as_ptr() as usize)))
     }
 }
