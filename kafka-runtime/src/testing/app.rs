@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use kafka_client::config::ClientConfig;
-use kafka_client::seams::{Rng, Seams, SystemClock};
+use kafka_client::seams::Seams;
 use kafka_client::{Client, Io, TopicName, TopicPartition};
 use kafka_embedded::EmbeddedKafka;
 use serde::Serialize;
@@ -260,11 +260,7 @@ pub(super) fn configured(broker: &EmbeddedKafka, app: App, witness: Witness) -> 
     app
 }
 
-/// How to reach a broker in memory.
+/// How to reach a broker in memory: over its pipes, and by its clock, or it would refuse the records' timestamps.
 fn seams(broker: &EmbeddedKafka) -> Option<Seams> {
-    broker.is_in_memory().then(|| Seams {
-        transport: std::sync::Arc::new(broker.transport()),
-        clock: std::sync::Arc::new(SystemClock),
-        rng: std::sync::Arc::new(Rng::seeded(0)),
-    })
+    broker.is_in_memory().then(|| broker.seams())
 }
