@@ -78,7 +78,7 @@ async fn shared(value: String, meta: Metadata, notes: &State<Notes>) {
     notes.add("shared", format!("{}:{value}", meta.partition()));
 }
 
-#[kafka_listener(topic = "poisoned", group = "poisoned")]
+#[kafka_listener(topic = "poisoned", group = "poisoned", on_exhausted = "stop")]
 async fn poisoned(order: Order) {
     let _ = order;
 }

@@ -1,6 +1,6 @@
 //! Consumer groups by the classic protocol: what members say to each other, how partitions are shared out, and the
 //! membership as a pure state machine with a thin driver; and by KIP-848 (`consumer_protocol`), where the coordinator
-//! shares out. The consumer sees one [`Membership`].
+//! shares out. The consumer sees one `Membership`.
 //!
 //! ```text
 //!   consumer ◀── events, identity, lease ── driver ◀── effects ── membership (pure) ──▶ assignor (pure), protocol

@@ -151,7 +151,7 @@ async fn versions_are_what_both_sides_speak() {
     });
     let connection = pool(&fake).any(Purpose::Commit).await.unwrap();
     assert_eq!(connection.version::<HeartbeatRequest>().unwrap(), 2);
-    assert_eq!(connection.version::<ProduceRequest>().unwrap(), 11);
+    assert_eq!(connection.version::<ProduceRequest>().unwrap(), 12);
     for missing in [connection.version::<MetadataRequest>(), connection.version::<FindCoordinatorRequest>()] {
         assert!(matches!(missing, Err(Error::Unsupported { .. })), "{missing:?}");
     }

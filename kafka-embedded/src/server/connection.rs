@@ -122,9 +122,11 @@ async fn answer(
     context: &mut Context,
     frame: Bytes,
 ) -> Result<Option<Response>, Closed> {
+    // Boxed, since it is as large as the largest handler: connections that wait for a request are many.
+    let answered = Box::pin(dispatch(context, frame));
     tokio::select! {
         biased;
-        answer = dispatch(context, frame) => answer,
+        answer = answered => answer,
         gone = input.watch(stream) => gone.map(|()| None),
     }
 }

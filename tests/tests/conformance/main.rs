@@ -32,6 +32,7 @@ mod group_admin;
 mod group_offsets;
 mod groups;
 mod idempotent;
+mod leaders;
 mod metadata;
 mod offsets;
 mod produce;
