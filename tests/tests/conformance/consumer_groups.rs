@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 };
 
 use crate::asked::{group_id, text, topic_name};
-use crate::kafka::{Kafka, Topic};
+use crate::kafka::{Kafka, Topic, until};
 use crate::row;
 use crate::said;
 use crate::wire::Wire;
@@ -367,7 +367,13 @@ row!(
         for name in [&group.name, &classic.name, &none] {
             let mut wire = kafka.coordinator(name).await;
             let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(name)]);
-            let one = wire.ask(kafka.version, &request).await.groups.remove(0);
+            // Kafka shows a group when it is written.
+            let known = until("the group", async || {
+                let one = wire.ask(kafka.version, &request).await.groups.remove(0);
+                let missing = one.error_message.as_deref().is_some_and(|words| words.ends_with("not found."));
+                (!missing || *name == none).then_some(one)
+            });
+            let one = known.await;
             said.push(match one.members.first() {
                 Some(member) => format!(
                     "NONE {}, epochs {} and {}, {}, one member in epoch {}",

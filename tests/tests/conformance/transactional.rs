@@ -223,7 +223,12 @@ pub(crate) fn stability(data: &PartitionData) -> String {
     format!("aborted {aborted}, last stable {} of {}", data.last_stable_offset, data.high_watermark)
 }
 
-/// Every control record of a fetch's answer: `2=Commit by epoch 1, sequence -1, coordinator 0`.
+/// A coordinator's epoch: it rises with each of its moves, and a cluster has had those that it had.
+pub(crate) fn of_coordinator(epoch: i32) -> &'static str {
+    if epoch < 0 { "no coordinator" } else { "a coordinator" }
+}
+
+/// Every control record of a fetch's answer: `2=Commit by epoch 1, sequence -1, a coordinator`.
 pub(crate) fn markers(data: &PartitionData) -> String {
     let mut batches = Batches::new(data.records.clone().unwrap_or_default(), true);
     let mut all = Vec::new();
@@ -231,12 +236,12 @@ pub(crate) fn markers(data: &PartitionData) -> String {
         let header = *batch.header();
         for record in batch.records().map(Result::unwrap).filter(|_| header.is_control) {
             all.push(format!(
-                "{}={:?} by epoch {}, sequence {}, coordinator {}",
+                "{}={:?} by epoch {}, sequence {}, {}",
                 record.offset,
                 control_type(record.key).unwrap(),
                 header.producer_epoch,
                 header.base_sequence,
-                coordinator_epoch(record.value).unwrap(),
+                of_coordinator(coordinator_epoch(record.value).unwrap()),
             ));
         }
     }

@@ -22,7 +22,7 @@ use crate::asked::{group_id, text, topic_name};
 use crate::kafka::{Kafka, until};
 use crate::row;
 use crate::said;
-use crate::transactional::{Me, Tx, markers, stability};
+use crate::transactional::{Me, Tx, markers, of_coordinator, stability};
 use crate::wire::Wire;
 
 /// Versions that are used where a row does not say otherwise: of both protocols of transactions.
@@ -169,7 +169,7 @@ row!(
     "EndTxn",
     4..=4,
     "a commit and an abort, and what they leave in the log",
-    "1=Commit by epoch 0, sequence -1, coordinator 0, 3=Abort by epoch 0, sequence -1, coordinator 0",
+    "1=Commit by epoch 0, sequence -1, a coordinator, 3=Abort by epoch 0, sequence -1, a coordinator",
     async |kafka| ends(kafka).await
 );
 
@@ -178,7 +178,7 @@ row!(
     "EndTxn",
     5..=5,
     "the same in version 5",
-    "1=Commit by epoch 1, sequence -1, coordinator 0, 3=Abort by epoch 2, sequence -1, coordinator 0",
+    "1=Commit by epoch 1, sequence -1, a coordinator, 3=Abort by epoch 2, sequence -1, a coordinator",
     async |kafka| ends(kafka).await
 );
 
@@ -479,8 +479,11 @@ async fn producing(tx: &mut Tx) -> String {
     let answer = tx.leader.ask(0, &request).await;
     let found = answer.topics[0].partitions[0].active_producers.iter().map(|one| {
         format!(
-            "epoch {}, sequence {}, coordinator {}, open from {}",
-            one.producer_epoch, one.last_sequence, one.coordinator_epoch, one.current_txn_start_offset
+            "epoch {}, sequence {}, {}, open from {}",
+            one.producer_epoch,
+            one.last_sequence,
+            of_coordinator(one.coordinator_epoch),
+            one.current_txn_start_offset
         )
     });
     found.collect::<Vec<_>>().join(" and ")
@@ -491,7 +494,7 @@ row!(
     "DescribeProducers",
     0..=0,
     "a partition with an open transaction of two records; after its commit",
-    "epoch 0, sequence 1, coordinator -1, open from 0; epoch 1, sequence -1, coordinator 0, open from -1",
+    "epoch 0, sequence 1, no coordinator, open from 0; epoch 1, sequence -1, a coordinator, open from -1",
     async |kafka| {
         let mut tx = Tx::new(kafka).await;
         let me = tx.init().await;
