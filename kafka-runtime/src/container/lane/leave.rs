@@ -6,11 +6,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Lane, Verdict};
-use crate::container::events::EventKind;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
 use crate::container::recovery::Failed;
 use crate::container::shared::{Counts, PartitionPhase, Signal};
+use crate::container::status::EventKind;
 use crate::listener::Failure;
 
 impl Lane {

@@ -9,11 +9,11 @@ use super::Site;
 use super::desk::Ticket;
 use super::pool::Worker;
 use crate::container::drive::{caught, wanted};
-use crate::container::events::EventKind;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
+use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
 use crate::listener::{Delivery, Failure, Handler, Prepared};
 

@@ -1,4 +1,17 @@
 //! What a listener shows of itself.
+//!
+//! ```text
+//! mod      the board: where members write what is shown
+//! health   what that means; lag
+//! explain  which records hold up their partitions
+//! events   what happens, for subscribers
+//! idle     standing still for long (pure)
+//! ```
+
+mod events;
+mod explain;
+mod health;
+mod idle;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,9 +22,14 @@ use kafka_client::consumer::LogEnd;
 use kafka_client::seams::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
+pub(crate) use self::events::Events;
+pub use self::events::{EventKind, EventStream, ListenerEvent};
+pub use self::explain::OpenRecord;
+pub(super) use self::explain::describe;
+use self::explain::explain;
+pub use self::health::{Health, HealthStatus, ListenerHealth, PartitionLag};
+pub(crate) use self::idle::{Idleness, Rest};
 use super::commit::Committer;
-use super::explain::{OpenRecord, explain};
-use super::health::{HealthStatus, ListenerHealth};
 use super::pauses::Pauses;
 use super::shared::{Counts, PartitionPhase, Shared};
 use super::work::ListenerWork;
@@ -295,20 +313,6 @@ impl Entry {
             log_end_age: log_end.age(),
             behind,
             counts: shared.counts(),
-        }
-    }
-}
-
-impl std::ops::Add for Counts {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            handled: self.handled + other.handled,
-            failed: self.failed + other.failed,
-            skipped: self.skipped + other.skipped,
-            dead_lettered: self.dead_lettered + other.dead_lettered,
-            retried_later: self.retried_later + other.retried_later,
-            filtered: self.filtered + other.filtered,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use kafka_client::TopicName;
 use serde::{Serialize, Serializer};
 
-use super::shared::PartitionPhase;
-use super::status::{ListenerState, ListenerStatus, PartitionStatus};
+use super::{ListenerState, ListenerStatus, PartitionStatus};
+use crate::container::shared::PartitionPhase;
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

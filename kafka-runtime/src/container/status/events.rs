@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka_client::TopicPartition;
 use tokio::sync::broadcast;
 
-use super::commit::CommitEvent;
+use crate::container::commit::CommitEvent;
 
 /// How many events wait for a subscriber before the oldest is dropped.
 const QUEUE: usize = 1024;
