@@ -45,4 +45,16 @@ impl Nodes {
         })
         .await;
     }
+
+    /// Waits until all replicas of these topics, and of Kafka's own, have caught up.
+    pub async fn in_sync(&self, cluster: &crate::Cluster, topics: &[&str]) {
+        let own = ["__transaction_state", "__consumer_offsets"];
+        let names: Vec<&str> = topics.iter().copied().chain(own).collect();
+        crate::eventually("all replicas are in sync", Duration::from_secs(120), || async {
+            let Ok(found) = cluster.admin().describe_topics(&names).await else { return false };
+            let mut partitions = found.values().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.leader.is_some() && partition.isr.len() >= 3)
+        })
+        .await;
+    }
 }
