@@ -40,7 +40,7 @@ impl Nodes {
         assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill").success());
         tokio::time::sleep(pause).await;
         assert!(Command::new(folder.join("start")).status().expect("start").success());
-        crate::eventually(&format!("node {node} is up again"), Duration::from_secs(60), || async {
+        crate::eventually(&format!("node {node} is up again"), Duration::from_secs(240), || async {
             log() > before
         })
         .await;

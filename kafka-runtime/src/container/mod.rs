@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
-//! flow       the gate of all records: rate limit, circuit breaker (both pure)
+//! flow       the gate of all records: rate limit, circuit breaker (both pure); downstream: what is asked whether it is up
 //! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop
 //! partition  one value owns a partition: stream, order, in flight, ledger
@@ -28,6 +28,7 @@ mod batch_drive;
 mod breaker;
 mod cadence;
 mod commit;
+mod downstream;
 mod drive;
 mod feed;
 #[cfg(test)]
@@ -57,6 +58,7 @@ mod work;
 pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
+pub(crate) use downstream::Check;
 pub(crate) use member::Member;
 pub use parallel::OpenPhase;
 pub(crate) use parallel::{Frame, Remembered, encode};

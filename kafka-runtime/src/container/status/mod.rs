@@ -68,6 +68,8 @@ pub struct ListenerStatus {
     pub paused: bool,
     /// Whether it pauses by itself, because what its handlers need is down (`circuit-breaker`).
     pub circuit_open: bool,
+    /// What it waits for, because a check says that it is down (`pause-when`), and what the check said.
+    pub downstream_down: Option<String>,
     /// The partitions that it holds.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -272,16 +274,15 @@ impl Board {
     pub(crate) fn status(&self) -> ListenerStatus {
         let counts = self.counts();
         let inner = self.inner();
+        let flow = inner.work.upgrade().and_then(|work| work.flow.clone());
         ListenerStatus {
             id: self.id,
             state: inner.state.clone(),
             problem: inner.problem(),
             counts,
             paused: self.pauses.cover_all(),
-            circuit_open: inner
-                .work
-                .upgrade()
-                .is_some_and(|work| work.flow.as_ref().is_some_and(|flow| flow.is_open())),
+            circuit_open: flow.as_ref().is_some_and(|flow| flow.is_open()),
+            downstream_down: flow.as_ref().and_then(|flow| flow.downstream()?.down()),
             partitions: inner.partitions.values().map(Entry::status).collect(),
         }
     }
