@@ -408,6 +408,8 @@ fn controls(settings: &ControlSettings) -> TokenStream {
         ("circuit_failures", &settings.circuit_failures),
         ("circuit_pause", &settings.circuit_pause),
         ("circuit_max_pause", &settings.circuit_max_pause),
+        ("pause_when", &settings.pause_when),
+        ("pause_interval", &settings.pause_interval),
         ("drain_timeout", &settings.drain_timeout),
         ("on_revoke", &settings.on_revoke),
         ("idle_event_interval", &settings.idle_event_interval),

@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 31] = [
+const KNOWN: [(&str, &str); 32] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -40,6 +40,7 @@ const KNOWN: [(&str, &str); 31] = [
     ("client_id", "client_id = \"billing\""),
     ("rate_limit", "rate_limit = \"100/s\""),
     ("circuit_breaker", "circuit_breaker(failures = 5, pause = \"10s\")"),
+    ("pause_when", "pause_when = \"bank\"` or `pause_when(check = \"bank\", interval = \"5s\")"),
     ("drain_timeout", "drain_timeout = \"10s\""),
     ("on_revoke", "on_revoke = \"finish\""),
     ("idle_event_interval", "idle_event_interval = \"1m\""),

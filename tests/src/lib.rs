@@ -9,6 +9,7 @@ mod fleet;
 mod nodes;
 mod peer;
 mod probe;
+mod proxy;
 mod tools;
 
 pub use cluster::{Cluster, eventually, unique};
@@ -16,4 +17,5 @@ pub use fleet::{Fleet, PARTITIONS};
 pub use nodes::Nodes;
 pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};
+pub use proxy::Proxies;
 pub use tools::{go_peer, java_tool};

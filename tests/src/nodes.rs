@@ -40,8 +40,20 @@ impl Nodes {
         assert!(Command::new("kill").args(["-9", pid.trim()]).status().expect("kill").success());
         tokio::time::sleep(pause).await;
         assert!(Command::new(folder.join("start")).status().expect("start").success());
-        crate::eventually(&format!("node {node} is up again"), Duration::from_secs(60), || async {
+        crate::eventually(&format!("node {node} is up again"), Duration::from_secs(240), || async {
             log() > before
+        })
+        .await;
+    }
+
+    /// Waits until all replicas of these topics, and of Kafka's own, have caught up.
+    pub async fn in_sync(&self, cluster: &crate::Cluster, topics: &[&str]) {
+        let own = ["__transaction_state", "__consumer_offsets"];
+        let names: Vec<&str> = topics.iter().copied().chain(own).collect();
+        crate::eventually("all replicas are in sync", Duration::from_secs(120), || async {
+            let Ok(found) = cluster.admin().describe_topics(&names).await else { return false };
+            let mut partitions = found.values().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.leader.is_some() && partition.isr.len() >= 3)
         })
         .await;
     }

@@ -55,13 +55,7 @@ async fn trouble(nodes: &Nodes, cluster: &Cluster, topic: &str, done: &AtomicBoo
         }
         nodes.restart(node, Duration::from_millis(200)).await;
         killed += 1;
-        tests::eventually("all replicas are in sync", Duration::from_secs(120), || async {
-            let names = [topic, "__transaction_state", "__consumer_offsets"];
-            let Ok(found) = cluster.admin().describe_topics(&names).await else { return false };
-            let mut partitions = found.values().flat_map(|topic| &topic.partitions);
-            partitions.all(|partition| partition.leader.is_some() && partition.isr.len() >= 3)
-        })
-        .await;
+        nodes.in_sync(cluster, &[topic]).await;
     }
     assert!(killed > 0, "it was over before a broker died");
 }

@@ -1,4 +1,4 @@
-//! What holds a listener back: `rate_limit`, `circuit_breaker(..)`, `drain_timeout`, `on_revoke`, idleness.
+//! What holds a listener back: `rate_limit`, `circuit_breaker(..)`, `pause_when`, `drain_timeout`, `on_revoke`, idleness.
 
 use syn::Lit;
 
@@ -13,6 +13,8 @@ pub(crate) struct ControlSettings {
     pub(crate) circuit_failures: Option<String>,
     pub(crate) circuit_pause: Option<String>,
     pub(crate) circuit_max_pause: Option<String>,
+    pub(crate) pause_when: Option<String>,
+    pub(crate) pause_interval: Option<String>,
     pub(crate) drain_timeout: Option<String>,
     pub(crate) on_revoke: Option<String>,
     pub(crate) idle_event_interval: Option<String>,
@@ -31,6 +33,7 @@ impl ControlSettings {
                 (&mut self.idle_partition_event_interval, Kind::Number, text::duration as Check)
             }
             "circuit_breaker" => return Some(self.circuit_breaker(setting)),
+            "pause_when" => return Some(self.pause_when(setting)),
             _ => return None,
         };
         Some(single(setting, kind, check).map(|text| *place = Some(text)))
@@ -46,6 +49,37 @@ impl ControlSettings {
         match self.circuit_failures {
             Some(_) => Ok(()),
             None => Err(syn::Error::new(setting.span(), "say after how many `failures` it opens")),
+        }
+    }
+
+    /// `pause_when = "bank"` or `pause_when(check = "bank", interval = "5s")`
+    fn pause_when(&mut self, setting: &Setting) -> syn::Result<()> {
+        let Value::Arguments(arguments, _) = &setting.value else {
+            self.pause_when = Some(single(setting, Kind::Text, text::not_empty)?);
+            return Ok(());
+        };
+        all(arguments.iter().map(|argument| match argument {
+            Argument::Named(name, value) => self.of_pause(name, value),
+            _ => Err(usage(setting)),
+        }))?;
+        match self.pause_when {
+            Some(_) => Ok(()),
+            None => Err(syn::Error::new(setting.span(), "say which `check` it pauses for")),
+        }
+    }
+
+    fn of_pause(&mut self, name: &Name, value: &Lit) -> syn::Result<()> {
+        let (place, kind, check) = match name.text.as_str() {
+            "check" => (&mut self.pause_when, Kind::Text, text::not_empty as Check),
+            "interval" => (&mut self.pause_interval, Kind::Number, text::duration as Check),
+            _ => {
+                let expected = "expected `check = \"bank\"`, `interval = \"5s\"`";
+                return Err(syn::Error::new(name.span, expected));
+            }
+        };
+        match place.replace(literal(value, kind, check)?) {
+            None => Ok(()),
+            Some(_) => Err(syn::Error::new(name.span, format!("`{}` is given twice", name.text))),
         }
     }
 

@@ -20,7 +20,7 @@ use super::listeners::{ListenerError, Reply};
 use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
 use crate::container::{
-    Board, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerOutlet, ListenerState,
+    Board, Check, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerOutlet, ListenerState,
     ListenerWork, Member, Order, Publisher, Rest, Selection, Sought,
 };
 use crate::listener::ListenerDescriptor;
@@ -58,6 +58,8 @@ pub(super) struct Crew {
     pub(super) binding: Option<Binding>,
     /// From the first life on.
     pub(super) work: Option<Arc<ListenerWork>>,
+    /// Whether what its handlers need is there, where it pauses for that.
+    pub(super) check: Option<Check>,
     pub(super) rng: Arc<Rng>,
 }
 
@@ -80,6 +82,8 @@ enum Cause {
 struct Life {
     preparing: JoinSet<Prepared>,
     members: JoinSet<kafka_client::Result<()>>,
+    /// Who asks the check.
+    asking: JoinSet<()>,
     orders: Vec<mpsc::UnboundedSender<Order>>,
     stop: watch::Sender<Option<Instant>>,
     /// Who waits for its beginning.
@@ -144,6 +148,7 @@ impl Crew {
         let mut life = Life {
             preparing,
             members: JoinSet::new(),
+            asking: JoinSet::new(),
             orders: Vec::new(),
             stop: watch::Sender::new(None),
             starter,
@@ -227,6 +232,14 @@ impl Crew {
     /// Starts the members.
     fn begin(&mut self, life: &mut Life, ready: &Prepared) -> kafka_client::Result<()> {
         let work = self.work(ready);
+        if let (Some(flow), Some(check)) = (&work.flow, &self.check) {
+            let (flow, check, events, id) = (Arc::clone(flow), check.clone(), self.events.clone(), self.id());
+            life.asking.spawn(async move {
+                if let Some(downstream) = flow.downstream() {
+                    downstream.watch(id, check, events).await;
+                }
+            });
+        }
         for (index, client) in self.clients.iter().enumerate() {
             let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
             let consumer = client.consumer(ready.settings.for_member(index).1)?;

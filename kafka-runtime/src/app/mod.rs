@@ -23,6 +23,8 @@ mod start;
 mod summary;
 
 use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ pub use self::summary::Summary;
 use kafka_client::seams::Seams;
 
 use crate::config::{Config, Explanation};
-use crate::container::{CommitEvent, CommitHook, ListenerEvent};
+use crate::container::{Check, CommitEvent, CommitHook, ListenerEvent};
 use crate::error::Result;
 use crate::listener::{ListenerDescriptor, States};
 use crate::template::Interceptor;
@@ -63,6 +65,7 @@ pub struct App {
     on_commit: Option<CommitHook>,
     interceptors: Vec<Arc<dyn Interceptor>>,
     on_event: Option<EventHook>,
+    checks: BTreeMap<String, Check>,
     seams: Option<Seams>,
 }
 
@@ -104,6 +107,7 @@ impl App {
             on_commit: None,
             interceptors: Vec::new(),
             on_event: None,
+            checks: BTreeMap::new(),
             seams: None,
         }
     }
@@ -117,6 +121,37 @@ impl App {
     /// Gives handlers a value: one for each type, which they ask for as `State<T>`.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(value) as Arc<dyn Any + Send + Sync>);
+        self
+    }
+
+    /// Says by this name whether something that handlers need is there: listeners with `pause_when = "name"` (or
+    /// `pause-when: name`) pause while the check fails, and say so in status, health and events. It is asked before the
+    /// first record and then at the listener's interval; an answer that takes longer than that is a bad one.
+    ///
+    /// ```no_run
+    /// # use kafka_runtime::prelude::*;
+    /// # struct Bank;
+    /// # impl Bank { async fn ping(&self) -> Result<(), std::io::Error> { Ok(()) } }
+    /// #[kafka_listener(topic = "payments", group = "billing", pause_when = "bank")]
+    /// async fn pay(payment: String, bank: State<Bank>) {}
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), kafka_runtime::Error> {
+    /// let bank = std::sync::Arc::new(Bank);
+    /// let check = move || {
+    ///     let bank = bank.clone();
+    ///     async move { bank.ping().await }
+    /// };
+    /// App::from_config("application.yml")?.state(Bank).downstream("bank", check).run().await
+    /// # }
+    /// ```
+    pub fn downstream<F, R, E>(mut self, name: impl Into<String>, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        self.checks.insert(name.into(), Check::new(check));
         self
     }
 

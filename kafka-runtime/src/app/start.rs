@@ -20,7 +20,7 @@ use super::retries::with_retries;
 use super::running::RunningApp;
 use super::{App, registry};
 use crate::config::ListenerSettings;
-use crate::container::{Board, ListenerState, Publisher};
+use crate::container::{Board, Check, ListenerState, Publisher};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
 use crate::template::Template;
@@ -62,6 +62,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let listeners = Listeners::new();
     states.entry(TypeId::of::<Listeners>()).or_insert_with(|| Arc::new(listeners.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
+    problems.extend(ready.iter().filter_map(|ready| missing_check(ready, &app.checks)));
     if problems.is_empty() && !declared.is_empty() {
         let client = clients.get(&admin.client).map_err(|source| error("admin", source))?;
         declare(&client, &admin, &declared).await?;
@@ -92,7 +93,9 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
         let (demands, inbox) = mpsc::unbounded_channel();
         let clients = clients.of(&settings).map_err(|source| error(descriptor.id, source))?;
         entries.insert(descriptor.id, Entry { board: Arc::clone(&board), demands });
+        let check = settings.pause_when.as_ref().and_then(|pause| app.checks.get(&pause.check).cloned());
         let crew = Crew {
+            check,
             descriptor,
             settings,
             board,
@@ -153,6 +156,18 @@ fn bind(
         }
     }
     ready
+}
+
+/// A listener that pauses for a check which the application does not have.
+fn missing_check(ready: &Ready, checks: &BTreeMap<String, Check>) -> Option<String> {
+    let check = &ready.settings.pause_when.as_ref().filter(|pause| !checks.contains_key(&pause.check))?.check;
+    let ListenerDescriptor { id, location, .. } = ready.descriptor;
+    let known: Vec<&str> = checks.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
+    Some(format!(
+        "listener `{id}` ({location}): it pauses when `{check}` is down, and the application has no check of this \
+         name ({known}): give it one with `.downstream(\"{check}\", ..)`"
+    ))
 }
 
 /// `missing-topics-fatal`: asks for the topics of the listeners that have it.

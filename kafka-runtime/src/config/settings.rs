@@ -206,6 +206,15 @@ pub struct CircuitBreaker {
     pub max_pause: Duration,
 }
 
+/// What a listener pauses for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseWhen {
+    /// The name that the check has in the application: [`App::downstream`](crate::App::downstream).
+    pub check: String,
+    /// How often it is asked, and how long it may take to answer **(5 s)**.
+    pub interval: Duration,
+}
+
 /// The client ids of a listener's members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIds {
@@ -289,6 +298,8 @@ pub struct ListenerSettings {
     pub rate_limit: Option<Rate>,
     /// When it pauses by itself **(None)**.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// The check that says whether what its handlers need is down **(None)**.
+    pub pause_when: Option<PauseWhen>,
     /// After so long without a record an event says so, and again after each such time **(None)**.
     pub idle_event_interval: Option<Duration>,
     /// The same for each partition **(None)**.

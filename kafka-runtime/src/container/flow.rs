@@ -1,11 +1,12 @@
-//! How fast a listener's records may go: its rate limit and its circuit breaker, at one gate that every record passes on
-//! its way to the handler. Where neither is set there is no gate.
+//! How fast a listener's records may go: its rate limit, its circuit breaker and what it is paused for, at one gate that every record passes on
+//! its way to the handler. Where none is set there is no gate.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::{Admission, Breaker, Tripped};
+use super::downstream::Downstream;
 use super::limit::RateLimit;
 use crate::config::ListenerSettings;
 
@@ -14,6 +15,7 @@ use crate::config::ListenerSettings;
 pub(crate) struct Flow {
     limit: Option<RateLimit>,
     breaker: Option<Breaker>,
+    downstream: Option<Downstream>,
 }
 
 /// What becomes of a try that failed.
@@ -21,7 +23,8 @@ pub(crate) struct Flow {
 pub(crate) enum Fate {
     /// The policy decides.
     Policy,
-    /// The circuit is open: again when it closes, and this try does not count. `Some`: it opened now, for so long.
+    /// The circuit is open, or what the handlers need is down: again when it is not, and this try does not count.
+    /// `Some`: the circuit opened now, for so long.
     Again(Option<Duration>),
 }
 
@@ -30,11 +33,25 @@ impl Flow {
     pub(crate) fn new(settings: &ListenerSettings) -> Option<Arc<Self>> {
         let limit = settings.rate_limit.map(RateLimit::new);
         let breaker = settings.circuit_breaker.map(Breaker::new);
-        (limit.is_some() || breaker.is_some()).then(|| Arc::new(Self { limit, breaker }))
+        let downstream = settings.pause_when.clone().map(Downstream::new);
+        let is_needed = limit.is_some() || breaker.is_some() || downstream.is_some();
+        is_needed.then(|| Arc::new(Self { limit, breaker, downstream }))
     }
 
     /// Waits until records may go: up to `wish`, at least one. Cancel-safe.
     pub(crate) async fn pass(self: &Arc<Self>, wish: u64) -> Pass {
+        let Some(downstream) = &self.downstream else { return self.leave(wish).await };
+        loop {
+            downstream.up().await;
+            // One at a time: the next one sees what the check has said meanwhile.
+            let pass = self.leave(1).await;
+            if downstream.is_up() {
+                return pass;
+            }
+        }
+    }
+
+    async fn leave(self: &Arc<Self>, wish: u64) -> Pass {
         let probe = self.admitted().await;
         let mut pass = Pass { flow: Arc::clone(self), tokens: 0, probe };
         let wish = if probe { 1 } else { wish };
@@ -74,11 +91,26 @@ impl Flow {
         self.breaker.as_ref().is_some_and(Breaker::is_open)
     }
 
+    /// What its handlers need, which the application watches.
+    pub(crate) fn downstream(&self) -> Option<&Downstream> {
+        self.downstream.as_ref()
+    }
+
+    /// What stands against records, in words.
+    pub(crate) fn held_up_by(&self) -> String {
+        let down = self.downstream.as_ref().and_then(Downstream::down);
+        down.unwrap_or_else(|| "the circuit is open".into())
+    }
+
     /// A try failed: whether in a way that may pass, and whether it was the probe.
     pub(crate) fn failed(&self, may_pass: bool, probe: bool) -> Fate {
         // What cannot pass says nothing of what the handlers need.
-        let Some(breaker) = self.breaker.as_ref().filter(|_| may_pass) else { return Fate::Policy };
-        match breaker.failed(probe) {
+        if !may_pass {
+            return Fate::Policy;
+        }
+        let is_down = self.downstream.as_ref().is_some_and(|downstream| !downstream.is_up());
+        match self.breaker.as_ref().map_or(Tripped::No, |breaker| breaker.failed(probe)) {
+            Tripped::No if is_down => Fate::Again(None),
             Tripped::No => Fate::Policy,
             Tripped::Now(pause) => Fate::Again(Some(pause)),
             Tripped::Already => Fate::Again(None),

@@ -13,14 +13,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
 use super::commit::{CommitPolicy, Committer};
-use super::events::EventKind;
-use super::explain::describe;
 use super::give_back::{Exit, Held};
-use super::idle::{Idleness, Rest};
 use super::listed::Listed;
 use super::partition;
 use super::shared::PartitionPhase;
-use super::status::{Board, ListenerState};
+use super::status::{Board, EventKind, Idleness, ListenerState, Rest, describe};
 use super::steering::Order;
 use super::work::ListenerWork;
 use crate::config::OnRevoke;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
-//! flow       the gate of all records: rate limit, circuit breaker (both pure)
+//! flow       the gate of all records: rate limit, circuit breaker (both pure); downstream: what is asked whether it is up
 //! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop
 //! partition  one value owns a partition: stream, order, in flight, ledger
@@ -17,10 +17,9 @@
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
-//! shared     what a partition's loop shares with its member; status: what is shown
-//! explain    which records hold up their partitions; permits: handlers at once, over partitions in order
-//! shared     what a partition's loop shares with its member; status: what is shown; health, lag: what that means
-//! events     what happens, for subscribers; idle: standing still (pure)
+//! permits    handlers at once, over partitions in order
+//! shared     what a partition's loop shares with its member
+//! status     what is shown of it: status, health, lag, open records, events
 //! ```
 
 mod ack;
@@ -29,16 +28,13 @@ mod batch_drive;
 mod breaker;
 mod cadence;
 mod commit;
+mod downstream;
 mod drive;
-mod events;
-mod explain;
 mod feed;
 #[cfg(test)]
 mod fixture;
 mod flow;
 mod give_back;
-mod health;
-mod idle;
 mod lane;
 mod ledger;
 mod limit;
@@ -62,18 +58,17 @@ mod work;
 pub use ack::{Ack, AckError, AckIssuer};
 pub use commit::{CommitEvent, PartitionCommit};
 pub(crate) use commit::{CommitHook, CommitPolicy};
-pub(crate) use events::Events;
-pub use events::{EventKind, EventStream, ListenerEvent};
-pub use explain::OpenRecord;
-pub use health::{Health, HealthStatus, ListenerHealth, PartitionLag};
-pub(crate) use idle::{Idleness, Rest};
+pub(crate) use downstream::Check;
 pub(crate) use member::Member;
 pub use parallel::OpenPhase;
 pub(crate) use parallel::{Frame, Remembered, encode};
 pub(crate) use recovery::{Hops, ListenerOutlet, Publisher, hop_plan};
 pub use shared::{Counts, PartitionPhase};
-pub(crate) use status::Board;
-pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};
+pub(crate) use status::{Board, Events, Idleness, Rest};
+pub use status::{
+    EventKind, EventStream, Health, HealthStatus, ListenerEvent, ListenerHealth, ListenerState,
+    ListenerStatus, OpenRecord, PartitionLag, PartitionStatus, Undone,
+};
 pub use steering::Selection;
 pub(crate) use steering::{Order, Sought};
 pub use work::Bound;

@@ -20,11 +20,11 @@ use tracing::{error, info};
 use super::ack::{AckDesk, AckIssuer};
 use super::again::Again;
 use super::commit::{Committer, sleep_until};
-use super::events::EventKind;
 use super::feed::{Fed, Feed, Source};
 use super::lane::{End, Lane};
 use super::parallel::Feeder;
 use super::shared::{PartitionPhase, Shared, Signal};
+use super::status::EventKind;
 use super::work::{ListenerWork, Span};
 use crate::config::AckMode;
 

@@ -11,13 +11,13 @@ use kafka_client::seams::Rng;
 use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
-use super::events::Events;
 use super::flow::Flow;
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
 use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
+use super::status::Events;
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 

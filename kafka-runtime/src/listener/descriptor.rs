@@ -55,6 +55,10 @@ pub struct ControlsAttribute {
     pub circuit_pause: Option<&'static str>,
     /// `circuit_breaker(.., max_pause = "1m")`.
     pub circuit_max_pause: Option<&'static str>,
+    /// `pause_when = "bank"`.
+    pub pause_when: Option<&'static str>,
+    /// `pause_when(.., interval = "5s")`.
+    pub pause_interval: Option<&'static str>,
     /// `drain_timeout = "10s"`.
     pub drain_timeout: Option<&'static str>,
     /// `on_revoke = "cancel" | "finish"`.

@@ -1,17 +1,18 @@
-//! What holds a listener back: rate limit, circuit breaker, what becomes of what is in hand.
+//! What holds a listener back: rate limit, circuit breaker, what it pauses for, what becomes of what is in hand.
 
 use std::time::Duration;
 
-use super::super::settings::{CircuitBreaker, OnRevoke, Rate};
+use super::super::settings::{CircuitBreaker, OnRevoke, PauseWhen, Rate};
 use super::super::value::{Notation, Value};
 use super::{Binding, Declared, Place, of_listener};
 
 /// See the module.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Controls {
     pub(super) on_revoke: OnRevoke,
     pub(super) rate_limit: Option<Rate>,
     pub(super) circuit_breaker: Option<CircuitBreaker>,
+    pub(super) pause_when: Option<PauseWhen>,
     pub(super) idle_event_interval: Option<Duration>,
     pub(super) idle_partition_event_interval: Option<Duration>,
 }
@@ -36,6 +37,13 @@ pub(super) fn controls(binding: &mut Binding<'_>, listener: &Declared) -> Contro
     let failures = layered("circuit-breaker.failures", "circuit_breaker", said.circuit_failures);
     let pause = layered("circuit-breaker.pause", "circuit_breaker", said.circuit_pause);
     let max_pause = layered("circuit-breaker.max-pause", "circuit_breaker", said.circuit_max_pause);
+    // In short or with its parts; the nearest wins.
+    let named =
+        |near: String| ["pause-when.check", "pause-when"].map(|key| Place::ours(format!("{near}.{key}")));
+    let mut check: Vec<Place> = named(of_listener(listener)).into();
+    check.extend(Place::attribute(listener, "pause_when", said.pause_when));
+    check.extend(named("listener".into()));
+    let asked = layered("pause-when.interval", "pause_when", said.pause_interval);
     let idle_all = idle("idle-event-interval", "idle_event_interval", said.idle_event_interval);
     let idle_one = idle(
         "idle-partition-event-interval",
@@ -47,6 +55,7 @@ pub(super) fn controls(binding: &mut Binding<'_>, listener: &Declared) -> Contro
         on_revoke: binding.word("on-revoke", &on_revoke, OnRevoke::default(), &words),
         rate_limit: binding.optional("rate-limit", &rate),
         circuit_breaker: circuit_breaker(binding, [failures, pause, max_pause]),
+        pause_when: pause_when(binding, &check, &asked),
         idle_event_interval: binding.optional("idle-event-interval", &idle_all).filter(more_than_nothing),
         idle_partition_event_interval: binding
             .optional("idle-partition-event-interval", &idle_one)
@@ -71,6 +80,18 @@ fn circuit_breaker(
     let pause = binding.read(pause_name, &pause, Duration::from_secs(10));
     let max_pause = binding.read(max_name, &max_pause, Duration::from_secs(60));
     Some(CircuitBreaker { failures, pause, max_pause: max_pause.max(pause) })
+}
+
+/// There is one as soon as a check is named.
+fn pause_when(binding: &mut Binding<'_>, check: &[Place], interval: &[Place]) -> Option<PauseWhen> {
+    let check = binding.text("pause-when.check", check)?;
+    let read = |text: &str, notation| match Duration::read(text, notation) {
+        Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
+        other => other,
+    };
+    let interval =
+        binding.parse("pause-when.interval", interval, Duration::from_secs(5), read, Duration::show);
+    Some(PauseWhen { check, interval })
 }
 
 impl Value for Rate {

@@ -103,6 +103,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         on_revoke: controls.on_revoke,
         rate_limit: controls.rate_limit,
         circuit_breaker: controls.circuit_breaker,
+        pause_when: controls.pause_when,
         idle_event_interval: controls.idle_event_interval,
         idle_partition_event_interval: controls.idle_partition_event_interval,
         whole_topics: subscribed.whole_topics,

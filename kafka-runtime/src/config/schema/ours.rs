@@ -60,6 +60,9 @@ const EVERY_LISTENER: &[Key] = &[
     key("circuit-breaker.failures", Whole(1), "", Honoured),
     key("circuit-breaker.pause", Time, "10s", Honoured),
     key("circuit-breaker.max-pause", Time, "1m", Honoured),
+    key("pause-when", Text, "", Honoured),
+    key("pause-when.check", Text, "", Honoured),
+    key("pause-when.interval", Time, "5s", Honoured),
     key("commit-timeout", Time, "60s", Honoured),
     key("members", Whole(1), "1", Honoured),
 ];

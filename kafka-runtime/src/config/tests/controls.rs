@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{CircuitBreaker, OnRevoke, Rate};
+use crate::config::{CircuitBreaker, OnRevoke, PauseWhen, Rate};
 use crate::listener::ControlsAttribute;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,11 +57,31 @@ kafka-runtime:
 }
 
 #[test]
+fn what_it_pauses_for_is_said_in_short_or_in_parts() {
+    let pause = |check: &str, seconds| Some(PauseWhen { check: check.into(), interval: SECOND * seconds });
+    assert_eq!(settings("", &bill()).pause_when, None);
+    let controls = ControlsAttribute {
+        pause_when: Some("bank"),
+        pause_interval: Some("2s"),
+        ..ControlsAttribute::default()
+    };
+    let (topics, group) = (&["orders"][..], Some("billing"));
+    let by_attribute = named("bill", Attributes { topics, group, controls, ..Attributes::default() });
+    let of_all = "kafka-runtime.listener.pause-when: {check: mail, interval: 9s}";
+    assert_eq!(settings(of_all, &by_attribute).pause_when, pause("bank", 2));
+    assert_eq!(settings(of_all, &bill()).pause_when, pause("mail", 9));
+    let short = "kafka-runtime.listeners.bill.pause-when: mail";
+    assert_eq!(settings(short, &by_attribute).pause_when, pause("mail", 2));
+    assert_eq!(settings(short, &bill()).pause_when, pause("mail", 5));
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     for (text, expected) in [
         ("rate-limit: fast", "is no rate such as `100/s`"),
         ("rate-limit: 0/s", "is no rate"),
         ("circuit-breaker: {failures: 0}", "must be at least 1"),
+        ("pause-when: {check: bank, interval: 0s}", "must be more than nothing"),
         ("on-revoke: wait", "cancel, finish"),
     ] {
         let text = format!("kafka-runtime.listeners.bill: {{{text}}}");

@@ -7,11 +7,11 @@ use kafka_client::records::Record;
 use tracing::{error, warn};
 
 use super::{End, Lane, Verdict};
-use crate::container::events::EventKind;
 use crate::container::flow::Fate;
 use crate::container::outcome::{Where, told};
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
+use crate::container::status::EventKind;
 use crate::listener::Failure;
 
 impl Lane {

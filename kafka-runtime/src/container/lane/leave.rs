@@ -1,4 +1,4 @@
-//! What a lane does at the listener's gate: rate limit, circuit breaker.
+//! What a lane does at the listener's gate: rate limit, circuit breaker, what is down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Lane, Verdict};
-use crate::container::events::EventKind;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
 use crate::container::recovery::Failed;
 use crate::container::shared::{Counts, PartitionPhase, Signal};
+use crate::container::status::EventKind;
 use crate::listener::Failure;
 
 impl Lane {
@@ -66,7 +66,7 @@ impl Lane {
         fate
     }
 
-    /// The circuit is open: the record waits with all others, and is tried again as if it had not been.
+    /// The circuit is open, or something is down: the record waits with all others, and is tried again as if it had not been.
     pub(super) async fn wait_for_circuit(
         &mut self,
         failed: &Failed<'_>,
@@ -76,7 +76,8 @@ impl Lane {
         let (listener, record, cause) = (self.work.id, failed.at(), told(failure));
         self.shared.add(Counts { failed: 1, ..Counts::default() });
         self.tell_failed(failed, &cause);
-        self.shared.set_cause(Some(format!("the circuit is open since {record}: {cause}")));
+        let held_up_by = self.work.flow.as_ref().map(|flow| flow.held_up_by()).unwrap_or_default();
+        self.shared.set_cause(Some(format!("{held_up_by} since {record}: {cause}")));
         if let Some(pause) = opened {
             warn!(listener, %record, ?pause, cause, "the circuit is open: the listener pauses, then probes with one record");
             self.work.events.emit(listener, || EventKind::CircuitOpened { pause, cause });

@@ -18,9 +18,9 @@ use tokio::time::{Duration, Instant};
 use super::ack::AckIssuer;
 use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
-use super::events::EventKind;
 use super::flow::Pass;
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
+use super::status::EventKind;
 use super::work::ListenerWork;
 
 /// Records between two looks at the lease, while handlers return at once.

@@ -17,9 +17,9 @@ use super::remembered::Remembered;
 use super::{Site, window};
 use crate::config::Ordering;
 use crate::container::commit::{Committer, sleep_until};
-use crate::container::events::EventKind;
 use crate::container::feed::{Fed, Feed, Source};
 use crate::container::shared::{PartitionPhase, Shared, Signal};
+use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
 
 /// Records that are admitted at once.

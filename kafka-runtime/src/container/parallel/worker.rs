@@ -9,11 +9,11 @@ use super::Site;
 use super::desk::Ticket;
 use super::pool::Worker;
 use crate::container::drive::{caught, wanted};
-use crate::container::events::EventKind;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
+use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
 use crate::listener::{Delivery, Failure, Handler, Prepared};
 
@@ -177,7 +177,7 @@ fn went_well(work: &ListenerWork, pass: Option<&mut Pass>) {
     let _ = pass.map(Pass::settled);
 }
 
-/// The circuit is open: the record waits with all others.
+/// The circuit is open, or something is down: the record waits with all others.
 fn tell_open(
     work: &ListenerWork,
     site: &Site,
@@ -187,7 +187,8 @@ fn tell_open(
 ) {
     let (listener, record, cause) = (work.id, failed.at(), told(failure));
     site.shared.add(Counts { failed: 1, ..Counts::default() });
-    site.shared.set_cause(Some(format!("the circuit is open since {record}: {cause}")));
+    let held_up_by = work.flow.as_ref().map(|flow| flow.held_up_by()).unwrap_or_default();
+    site.shared.set_cause(Some(format!("{held_up_by} since {record}: {cause}")));
     if let Some(pause) = opened {
         warn!(listener, %record, ?pause, cause, "the circuit is open: the listener pauses, then probes with one record");
         work.events.emit(listener, || EventKind::CircuitOpened { pause, cause });

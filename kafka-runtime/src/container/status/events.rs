@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka_client::TopicPartition;
 use tokio::sync::broadcast;
 
-use super::commit::CommitEvent;
+use crate::container::commit::CommitEvent;
 
 /// How many events wait for a subscriber before the oldest is dropped.
 const QUEUE: usize = 1024;
@@ -86,6 +86,18 @@ pub enum EventKind {
     },
     /// A probe succeeded: the listener goes on.
     CircuitClosed,
+    /// A check says that what the handlers need is down: the listener pauses (`pause-when`).
+    DownstreamDown {
+        /// The check's name.
+        check: String,
+        /// What it said.
+        cause: String,
+    },
+    /// It is up again: the listener goes on.
+    DownstreamUp {
+        /// The check's name.
+        check: String,
+    },
     /// A handler has been running for longer than `max-poll-interval`.
     Stuck {
         /// Which partition.

@@ -1,4 +1,17 @@
 //! What a listener shows of itself.
+//!
+//! ```text
+//! mod      the board: where members write what is shown
+//! health   what that means; lag
+//! explain  which records hold up their partitions
+//! events   what happens, for subscribers
+//! idle     standing still for long (pure)
+//! ```
+
+mod events;
+mod explain;
+mod health;
+mod idle;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,9 +22,14 @@ use kafka_client::consumer::LogEnd;
 use kafka_client::seams::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
+pub(crate) use self::events::Events;
+pub use self::events::{EventKind, EventStream, ListenerEvent};
+pub use self::explain::OpenRecord;
+pub(super) use self::explain::describe;
+use self::explain::explain;
+pub use self::health::{Health, HealthStatus, ListenerHealth, PartitionLag};
+pub(crate) use self::idle::{Idleness, Rest};
 use super::commit::Committer;
-use super::explain::{OpenRecord, explain};
-use super::health::{HealthStatus, ListenerHealth};
 use super::pauses::Pauses;
 use super::shared::{Counts, PartitionPhase, Shared};
 use super::work::ListenerWork;
@@ -50,6 +68,8 @@ pub struct ListenerStatus {
     pub paused: bool,
     /// Whether it pauses by itself, because what its handlers need is down (`circuit-breaker`).
     pub circuit_open: bool,
+    /// What it waits for, because a check says that it is down (`pause-when`), and what the check said.
+    pub downstream_down: Option<String>,
     /// The partitions that it holds.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -254,16 +274,15 @@ impl Board {
     pub(crate) fn status(&self) -> ListenerStatus {
         let counts = self.counts();
         let inner = self.inner();
+        let flow = inner.work.upgrade().and_then(|work| work.flow.clone());
         ListenerStatus {
             id: self.id,
             state: inner.state.clone(),
             problem: inner.problem(),
             counts,
             paused: self.pauses.cover_all(),
-            circuit_open: inner
-                .work
-                .upgrade()
-                .is_some_and(|work| work.flow.as_ref().is_some_and(|flow| flow.is_open())),
+            circuit_open: flow.as_ref().is_some_and(|flow| flow.is_open()),
+            downstream_down: flow.as_ref().and_then(|flow| flow.downstream()?.down()),
             partitions: inner.partitions.values().map(Entry::status).collect(),
         }
     }
@@ -295,20 +314,6 @@ impl Entry {
             log_end_age: log_end.age(),
             behind,
             counts: shared.counts(),
-        }
-    }
-}
-
-impl std::ops::Add for Counts {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            handled: self.handled + other.handled,
-            failed: self.failed + other.failed,
-            skipped: self.skipped + other.skipped,
-            dead_lettered: self.dead_lettered + other.dead_lettered,
-            retried_later: self.retried_later + other.retried_later,
-            filtered: self.filtered + other.filtered,
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use kafka_client::TopicPartition;
 use tokio::time::Instant;
 
-use super::outcome::shown;
-use super::parallel::OpenPhase;
-use super::shared::{PartitionPhase, Shared};
+use crate::container::outcome::shown;
+use crate::container::parallel::{OpenOne, OpenPhase};
+use crate::container::shared::{PartitionPhase, Shared};
 
 /// Records of one partition at most.
 const MOST: usize = 100;
@@ -60,7 +60,7 @@ impl fmt::Display for OpenRecord {
 pub(super) fn explain(listener: &'static str, shared: &Shared) -> Vec<OpenRecord> {
     let (now, partition) = (Instant::now(), shared.partition);
     let Some(desk) = shared.desk() else { return in_hand(listener, shared).into_iter().collect() };
-    let of = |one: super::parallel::OpenOne| OpenRecord {
+    let of = |one: OpenOne| OpenRecord {
         listener,
         partition,
         offset: one.offset,
@@ -74,7 +74,7 @@ pub(super) fn explain(listener: &'static str, shared: &Shared) -> Vec<OpenRecord
 }
 
 /// The record at `offset`, for the log.
-pub(super) fn describe(listener: &'static str, shared: &Shared, offset: i64) -> String {
+pub(in crate::container) fn describe(listener: &'static str, shared: &Shared, offset: i64) -> String {
     let record = explain(listener, shared).into_iter().find(|record| record.offset == offset);
     record.map_or_else(|| format!("{} at offset {offset}", shared.partition), |record| record.to_string())
 }

@@ -6,79 +6,29 @@
 //! ```
 //!
 //! Each partition has memory of its own for it (no cache line is shared with another partition's), and the loop
-//! alone writes what is written per record.
+//! alone writes what is written per record. `signal`, `safe`, `counts` and `in_hand` are its parts.
+
+mod counts;
+mod in_hand;
+mod safe;
+mod signal;
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
+use self::counts::Counters;
+pub use self::counts::Counts;
+use self::in_hand::InHand;
+pub(crate) use self::safe::{Progress, Safe};
+pub use self::signal::PartitionPhase;
+pub(crate) use self::signal::Signal;
 use super::parallel::Desk;
-
-/// What a partition's loop is asked to do; each is stronger than the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Signal {
-    /// Go on.
-    Run = 0,
-    /// Something stands against the next record: a pause, or a jump of the position. Goes with its reason.
-    Look = 1,
-    /// Commit at the next record's boundary and wait for it (strategy `sync`).
-    Commit = 2,
-    /// Finish the handler in hand and end.
-    Drain = 3,
-    /// End at the next await point.
-    Abort = 4,
-}
-
-impl Signal {
-    fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::Run,
-            1 => Self::Look,
-            2 => Self::Commit,
-            3 => Self::Drain,
-            _ => Self::Abort,
-        }
-    }
-}
-
-/// What a partition is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum PartitionPhase {
-    /// It has nothing to do: no records are there.
-    Idle = 0,
-    /// A handler runs, or is about to.
-    Running = 1,
-    /// It waits for a commit, for a permit (`concurrency`), for acknowledgements or for its lease.
-    Waiting = 2,
-    /// A record failed; it waits before the next try.
-    Retrying = 3,
-    /// It has stopped: see the cause. Other partitions go on. A seek or `resume` starts it again.
-    Stopped = 4,
-    /// It was told to pause; the record in hand was finished.
-    Paused = 5,
-}
-
-impl PartitionPhase {
-    fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::Idle,
-            1 => Self::Running,
-            2 => Self::Waiting,
-            3 => Self::Retrying,
-            5 => Self::Paused,
-            _ => Self::Stopped,
-        }
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -100,12 +50,7 @@ pub(crate) struct Shared {
     committed: AtomicI64,
     /// Of the newest record of the batch in hand, as its producer or broker stamped it; -1 before the first.
     timestamp: AtomicI64,
-    handled: AtomicU64,
-    failed: AtomicU64,
-    skipped: AtomicU64,
-    dead_lettered: AtomicU64,
-    retried_later: AtomicU64,
-    filtered: AtomicU64,
+    counters: Counters,
     /// Asks the committer to take this partition along, whatever the time.
     due: AtomicBool,
     /// The try that the record in hand is at.
@@ -116,61 +61,7 @@ pub(crate) struct Shared {
     stuck: AtomicBool,
     wake: Notify,
     cause: Mutex<Option<String>>,
-    in_hand: Mutex<InHand>,
-}
-
-/// What an explanation needs and dispatch does not: once per batch, and once a second.
-#[derive(Debug, Default)]
-struct InHand {
-    batches: Vec<ChunkBatch>,
-    /// A position and when it was seen first.
-    seen: Option<(i64, Instant)>,
-}
-
-/// A place that may be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Safe {
-    pub(crate) epoch: u64,
-    pub(crate) offset: i64,
-    pub(crate) leader_epoch: i32,
-    /// Where records run side by side: how many finished records of this epoch it covers, with its metadata.
-    pub(crate) covered: u64,
-}
-
-impl Safe {
-    /// Whether committing this after `confirmed`, of the same epoch, says more than that did, and nothing less.
-    pub(crate) fn is_ahead_of(&self, confirmed: &Progress) -> bool {
-        let Progress { offset, covered } = *confirmed;
-        self.offset >= offset && self.covered >= covered && (self.offset, self.covered) != (offset, covered)
-    }
-
-    pub(crate) fn progress(&self) -> Progress {
-        Progress { offset: self.offset, covered: self.covered }
-    }
-}
-
-/// How far a commit of one epoch goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) offset: i64,
-    pub(crate) covered: u64,
-}
-
-/// Records of a partition (or of a listener) by what became of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// The handler returned without an error.
-    pub handled: u64,
-    /// Tries that failed.
-    pub failed: u64,
-    /// Passed over after the last try.
-    pub skipped: u64,
-    /// Written to the dead-letter topic after the last try.
-    pub dead_lettered: u64,
-    /// Sent to a retry topic.
-    pub retried_later: u64,
-    /// Left out by the listener's `filter`.
-    pub filtered: u64,
+    in_hand: InHand,
 }
 
 impl Shared {
@@ -194,12 +85,7 @@ impl Shared {
             start: AtomicI64::new(offset),
             committed: AtomicI64::new(committed),
             timestamp: AtomicI64::new(-1),
-            handled: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
-            dead_lettered: AtomicU64::new(0),
-            retried_later: AtomicU64::new(0),
-            filtered: AtomicU64::new(0),
+            counters: Counters::default(),
             due: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
@@ -207,7 +93,7 @@ impl Shared {
             wake: Notify::new(),
             cause: Mutex::new(None),
             attempt: AtomicU32::new(1),
-            in_hand: Mutex::default(),
+            in_hand: InHand::default(),
         }
     }
 
@@ -442,34 +328,17 @@ impl Shared {
 
     /// These batches are in hand, or nothing is.
     pub(crate) fn set_in_hand(&self, batches: &[ChunkBatch]) {
-        let mut in_hand = self.in_hand();
-        in_hand.batches.clear();
-        in_hand.batches.extend_from_slice(batches);
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, InHand> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_hand.set(batches);
     }
 
     /// The key of the record at `offset`, if that is in hand and has one.
     pub(crate) fn key_in_hand(&self, offset: i64) -> Option<Vec<u8>> {
-        let in_hand = self.in_hand();
-        let batch = in_hand.batches.iter().find(|batch| batch.next_offset() > offset)?;
-        let record = batch.records().flatten().find(|record| record.offset == offset)?;
-        record.key.map(<[u8]>::to_vec)
+        self.in_hand.key(offset)
     }
 
     /// How long it has been at `offset`, as far as anybody looked.
     pub(crate) fn age_in_hand(&self, offset: i64) -> Duration {
-        let mut in_hand = self.in_hand();
-        let now = Instant::now();
-        match in_hand.seen {
-            Some((seen, since)) if seen == offset => now.duration_since(since),
-            _ => {
-                in_hand.seen = Some((offset, now));
-                Duration::ZERO
-            }
-        }
+        self.in_hand.age(offset)
     }
 
     /// The record whose handler has run longest, or the next one.
@@ -503,29 +372,11 @@ impl Shared {
 
     /// Only the loop counts; once per batch, not per record.
     pub(crate) fn add(&self, more: Counts) {
-        for (counter, more) in [
-            (&self.handled, more.handled),
-            (&self.failed, more.failed),
-            (&self.skipped, more.skipped),
-            (&self.dead_lettered, more.dead_lettered),
-            (&self.retried_later, more.retried_later),
-            (&self.filtered, more.filtered),
-        ] {
-            if more > 0 {
-                counter.fetch_add(more, Ordering::Relaxed);
-            }
-        }
+        self.counters.add(more);
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts {
-            handled: self.handled.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            skipped: self.skipped.load(Ordering::Relaxed),
-            dead_lettered: self.dead_lettered.load(Ordering::Relaxed),
-            retried_later: self.retried_later.load(Ordering::Relaxed),
-            filtered: self.filtered.load(Ordering::Relaxed),
-        }
+        self.counters.read()
     }
 }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use kafka_client::TopicName;
 use serde::{Serialize, Serializer};
 
-use super::shared::PartitionPhase;
-use super::status::{ListenerState, ListenerStatus, PartitionStatus};
+use super::{ListenerState, ListenerStatus, PartitionStatus};
+use crate::container::shared::PartitionPhase;
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -85,6 +85,8 @@ impl ListenerHealth {
             let reason = "its circuit is open: it probes with one record until that succeeds";
             found.push((HealthStatus::Degraded, reason.into()));
         }
+        let down = listener.downstream_down.iter();
+        found.extend(down.map(|down| (HealthStatus::Degraded, format!("paused while {down}"))));
         found.extend(listener.problem.iter().map(|problem| (HealthStatus::Degraded, problem.clone())));
         found.extend(listener.partitions.iter().filter_map(of_partition));
         let status = found.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Up);
@@ -170,6 +172,7 @@ mod tests {
             counts: Counts::default(),
             paused: false,
             circuit_open: false,
+            downstream_down: None,
             partitions: Vec::new(),
         }
     }

@@ -1,9 +1,11 @@
 //! One partition's open records, shared by the loop that admits them, the workers that take them, and the committer.
 //!
-//! The lock is held for a few hundred nanoseconds, for one record or a chunk of them, never across an await.
+//! The lock is held for a few hundred nanoseconds, for one record or a chunk of them, never across an await. What is behind
+//! it is `state`.
+
+mod state;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,15 +14,11 @@ use kafka_client::group::Lease;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::dispatch::{Dispatcher, State as Waits, Taken};
-use super::remembered::{self, Frame, Remembered};
+use self::state::State;
+pub(crate) use self::state::{Gate, Totals};
+use super::dispatch::{Open, State as Waits, Taken};
+use super::remembered::Remembered;
 use crate::container::shared::Safe;
-
-/// What a broker takes as metadata unless `offset.metadata.max.bytes` says otherwise.
-const METADATA: usize = 4096;
-/// Records that may be finished ahead of an open one, where they are remembered and where a crash repeats them.
-const AHEAD_REMEMBERED: u64 = 1 << 20;
-const AHEAD_FORGOTTEN: u64 = 1 << 16;
 
 /// See the module.
 pub(crate) struct Desk {
@@ -29,37 +27,6 @@ pub(crate) struct Desk {
     abort: Notify,
     /// Whether workers are told of it; the pool's business, under its lock.
     pub(super) listed: AtomicBool,
-}
-
-struct State {
-    dispatcher: Dispatcher<Item>,
-    epoch: u64,
-    /// Of the last batch that was admitted.
-    leader_epoch: i32,
-    gate: Gate,
-    /// The most that may be finished and not committed.
-    bound: Option<u64>,
-    /// Of the finished records, those that a confirmed commit covers.
-    confirmed: u64,
-    /// The loop is told when that many are finished, or the window is as small as this.
-    tell: (u64, Option<usize>),
-    /// Whether there is something for the loop to look at.
-    news: bool,
-    stopped: Option<String>,
-    /// How much metadata may be written; 0 where nothing is to be remembered.
-    metadata: usize,
-    remembered: Remembered,
-    lease: Option<(Arc<Lease>, u64)>,
-}
-
-/// Whether records may be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
-    /// Not before a commit is confirmed, or the lease holds again.
-    Held,
-    /// Not any more: the partition has stopped, or is given away.
-    Closed,
 }
 
 /// Where a record lies.
@@ -77,19 +44,6 @@ pub(crate) struct Ticket {
     pub(crate) item: Item,
     /// When it failed for the first time.
     pub(crate) failed: Option<Instant>,
-}
-
-/// How far things are, for the loop's decisions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Totals {
-    pub(crate) window: usize,
-    pub(crate) running: usize,
-    pub(crate) ready: usize,
-    pub(crate) parked: usize,
-    pub(crate) finished: u64,
-    pub(crate) confirmed: u64,
-    /// Records that may go now.
-    pub(crate) takeable: usize,
 }
 
 /// What an open record is doing.
@@ -133,22 +87,8 @@ impl fmt::Debug for Desk {
 
 impl Desk {
     pub(crate) fn new(start: i64, epoch: u64, bound: Option<u64>, remember: bool) -> Self {
-        let state = State {
-            dispatcher: Dispatcher::new(start),
-            epoch,
-            leader_epoch: -1,
-            gate: Gate::Open,
-            bound,
-            confirmed: 0,
-            tell: (u64::MAX, None),
-            news: false,
-            stopped: None,
-            metadata: if remember { METADATA } else { 0 },
-            remembered: Remembered::default(),
-            lease: None,
-        };
         Self {
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(start, epoch, bound, remember)),
             aborted: AtomicBool::new(false),
             abort: Notify::new(),
             listed: AtomicBool::new(false),
@@ -171,14 +111,7 @@ impl Desk {
 
     /// How many records may be admitted, of a window of so many.
     pub(crate) fn room(&self, window: usize) -> usize {
-        self.with(|state| {
-            let ahead = state.dispatcher.finished() - state.dispatcher.settled();
-            let most = if state.metadata > 0 { AHEAD_REMEMBERED } else { AHEAD_FORGOTTEN };
-            match ahead < most {
-                true => window.saturating_sub(state.dispatcher.window()),
-                false => 0,
-            }
-        })
+        self.with(|state| state.room(window))
     }
 
     /// Takes in records of one batch, each with its lane; those that an earlier owner finished are passed.
@@ -274,12 +207,7 @@ impl Desk {
 
     /// A new epoch of the position begins; nothing runs.
     pub(crate) fn restart(&self, start: i64, epoch: u64) {
-        self.with(|state| {
-            state.dispatcher = Dispatcher::new(start);
-            (state.epoch, state.leader_epoch, state.gate) = (epoch, -1, Gate::Open);
-            (state.confirmed, state.tell, state.stopped) = (0, (u64::MAX, None), None);
-            state.remembered = Remembered::default();
-        });
+        self.with(|state| state.restart(start, epoch));
     }
 
     /// Handlers in hand are dropped at their await points, and what they still do comes to nothing.
@@ -418,8 +346,7 @@ impl Desk {
     /// Records in handlers' hands.
     pub(crate) fn running(&self) -> Vec<i64> {
         self.with(|state| {
-            let running =
-                |(_, open): &(i64, &super::dispatch::Open<Item>)| matches!(open.state, Waits::Running(_));
+            let running = |(_, open): &(i64, &Open<Item>)| matches!(open.state, Waits::Running(_));
             state.dispatcher.open().filter(running).map(|(offset, _)| offset).collect()
         })
     }
@@ -427,7 +354,7 @@ impl Desk {
     /// Open records that a handler has or had, and the first one.
     pub(crate) fn explain(&self, most: usize) -> Vec<OpenOne> {
         self.with(|state| {
-            let of = |(offset, open): (i64, &super::dispatch::Open<Item>)| {
+            let of = |(offset, open): (i64, &Open<Item>)| {
                 let (phase, next_try) = match open.state {
                     Waits::Running(_) => (OpenPhase::Running, None),
                     Waits::Parked(until) => (OpenPhase::Parked, Some(until)),
@@ -446,87 +373,4 @@ impl Desk {
             state.dispatcher.open().map(of).filter(|one| one.begun.is_some()).take(most).collect()
         })
     }
-}
-
-impl State {
-    fn lease_holds(&self) -> bool {
-        self.lease.as_ref().is_none_or(|(lease, epoch)| lease.is_valid() && lease.epoch() == *epoch)
-    }
-
-    /// The bound on what a crash repeats: records that run or are finished and not committed. The first open record may
-    /// have the last place, since it holds up the commit of all others.
-    fn takeable(&self) -> usize {
-        let ready = self.dispatcher.ready();
-        if self.gate != Gate::Open || ready == 0 {
-            return 0;
-        }
-        let Some(bound) = self.bound else { return ready };
-        let used = self.dispatcher.finished().saturating_sub(self.confirmed)
-            + u64::try_from(self.dispatcher.running()).unwrap_or(u64::MAX);
-        let left = usize::try_from(bound.saturating_sub(used)).unwrap_or(usize::MAX);
-        match self.dispatcher.peek() == Some(self.dispatcher.safe()) {
-            true => left.min(ready),
-            false => left.saturating_sub(1).min(ready),
-        }
-    }
-
-    fn is_told(&self) -> bool {
-        let (finished, window) = self.tell;
-        self.dispatcher.finished() >= finished
-            || window.is_some_and(|window| self.dispatcher.window() <= window)
-    }
-
-    fn totals(&self) -> Totals {
-        let dispatcher = &self.dispatcher;
-        Totals {
-            window: dispatcher.window(),
-            running: dispatcher.running(),
-            ready: dispatcher.ready(),
-            parked: dispatcher.parked(),
-            finished: dispatcher.finished(),
-            confirmed: self.confirmed,
-            takeable: self.takeable(),
-        }
-    }
-
-    fn safe(&self) -> Safe {
-        let dispatcher = &self.dispatcher;
-        let covered = if self.metadata > 0 { dispatcher.finished() } else { dispatcher.settled() };
-        // Where a record is open, its own leader epoch: whoever checks the log by it finds the record before in place.
-        let first = dispatcher.first().map(|open| open.item.batch.batch().header().leader_epoch);
-        let leader_epoch = first.unwrap_or(self.leader_epoch);
-        Safe { epoch: self.epoch, offset: dispatcher.safe(), leader_epoch, covered }
-    }
-
-    fn to_commit(&self) -> (Safe, String) {
-        let safe = self.safe();
-        if self.metadata == 0 {
-            return (safe, String::new());
-        }
-        let leader_epoch = self.leader_epoch.max(self.remembered.leader_epoch());
-        let frame = Frame { base: safe.offset, leader_epoch, limit: self.metadata };
-        let frontier = self.dispatcher.frontier();
-        let gaps: Vec<_> = self.dispatcher.gaps().collect();
-        let ends = gaps.iter().skip(1).map(|gap| gap.offset).chain([frontier]);
-        let finished = gaps.iter().zip(ends).map(|(gap, end)| gap.offset + 1..end);
-        // What an earlier owner finished and this one has not come to yet.
-        let later = self.remembered.ranges().filter(|range| range.end > frontier);
-        let later = later.map(|range| range.start.max(frontier)..range.end);
-        let ranges = join(finished.chain(later).filter(|range| !range.is_empty()));
-        let (metadata, end) = remembered::encode(frame, ranges.into_iter());
-        let told: u64 = gaps.iter().take_while(|gap| gap.offset < end).map(|gap| gap.finished).sum();
-        (Safe { covered: self.dispatcher.settled() + told, ..safe }, metadata)
-    }
-}
-
-/// Ranges in order, those that touch as one.
-fn join(ranges: impl Iterator<Item = Range<i64>>) -> Vec<Range<i64>> {
-    let mut joined: Vec<Range<i64>> = Vec::new();
-    for range in ranges {
-        match joined.last_mut().filter(|last| last.end >= range.start) {
-            Some(last) => last.end = last.end.max(range.end),
-            None => joined.push(range),
-        }
-    }
-    joined
 }

@@ -1,0 +1,15 @@
+use kafka_runtime::prelude::*;
+
+#[kafka_listener(topic = "orders", group = "billing", pause_when(interval = "5s"))]
+async fn no_check(order: String) {}
+
+#[kafka_listener(topic = "orders", group = "billing", pause_when(check = "bank", every = "5s"))]
+async fn no_such_part(order: String) {}
+
+#[kafka_listener(topic = "orders", group = "billing", pause_when(check = "bank", check = "mail"))]
+async fn twice(order: String) {}
+
+#[kafka_listener(topic = "orders", group = "billing", pause_when = is_down)]
+async fn a_function(order: String) {}
+
+fn main() {}

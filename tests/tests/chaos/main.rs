@@ -1,0 +1,94 @@
+//! Chaos: member processes are killed, stopped and frozen past their session; brokers are killed, connections cut and
+//! silenced; records with keys keep coming. At the end none is lost, the order holds, no more is repeated than
+//! `{records: n}` allows for each unclean end of an ownership, and nothing was committed ahead of its handler.
+//!
+//! Four groups at once, in order by partition and by key, each with the classic protocol and with KIP-848: three
+//! members each. `CHAOS_SECONDS=600` makes the trouble last (a minute by default), `CHAOS_SEED=7` makes the same decisions
+//! again; `CHAOS_GROUPS=key` takes only groups whose name has that in it. On Apache Kafka it needs `scripts/with-kafka -n 3`.
+//!
+//! ```text
+//! crew      the members of a group, and who makes trouble for them
+//! brokers   who makes trouble for brokers and connections
+//! history   what members said, and what is wrong with it (pure)
+//! ```
+
+mod brokers;
+mod crew;
+mod history;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kafka_client::seams::Rng;
+use tests::Cluster;
+use tokio::time::Instant;
+
+use crate::brokers::Brokers;
+use crate::crew::{Crew, Plan};
+use crate::history::Lane;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Now, in microseconds.
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+const PLANS: [Plan; 4] = [
+    Plan { name: "classic", lane: Lane::Partition, yaml: "", properties: CLASSIC },
+    Plan {
+        name: "key-classic",
+        lane: Lane::Key,
+        yaml: ", ordering: key, concurrency: 16",
+        properties: CLASSIC,
+    },
+    Plan { name: "kip848", lane: Lane::Partition, yaml: "", properties: KIP848 },
+    Plan {
+        name: "key-kip848",
+        lane: Lane::Key,
+        yaml: ", ordering: key, concurrency: 16",
+        properties: KIP848,
+    },
+];
+
+const CLASSIC: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500";
+/// The brokers have a session timeout of 6 s too.
+const KIP848: &str = "group.protocol: consumer";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_whoever_dies() {
+    let cluster = Arc::new(Cluster::start().await);
+    let Some(brokers) = Brokers::of(Arc::clone(&cluster)).await else { return };
+    let seed = number("CHAOS_SEED").unwrap_or_else(|| Rng::from_entropy().next_u64());
+    let time = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(60));
+    println!("CHAOS_SEED={seed} CHAOS_SECONDS={}", time.as_secs());
+    let chosen = std::env::var("CHAOS_GROUPS").unwrap_or_default();
+    let mut crews = Vec::new();
+    for plan in PLANS.iter().filter(|plan| plan.name.contains(&chosen)) {
+        crews.push(Crew::start(Arc::clone(&cluster), &brokers.bootstrap(), plan).await);
+    }
+    let until = Instant::now() + time;
+    let seeded = |more: usize| Rng::seeded(seed.wrapping_add(more as u64));
+    let topics: Vec<String> = crews.iter().map(|crew| crew.topic.clone()).collect();
+    let members = crews.iter_mut().enumerate().map(|(index, crew)| crew.trouble(seeded(index + 1), until));
+    let members = futures(members);
+    tokio::join!(members, brokers.trouble(seeded(0), until, &topics));
+    let mut wrong = Vec::new();
+    for crew in crews {
+        wrong.extend(crew.end().await);
+    }
+    assert!(wrong.is_empty(), "CHAOS_SEED={seed}: {} violations\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// All of them, side by side.
+async fn futures(all: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut all: Vec<_> = all.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
