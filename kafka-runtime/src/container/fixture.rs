@@ -406,6 +406,7 @@ pub(super) fn settings() -> ListenerSettings {
         on_exhausted: OnExhausted::Stop,
         dead_letters: DeadLetters::default(),
         retry_topics: None,
+        send_to: None,
         hop: None,
         handler_timeout: None,
         max_poll_records: 500,

@@ -9,6 +9,7 @@
 //! batch        values -> first argument of a batch listener: batch_payload decodes, Batch keeps
 //! extract      everything else: key, headers, metadata, state, ack
 //! outcome      what a handler returned -> Ok or failure; sort: by the types of errors that the attribute names
+//! forward      what a handler returned -> records to send (Outgoing: with a key of its own); outbox: where they wait
 //! generated    what the macro's code calls
 //! ```
 
@@ -26,6 +27,7 @@ mod json_path;
 mod key;
 mod letter;
 mod metadata;
+mod outbox;
 mod outcome;
 mod part;
 mod payload;
@@ -48,11 +50,12 @@ pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, Stat
 pub use headers::{FromHeader, Headers};
 pub use key::{FromKey, Key};
 pub use metadata::Metadata;
+pub use outbox::Outbox;
 pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
 pub use part::{PartProblem, PartRejection};
 pub use payload::{Decode, PayloadRejection, Undecodable};
 pub use raw::RawValue;
-pub(crate) use sort::causes;
+pub(crate) use sort::{Sorts, causes};
 pub use state::{State, StateRejection};
 
 /// The names that the macro's code uses.

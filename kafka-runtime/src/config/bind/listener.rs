@@ -81,6 +81,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         on_exhausted: recovery::on_exhausted(binding, listener),
         dead_letters: recovery::dead_letters(binding, listener),
         retry_topics,
+        send_to: None,
         hop: None,
         handler_timeout: recovery::handler_timeout(binding, listener),
         max_poll_records: binding.at_least_one("max.poll.records", &client.places("max.poll.records"), 500),
