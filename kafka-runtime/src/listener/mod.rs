@@ -10,6 +10,7 @@
 //! extract      everything else: key, headers, metadata, state, ack
 //! outcome      what a handler returned -> Ok or failure; sort: by the types of errors that the attribute names
 //! forward      what a handler returned -> records to send (Outgoing: with a key of its own); outbox: where they wait
+//! typed        a topic's type is the payload's
 //! generated    what the macro's code calls
 //! ```
 
@@ -20,6 +21,7 @@ mod descriptor;
 mod excerpt;
 mod extract;
 mod failure;
+mod forward;
 pub(crate) mod generated;
 mod handler;
 mod headers;
@@ -29,6 +31,7 @@ mod letter;
 mod metadata;
 mod outbox;
 mod outcome;
+mod outgoing;
 mod part;
 mod payload;
 mod raw;
@@ -36,6 +39,7 @@ mod sort;
 mod state;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};
@@ -46,12 +50,14 @@ pub use descriptor::{
 };
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
+pub use forward::{Forward, ForwardBatch};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
 pub use headers::{FromHeader, Headers};
 pub use key::{FromKey, Key};
 pub use metadata::Metadata;
 pub use outbox::Outbox;
 pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
+pub use outgoing::Outgoing;
 pub use part::{PartProblem, PartRejection};
 pub use payload::{Decode, PayloadRejection, Undecodable};
 pub use raw::RawValue;
@@ -62,6 +68,7 @@ pub use state::{State, StateRejection};
 #[doc(hidden)]
 pub mod __private {
     pub use super::batch_payload::{BatchOf, NotABatch, batch};
+    pub use super::forward::{Layer, NoLayer, ReturnedOf, SentAsJson, SentOf, forward, forward_batch};
     pub use super::generated::{
         AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
         batch_argument,
@@ -71,4 +78,5 @@ pub mod __private {
     pub use super::outcome::{batch_outcome, outcome};
     pub use super::payload::{FormOf, JsonForm, OptionalForm, payload};
     pub use super::sort::{ErrorOf, InnerError, NoDowncast, NoErrorOf, Root, Sort, Sortable, Sorts};
+    pub use super::typed::{reads, reads_batch, topic_name};
 }
