@@ -23,14 +23,14 @@ pub(crate) enum Value {
     Literal(Lit),
     /// `= [literal, ..]`
     List(Vec<Lit>, Span),
-    /// `= path`, where a setting names a function.
+    /// `= path`, where a setting names a function or a typed topic.
     Path(Path),
     /// `(argument, ..)`
     Arguments(Vec<Argument>, Span),
 }
 
-/// Settings whose value is a function.
-const FUNCTIONS: [&str; 1] = ["filter"];
+/// Settings whose value may be a path: of a function, of a typed topic.
+const PATHS: [&str; 3] = ["filter", "topic", "send_to"];
 
 /// What stands in the parentheses of a setting.
 pub(crate) enum Argument {
@@ -119,7 +119,7 @@ fn assigned(name: &Ident, input: ParseStream<'_>) -> syn::Result<Value> {
     if input.is_empty() {
         return Err(syn::Error::new(name.span(), format!("`{name} =` has no value")));
     }
-    if FUNCTIONS.iter().any(|function| name == function) && !input.peek(Lit) {
+    if PATHS.iter().any(|setting| name == setting) && !input.peek(Lit) && !input.peek(token::Bracket) {
         return input.parse().map(Value::Path);
     }
     if !input.peek(token::Bracket) {

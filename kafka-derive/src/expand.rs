@@ -24,9 +24,12 @@ use crate::ast::{Argument, Function};
 use crate::attr;
 use crate::settings::{
     CommitEvery, ControlSettings, DeadLetterSettings, Partitions, RetrySettings, RetryTopicsSettings,
-    Settings,
+    Settings, TopicIs,
 };
 use crate::valid::{self, Listener, Source};
+
+/// `Result<Option<Vec<Option<Outgoing<T>>>>, E>` has as many around its value.
+const LAYERS: usize = 5;
 
 /// The whole of it.
 pub(crate) fn kafka_listener(attribute: TokenStream, item: TokenStream) -> TokenStream {
@@ -106,6 +109,11 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
 /// Where the attribute says how records are acknowledged, that and the arguments must agree. What an argument is
 /// only the compiler knows, so it is asked.
 fn ack_agreement(settings: &Settings) -> TokenStream {
+    if let Some(span) = settings.sends_on_at() {
+        let what =
+            "what is sent acknowledges the record: a listener with `send_to` or `reply` takes no `Ack`";
+        return quote_spanned!(at(span)=> const _: () = ::core::assert!(!__TAKES_ACK, #what););
+    }
     let Some((ack, span)) = &settings.ack else { return TokenStream::new() };
     let (holds, otherwise) = match ack.as_str() {
         "manual" | "manual-immediate" => {
@@ -159,6 +167,7 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
     let Names { handler, delivery, failure, .. } = names;
     let prepare = prepare(listener, function, names);
     let arguments = made_arguments(listener);
+    let typed = typed(listener);
     let outcome = outcome(listener, function, names);
     let keeps = listener.settings.filter.as_ref().map(|path| {
         quote_spanned! {at(path.span())=>
@@ -190,6 +199,7 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
                 async move {
                     #[allow(unused_imports)]
                     use __kafka::{JsonForm as _, NotABatch as _, NotALetter as _, OptionalForm as _};
+                    #typed
                     #arguments
                     #outcome
                 }
@@ -249,6 +259,29 @@ fn made_arguments(listener: &Listener) -> TokenStream {
     quote!(#payload #others)
 }
 
+/// Where the topic has a type, the payload has to fit.
+fn typed(listener: &Listener) -> TokenStream {
+    let payload = listener.arguments.iter().find(|(_, source)| matches!(source, Source::Payload));
+    let ([TopicIs::Typed(topic)], Some((Argument { ty, span, slice_of, .. }, _))) =
+        (&*listener.settings.topics, payload)
+    else {
+        return TokenStream::new();
+    };
+    match (listener.settings.batch, slice_of) {
+        (false, _) => quote_spanned!(at(*span)=> __kafka::reads::<#ty, _>(#topic);),
+        (true, None) => quote_spanned!(at(*span)=> __kafka::reads_batch::<#ty, _>(#topic);),
+        (true, Some(item)) => quote_spanned!(at(*span)=> __kafka::reads::<#item, _>(#topic);),
+    }
+}
+
+/// A topic's name, as a constant.
+fn topic_name(topic: &TopicIs) -> TokenStream {
+    match topic {
+        TopicIs::Text(text) => quote!(#text),
+        TopicIs::Typed(path) => quote_spanned!(at(path.span())=> __kafka::topic_name(#path)),
+    }
+}
+
 fn made_payload(
     Argument { ty, span, slice_of, .. }: &Argument,
     variable: &Ident,
@@ -306,10 +339,55 @@ fn outcome(listener: &Listener, function: &Function, names: &Names) -> TokenStre
     });
     let (returned, span) = function.returned();
     let (root, sorts) = sorts(&listener.settings);
+    if listener.settings.sends_on() {
+        let call = quote!(#called(#(#arguments),*).await);
+        return forwarded(&listener.settings, &returned, span, call, (root, sorts));
+    }
     quote_spanned! {at(span)=>
         let __returned: #returned = #called(#(#arguments),*).await;
         #root
         __kafka::#outcome::<#returned>(__returned #settling)
+            .map_err(|__failure| __kafka::Sortable::sorted(__failure, __root, #sorts))
+    }
+}
+
+/// Calls the function, and encodes what it returned for whoever sends it on. Its type is asked for its layers, and what is
+/// left for its form.
+fn forwarded(
+    settings: &Settings,
+    returned: &TokenStream,
+    span: Span,
+    call: TokenStream,
+    (root, sorts): (TokenStream, TokenStream),
+) -> TokenStream {
+    let (forward, context) = match settings.batch {
+        false => (quote!(forward), quote!(&__delivery)),
+        true => (quote!(forward_batch), quote!(__settling)),
+    };
+    let to = match &settings.send_to {
+        Some((TopicIs::Typed(path), _)) => quote!(#path),
+        _ => quote!(""),
+    };
+    let layer = |number: usize| format_ident!("__layer_{number}");
+    let peel = (1..=LAYERS).map(|number| {
+        let (outer, inner) = (layer(number - 1), layer(number));
+        quote!(let #inner = (&#outer).__kafka_item();)
+    });
+    let innermost = layer(LAYERS);
+    let wrap = (0..LAYERS).rev().map(|number| {
+        let layer = layer(number);
+        quote!(let __form = (&#layer).__kafka_wrap(__form);)
+    });
+    quote_spanned! {at(span)=>
+        let __returned: #returned = #call;
+        #root
+        #[allow(unused_imports)]
+        use __kafka::{Layer as _, NoLayer as _, SentAsJson as _};
+        let __layer_0 = __kafka::ReturnedOf::<#returned>::new();
+        #(#peel)*
+        let __form = (&(&#innermost).__kafka_value()).__kafka_form();
+        #(#wrap)*
+        __kafka::#forward::<#returned, _, _>(__returned, __form, #to, #context)
             .map_err(|__failure| __kafka::Sortable::sorted(__failure, __root, #sorts))
     }
 }
@@ -346,6 +424,9 @@ fn sorts(settings: &Settings) -> (TokenStream, TokenStream) {
 
 fn attributes(settings: &Settings) -> TokenStream {
     let Settings { topics, partitions, properties, .. } = settings;
+    let topics = topics.iter().map(topic_name);
+    let send_to = option(settings.send_to.as_ref().map(|(topic, _)| topic_name(topic)));
+    let reply = settings.reply.is_some();
     let partitions = partitions.iter().map(|Partitions { topic, partitions, from }| {
         let from = optional(from);
         quote!(__kafka::PartitionsAttribute { topic: #topic, partitions: #partitions, from: #from })
@@ -392,6 +473,8 @@ fn attributes(settings: &Settings) -> TokenStream {
             retry: #retry,
             on_exhausted: #on_exhausted,
             dead_letter: #dead_letter,
+            send_to: #send_to,
+            reply: #reply,
             retry_topics: #retry_topics,
             handler_timeout: #handler_timeout,
             auto_startup: #auto_startup,

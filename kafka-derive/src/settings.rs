@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 32] = [
+const KNOWN: &[(&str, &str)] = &[
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -33,6 +33,8 @@ const KNOWN: [(&str, &str); 32] = [
     ("on_exhausted", "on_exhausted = \"dead-letter\""),
     ("dead_letter", "dead_letter = \"orders-dlt\"` or `dead_letter(topic = \"orders-dlt\", partitions = 3)"),
     ("retry_topics", "retry_topics` or `retry_topics(attempts = 4, backoff = \"1s..1m\", multiplier = 2)"),
+    ("send_to", "send_to = \"enriched\""),
+    ("reply", "reply"),
     ("handler_timeout", "handler_timeout = \"30s\""),
     ("filter", "filter = is_relevant"),
     ("batch", "batch"),
@@ -49,7 +51,7 @@ const KNOWN: [(&str, &str); 32] = [
     ("crate", "crate = \"::kafka_runtime\""),
 ];
 /// What there will be.
-const LATER: [&str; 2] = ["send_to", "transactional"];
+const LATER: [&str; 1] = ["transactional"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
 const ELSEWHERE: [(&str, &str); 12] = [
     ("retryabletopic", "retry_topics"),
@@ -72,7 +74,7 @@ const SOURCES: [&str; 4] = ["topic", "topics", "pattern", "partitions"];
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) id: Option<String>,
-    pub(crate) topics: Vec<String>,
+    pub(crate) topics: Vec<TopicIs>,
     pub(crate) pattern: Option<String>,
     pub(crate) partitions: Vec<Partitions>,
     pub(crate) group: Option<String>,
@@ -88,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) on_exhausted: Option<String>,
     pub(crate) dead_letter: DeadLetterSettings,
     pub(crate) retry_topics: Option<RetryTopicsSettings>,
+    pub(crate) send_to: Option<(TopicIs, Span)>,
+    pub(crate) reply: Option<Span>,
     pub(crate) handler_timeout: Option<String>,
     pub(crate) filter: Option<Path>,
     pub(crate) auto_startup: Option<String>,
@@ -96,6 +100,12 @@ pub(crate) struct Settings {
     pub(crate) properties: Vec<(String, String)>,
     pub(crate) batch: bool,
     pub(crate) runtime: Option<Path>,
+}
+
+/// How a topic is named: by a text, or by the path of a `Topic<T>`.
+pub(crate) enum TopicIs {
+    Text(String),
+    Typed(Path),
 }
 
 /// `partitions("orders", "0-3", from = "earliest")`
@@ -139,12 +149,22 @@ impl Settings {
         read
     }
 
+    /// Whether what the function returns goes on.
+    pub(crate) fn sends_on(&self) -> bool {
+        self.sends_on_at().is_some()
+    }
+
+    /// Where that is said.
+    pub(crate) fn sends_on_at(&self) -> Option<Span> {
+        self.send_to.as_ref().map(|(_, span)| *span).or(self.reply)
+    }
+
     fn set(&mut self, name: &str, setting: &Setting) -> syn::Result<()> {
         if let Some(read) = self.controls.set(name, setting) {
             return read;
         }
         match name {
-            "topic" => self.topics.push(single(setting, Kind::Text, text::topic)?),
+            "topic" => self.topics.push(topic(setting)?),
             "topics" => self.topics = topics(setting)?,
             "pattern" => self.pattern = Some(single(setting, Kind::Text, text::not_empty)?),
             "partitions" => self.partitions.extend(partitions(setting)?),
@@ -164,6 +184,8 @@ impl Settings {
             "on_exhausted" => self.on_exhausted = Some(single(setting, Kind::Text, text::exhausted)?),
             "dead_letter" => self.dead_letter = recovery::dead_letter(setting)?,
             "retry_topics" => self.retry_topics = Some(recovery::retry_topics(setting)?),
+            "send_to" => self.send_to = Some((topic(setting)?, setting.span())),
+            "reply" => self.reply = reply(setting)?.then(|| setting.span()),
             "handler_timeout" => self.handler_timeout = Some(single(setting, Kind::Number, text::duration)?),
             "filter" => self.filter = Some(function(setting)?),
             "batch" => self.batch = batch(setting)?,
@@ -196,12 +218,12 @@ fn unknown(name: &str) -> String {
     }
     let lower = name.to_lowercase();
     let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == lower).map(|(_, ours)| *ours);
-    let names = KNOWN.map(|(name, _)| name);
+    let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
     match elsewhere.or_else(|| nearest(name, &names)) {
         Some(near) => format!("unknown setting `{name}`, did you mean `{near}`?"),
         None => format!(
             "unknown setting `{name}`; there are {}",
-            names.map(|name| format!("`{name}`")).join(", ")
+            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         ),
     }
 }
@@ -262,10 +284,18 @@ fn all<T>(results: impl Iterator<Item = syn::Result<T>>) -> syn::Result<Vec<T>> 
     wrong.map_or(Ok(good), Err)
 }
 
-fn topics(setting: &Setting) -> syn::Result<Vec<String>> {
+/// `name = "orders"` or `name = ORDERS`
+fn topic(setting: &Setting) -> syn::Result<TopicIs> {
+    match &setting.value {
+        Value::Path(path) => Ok(TopicIs::Typed(path.clone())),
+        _ => single(setting, Kind::Text, text::topic).map(TopicIs::Text),
+    }
+}
+
+fn topics(setting: &Setting) -> syn::Result<Vec<TopicIs>> {
     match &setting.value {
         Value::List(list, _) if !list.is_empty() => {
-            all(list.iter().map(|topic| literal(topic, Kind::Text, text::topic)))
+            all(list.iter().map(|topic| literal(topic, Kind::Text, text::topic).map(TopicIs::Text)))
         }
         _ => Err(usage(setting)),
     }
@@ -349,6 +379,19 @@ fn function(setting: &Setting) -> syn::Result<Path> {
     match &setting.value {
         Value::Path(path) => Ok(path.clone()),
         _ => Err(usage(setting)),
+    }
+}
+
+/// `reply`, or `reply = true`: known when the code is generated, so no placeholder.
+fn reply(setting: &Setting) -> syn::Result<bool> {
+    match &setting.value {
+        Value::None => Ok(true),
+        Value::Literal(Lit::Bool(value)) => Ok(value.value),
+        _ => Err(syn::Error::new(
+            setting.span(),
+            "write `reply`: the answer goes to the topic that the record names in `kafka_replyTopic`; a topic for records \
+             that name none stands in `send_to`",
+        )),
     }
 }
 

@@ -80,7 +80,7 @@ fn check_signature(signature: &Signature, mistakes: &mut Vec<syn::Error>) {
     }
     match &signature.output {
         ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) || has_impl(ty.to_token_stream()) => {
-            wrong(ty, "a listener returns nothing or `Result<(), E>`");
+            wrong(ty, "a listener returns nothing or `Result<(), E>`, and with `send_to` what is sent");
         }
         _ => {}
     }
@@ -151,6 +151,14 @@ fn check_combinations(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
         let what =
             "a batch listener settles batches: `commit_every = \"record\"` cannot be kept, `\"batch\"` can";
         mistakes.push(syn::Error::new(*span, what));
+    }
+    if let (Some(at), Some((ack, _))) = (settings.sends_on_at(), &settings.ack)
+        && ack.starts_with("manual")
+    {
+        let what = format!(
+            "what is sent acknowledges the record when it has arrived: `ack = \"{ack}\"` and this exclude each other"
+        );
+        mistakes.push(syn::Error::new(at, what));
     }
     let Some((ordering, span)) = &settings.ordering else { return };
     let wrong = match (ordering.as_str(), &settings.ack) {

@@ -10,5 +10,5 @@ pub use crate::app::{App, ListenerError, ListenerHandle, Listeners, RunningApp, 
 pub use crate::container::{Ack, AckError, CommitEvent, Health, HealthStatus, Selection};
 pub use crate::dead_letter::DeadLetter;
 pub use crate::kafka_listener;
-pub use crate::listener::{Batch, BatchError, Delivery, Fatal, Headers, Key, Metadata, State};
+pub use crate::listener::{Batch, BatchError, Delivery, Fatal, Headers, Key, Metadata, Outgoing, State};
 pub use crate::template::{Interceptor, Record, Template, TemplateError, Topic, Tx, TxError};

@@ -24,6 +24,7 @@ use crate::container::{
     ListenerWork, Member, Order, Publisher, Rest, Selection, Sought,
 };
 use crate::listener::ListenerDescriptor;
+use crate::template::Template;
 
 /// How often idleness is looked at, where an interval for its event is set; and however short that is.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +53,8 @@ pub(super) struct Crew {
     pub(super) failures: mpsc::UnboundedSender<(&'static str, String)>,
     /// What writes its dead letters.
     pub(super) publisher: Arc<Publisher>,
+    /// What sends on what its handler returns.
+    pub(super) template: Template,
     /// One for each member.
     pub(super) clients: Vec<Client>,
     /// Until the first life.
@@ -270,7 +273,8 @@ impl Crew {
             let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
             let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
-            let work = Arc::new(work.telling(self.events.clone()));
+            let template = Arc::new(self.template.clone());
+            let work = Arc::new(work.telling(self.events.clone()).forwarding(template));
             self.board.set_work(&work);
             self.work = Some(work);
         }

@@ -105,6 +105,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
             demands: inbox,
             failures: failing.clone(),
             publisher: Arc::clone(&publisher),
+            template: template.clone(),
             clients,
             binding: Some(bound),
             work: None,

@@ -232,6 +232,18 @@ impl ClientIds {
     }
 }
 
+/// Where what a handler returns goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendTo {
+    /// To this topic.
+    Topic(TopicName),
+    /// To the topic that the record names in `kafka_replyTopic`, as its answer.
+    Answer {
+        /// Where it names none: to this topic, or nowhere.
+        otherwise: Option<TopicName>,
+    },
+}
+
 /// Everything that one listener runs by: defaults, file, attribute and environment merged.
 #[derive(Debug, Clone)]
 pub struct ListenerSettings {
@@ -275,6 +287,8 @@ pub struct ListenerSettings {
     pub dead_letters: DeadLetters,
     /// Retry topics between the tries in place and the dead letter. **(None)**
     pub retry_topics: Option<RetryTopics>,
+    /// Where what the handler returns goes **(nowhere)**.
+    pub send_to: Option<SendTo>,
     /// Of a listener of retry topics: what stands behind the names of its listener's topics.
     pub(crate) hop: Option<String>,
     /// A handler that takes longer is dropped where it waits, and has failed; `None`: it may take as long as it likes.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::commit::Committer;
 use super::ledger::Ledger;
 use super::shared::Shared;
+use crate::listener::HandlerError;
 
 /// Deliveries of one partition that may wait for their acknowledgement, or for that of an earlier one.
 pub(crate) const WINDOW: usize = 1_000;
@@ -86,14 +87,20 @@ impl Ack {
     /// The record is not handled: a failed outcome with this reason.
     pub fn nack(mut self, reason: impl Into<String>) {
         self.used = true;
-        self.desk.fail(self.last, self.delivery, reason.into());
+        self.desk.fail(self.last, self.delivery, HandlerError::from(reason.into()));
+    }
+
+    /// The record is not handled: a failed outcome with this error.
+    pub(crate) fn fail(mut self, error: HandlerError) {
+        self.used = true;
+        self.desk.fail(self.last, self.delivery, error);
     }
 }
 
 impl Drop for Ack {
     fn drop(&mut self) {
         if !self.used {
-            self.desk.fail(self.last, self.delivery, DROPPED.into());
+            self.desk.fail(self.last, self.delivery, HandlerError::from(DROPPED));
         }
         self.desk.with(|state| state.under_way = state.under_way.saturating_sub(1));
         self.desk.shared.wake();
@@ -101,11 +108,11 @@ impl Drop for Ack {
 }
 
 /// A delivery that was not acknowledged.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct NotAcknowledged {
     pub(crate) first: i64,
     pub(crate) last: i64,
-    pub(crate) reason: String,
+    pub(crate) reason: HandlerError,
 }
 
 /// The ledger of one partition with its open deliveries, shared with the `Ack`s.
@@ -182,7 +189,7 @@ impl AckDesk {
         Ok(())
     }
 
-    fn fail(&self, last: i64, delivery: u64, reason: String) {
+    fn fail(&self, last: i64, delivery: u64, reason: HandlerError) {
         let noted = self.with(|state| {
             state.split(last);
             let current = !state.closed && state.open.get(&last) == Some(&delivery);
@@ -233,6 +240,11 @@ impl AckDesk {
     /// Whether delivery has to wait for acknowledgements.
     pub(crate) fn is_full(&self) -> bool {
         self.room() == 0
+    }
+
+    /// Deliveries that are open, or settled ahead of one that is.
+    pub(crate) fn window(&self) -> u64 {
+        self.with(|state| state.ledger.window() as u64)
     }
 
     /// How many deliveries may be made before it has.
@@ -334,8 +346,9 @@ mod tests {
         drop(delivered(&issuer, 0));
         delivered(&issuer, 1).nack("no stock");
         let failures = issuer.desk().take_failures();
-        let told: Vec<_> = failures.iter().map(|failure| (failure.first, failure.reason.as_str())).collect();
-        assert_eq!(told, [(0, DROPPED), (1, "no stock")]);
+        let told: Vec<_> =
+            failures.iter().map(|failure| (failure.first, failure.reason.to_string())).collect();
+        assert_eq!(told, [(0, DROPPED.into()), (1, "no stock".into())]);
         assert_eq!(shared.safe().offset, 0);
     }
 

@@ -9,7 +9,6 @@ use super::ack::AckDesk;
 use super::lane::Lane;
 use super::outcome::Where;
 use super::recovery::{Failed, Resolution};
-use crate::listener::Failure;
 
 /// A delivery that is made again.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +43,8 @@ impl Again {
     pub(crate) async fn judge(&mut self, desk: &AckDesk, lane: &mut Lane) -> bool {
         for failed in desk.take_failures() {
             let (attempt, since) = self.tried.get(&failed.last).copied().unwrap_or((1, Instant::now()));
-            let failure = Failure::Handler(failed.reason.into());
             let (first, last) = (failed.first, failed.last);
+            let failure = failed.reason.into_failure();
             if first < last && lane.work.recovery.is_spent(&failure, attempt, since) {
                 let partition = lane.partition();
                 let records = u64::try_from(last - first + 1).unwrap_or(1);

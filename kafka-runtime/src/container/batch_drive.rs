@@ -60,7 +60,8 @@ fn gather<'r, H: BatchHandler>(span: &Span<'r>, lane: &mut Lane) -> (Vec<One<'r>
 
 fn is_wanted<H: BatchHandler>(span: &Span<'_>, record: Record<'_>, batch: &ChunkBatch, lane: &Lane) -> bool {
     let (partition, listener) = (lane.partition(), span.work.id);
-    let delivery = Delivery { record, batch, partition, listener, attempt: span.attempt, acks: None };
+    let delivery =
+        Delivery { record, batch, partition, listener, attempt: span.attempt, acks: None, outbox: None };
     wanted(|| H::keeps(&delivery))
 }
 
@@ -127,8 +128,9 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
         let done = failed.index.min(now.len() - 1);
         if done > 0 {
             attempt = 1;
-            // What could be decoded may have an `Ack` of its own; otherwise the handler's word is what counts.
-            rest = advance(rest, done, !matches!(failed.failure, Failure::Decode(_)), lane);
+            // What could be decoded may have an `Ack` of its own, and what goes on has one; otherwise the handler's word is what counts.
+            let by_policy = span.exit.is_none() && !matches!(failed.failure, Failure::Decode(_));
+            rest = advance(rest, done, by_policy, lane);
         }
         let left = now.len() - done;
         if !lane.take_back(last.offset) {
@@ -177,9 +179,18 @@ async fn call<H: BatchHandler>(
         lane.deliver(first.offset, last.offset);
     }
     let (partition, listener) = (lane.partition(), span.work.id);
-    let delivery = BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer };
+    let outbox = span.exit.map(|exit| &exit.outbox);
+    let delivery = BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer, outbox };
     let failed = |failure| BatchFailure { index: 0, failure };
-    guarded(lane, length(rest), || H::call(prepared, delivery), failed).await
+    let handled = guarded(lane, length(rest), || H::call(prepared, delivery), failed).await;
+    match (span.exit, span.issuer) {
+        // What precedes a record that could not be decoded has been handled.
+        (Some(exit), Some(issuer)) => {
+            exit.send(issuer).await.map_err(|(index, failure)| BatchFailure { index, failure })?;
+            handled
+        }
+        _ => handled,
+    }
 }
 
 /// The first `count` of what is in hand are handled; what is left. The last ones are settled with the whole.

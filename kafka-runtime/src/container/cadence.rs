@@ -50,6 +50,14 @@ impl Meter {
         }
     }
 
+    /// The most that may be finished and not confirmed.
+    pub(crate) fn bound(&self) -> Option<u64> {
+        match self.cadence {
+            Cadence::Every { records, .. } => records.map(at_least_one),
+            Cadence::Record | Cadence::Batch => None,
+        }
+    }
+
     /// `records` more are finished, everything below `offset` is.
     pub(crate) fn finished(&mut self, records: u64, offset: i64) {
         self.finished += records;

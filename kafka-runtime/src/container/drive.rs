@@ -15,6 +15,7 @@ use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::Record;
 use tokio::time::{Instant, Sleep};
 
+use super::forward::Exit;
 use super::lane::{End, Lane, Verdict};
 use super::recovery::Failed;
 use super::work::Span;
@@ -52,10 +53,10 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                 continue;
             }
             lane.deliver(record.offset, record.offset);
-            match guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await {
+            match call::<H>(prepared, delivery, span.exit, lane).await {
                 Ok(()) => {}
                 Err(failure) => {
-                    if let Some(end) = again::<H>(prepared, delivery, failure, lane).await {
+                    if let Some(end) = again::<H>(prepared, delivery, failure, span.exit, lane).await {
                         return end;
                     }
                 }
@@ -74,12 +75,30 @@ fn delivery<'r>(
     record: Record<'r>,
     partition: TopicPartition,
 ) -> Delivery<'r> {
-    let Span { work, attempt, issuer: acks, .. } = *span;
+    let Span { work, attempt, issuer: acks, exit, .. } = *span;
+    let outbox = exit.map(|exit| &exit.outbox);
     let attempt = match work.recovery.is_of_retries() {
         true => attempt + (work.recovery.delivery_of(record.headers) - 1),
         false => attempt,
     };
-    Delivery { record, batch, partition, listener: work.id, attempt, acks }
+    Delivery { record, batch, partition, listener: work.id, attempt, acks, outbox }
+}
+
+/// Calls the handler, and sends on what it returns.
+#[inline]
+async fn call<H: Handler>(
+    prepared: &Prepared,
+    delivery: Delivery<'_>,
+    exit: Option<&Exit>,
+    lane: &mut Lane,
+) -> Result<(), Failure> {
+    let handled = guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await;
+    let (Some(exit), Some(issuer)) = (exit, delivery.acks) else { return handled };
+    if handled.is_err() {
+        exit.discard();
+        return handled;
+    }
+    exit.send(issuer).await.map_err(|(_, failure)| failure)
 }
 
 /// The way of a record that failed: tries until it succeeds or the policy has its last word. `Some` ends the batch.
@@ -88,6 +107,7 @@ async fn again<H: Handler>(
     prepared: &Prepared,
     mut delivery: Delivery<'_>,
     mut failure: Failure,
+    exit: Option<&Exit>,
     lane: &mut Lane,
 ) -> Option<End> {
     let (offset, since) = (delivery.record.offset, Instant::now());
@@ -108,7 +128,7 @@ async fn again<H: Handler>(
             Verdict::End(end) => return Some(end),
         }
         lane.deliver(offset, offset);
-        match guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await {
+        match call::<H>(prepared, delivery, exit, lane).await {
             Ok(()) => {
                 lane.recovered();
                 return None;

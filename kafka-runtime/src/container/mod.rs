@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
+//! forward    what handlers return goes on; the seam to whoever sends it
 //! flow       the gate of all records: rate limit, circuit breaker (both pure); downstream: what is asked whether it is up
 //! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop
@@ -34,6 +35,7 @@ mod feed;
 #[cfg(test)]
 mod fixture;
 mod flow;
+mod forward;
 mod give_back;
 mod lane;
 mod ledger;

@@ -21,6 +21,7 @@ use super::ack::{AckDesk, AckIssuer};
 use super::again::Again;
 use super::commit::{Committer, sleep_until};
 use super::feed::{Fed, Feed, Source};
+use super::forward::Exit;
 use super::lane::{End, Lane};
 use super::parallel::Feeder;
 use super::shared::{PartitionPhase, Shared, Signal};
@@ -36,6 +37,7 @@ struct Partition<S> {
     lane: Lane,
     committer: Option<Committer>,
     issuer: Option<Arc<AckIssuer>>,
+    exit: Option<Exit>,
     again: Again,
 }
 
@@ -89,14 +91,15 @@ impl<S: Source> Partition<S> {
         committer: Option<Committer>,
         lease: Arc<Lease>,
     ) -> Self {
-        let issuer = work.by_hand().then(|| {
+        let issuer = work.settles_late().then(|| {
             let immediate = committer.clone().filter(|_| work.settings.ack == AckMode::ManualImmediate);
             Arc::new(AckIssuer::new(AckDesk::new(Arc::clone(&shared), start.offset, immediate)))
         });
         let lane =
             Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), lease);
-        let this =
-            Self { feed: Feed::new(source), work, shared, lane, committer, issuer, again: Again::default() };
+        let exit = work.onward.as_ref().map(|onward| Exit::new(onward, Arc::clone(&shared)));
+        let (feed, again) = (Feed::new(source), Again::default());
+        let this = Self { feed, work, shared, lane, committer, issuer, exit, again };
         this.commit_start(start);
         this
     }
@@ -231,9 +234,10 @@ impl<S: Source> Partition<S> {
     }
 
     async fn drive(&mut self, batches: &[ChunkBatch], from: i64, to: Option<i64>, attempt: u32) -> End {
-        let Self { work, issuer, lane, shared, .. } = self;
+        let Self { work, issuer, exit, lane, shared, .. } = self;
         let most = work.settings.max_poll_records;
-        let span = Span { work, issuer: issuer.as_deref(), batches, from, to, attempt, most };
+        let span =
+            Span { work, issuer: issuer.as_deref(), exit: exit.as_ref(), batches, from, to, attempt, most };
         tokio::select! {
             biased;
             end = work.bound.drive(span, lane) => return end,

@@ -12,6 +12,7 @@ use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::flow::Flow;
+use super::forward::{Exit, Forwarder, Onward};
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
@@ -36,6 +37,8 @@ pub(crate) struct ListenerWork {
     pub(crate) recovery: Recovery,
     /// What all its records pass, where there is a limit or a circuit breaker.
     pub(crate) flow: Option<Arc<Flow>>,
+    /// Where what its handler returns goes.
+    pub(crate) onward: Option<Onward>,
     /// Where it tells what happens.
     pub(crate) events: Events,
 }
@@ -52,7 +55,7 @@ impl ListenerWork {
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng, outlet);
         let flow = Flow::new(&settings);
-        Self { id, settings, bound, permits, pool, recovery, flow, events: Events::default() }
+        Self { id, settings, bound, permits, pool, recovery, flow, onward: None, events: Events::default() }
     }
 
     /// The same, telling these subscribers.
@@ -60,10 +63,16 @@ impl ListenerWork {
         Self { events, ..self }
     }
 
+    /// The same, sending on what its handler returns, if the settings say where to.
+    pub(crate) fn forwarding(self, forwarder: Arc<dyn Forwarder>) -> Self {
+        let onward = self.settings.send_to.map(|to| Onward { to, forwarder });
+        Self { onward, ..self }
+    }
+
     /// What the loop of a partition that begins at `start` shares with its member.
     pub(crate) fn shared(&self, partition: TopicPartition, start: &Start) -> Shared {
         let committed = start.committed.as_ref().map_or(-1, |committed| committed.offset);
-        let shared = Shared::new(partition, start.offset, start.epoch, committed, self.by_hand());
+        let shared = Shared::new(partition, start.offset, start.epoch, committed, self.settles_late());
         match self.settings.ordering {
             Ordering::Partition => shared,
             Ordering::Key | Ordering::None => {
@@ -97,6 +106,11 @@ impl ListenerWork {
         }
     }
 
+    /// Whether records may be settled after their handler's return, where they are handed over one after the other.
+    pub(crate) fn settles_late(&self) -> bool {
+        self.by_hand() || self.onward.is_some()
+    }
+
     /// Whether records are acknowledged by hand.
     pub(crate) fn by_hand(&self) -> bool {
         self.settings.ack != AckMode::Auto
@@ -108,6 +122,8 @@ impl ListenerWork {
 pub(crate) struct Span<'a> {
     pub(crate) work: &'a ListenerWork,
     pub(crate) issuer: Option<&'a AckIssuer>,
+    /// Where what the handler returns goes.
+    pub(crate) exit: Option<&'a Exit>,
     pub(crate) batches: &'a [ChunkBatch],
     /// Records from here on.
     pub(crate) from: i64,

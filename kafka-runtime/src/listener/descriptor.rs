@@ -150,6 +150,10 @@ pub struct Attributes {
     pub on_exhausted: Option<&'static str>,
     /// `dead_letter`.
     pub dead_letter: DeadLetterAttribute,
+    /// `send_to = "enriched"`.
+    pub send_to: Option<&'static str>,
+    /// `reply`.
+    pub reply: bool,
     /// `retry_topics`.
     pub retry_topics: Option<RetryTopicsAttribute>,
     /// `handler_timeout = "30s"`.

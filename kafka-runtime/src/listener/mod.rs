@@ -9,6 +9,8 @@
 //! batch        values -> first argument of a batch listener: batch_payload decodes, Batch keeps
 //! extract      everything else: key, headers, metadata, state, ack
 //! outcome      what a handler returned -> Ok or failure; sort: by the types of errors that the attribute names
+//! forward      what a handler returned -> records to send (Outgoing: with a key of its own); outbox: where they wait
+//! typed        a topic's type is the payload's
 //! generated    what the macro's code calls
 //! ```
 
@@ -19,6 +21,7 @@ mod descriptor;
 mod excerpt;
 mod extract;
 mod failure;
+mod forward;
 pub(crate) mod generated;
 mod handler;
 mod headers;
@@ -26,7 +29,9 @@ mod json_path;
 mod key;
 mod letter;
 mod metadata;
+mod outbox;
 mod outcome;
+mod outgoing;
 mod part;
 mod payload;
 mod raw;
@@ -34,6 +39,7 @@ mod sort;
 mod state;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 pub use batch::{Batch, BatchItem};
 pub use batch_payload::{DecodeBatch, Settling};
@@ -44,21 +50,25 @@ pub use descriptor::{
 };
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
+pub use forward::{Forward, ForwardBatch};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
 pub use headers::{FromHeader, Headers};
 pub use key::{FromKey, Key};
 pub use metadata::Metadata;
+pub use outbox::Outbox;
 pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
+pub use outgoing::Outgoing;
 pub use part::{PartProblem, PartRejection};
 pub use payload::{Decode, PayloadRejection, Undecodable};
 pub use raw::RawValue;
-pub(crate) use sort::causes;
+pub(crate) use sort::{Sorts, causes};
 pub use state::{State, StateRejection};
 
 /// The names that the macro's code uses.
 #[doc(hidden)]
 pub mod __private {
     pub use super::batch_payload::{BatchOf, NotABatch, batch};
+    pub use super::forward::{Layer, NoLayer, ReturnedOf, SentAsJson, SentOf, forward, forward_batch};
     pub use super::generated::{
         AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
         batch_argument,
@@ -68,4 +78,5 @@ pub mod __private {
     pub use super::outcome::{batch_outcome, outcome};
     pub use super::payload::{FormOf, JsonForm, OptionalForm, payload};
     pub use super::sort::{ErrorOf, InnerError, NoDowncast, NoErrorOf, Root, Sort, Sortable, Sorts};
+    pub use super::typed::{reads, reads_batch, topic_name};
 }

@@ -10,6 +10,7 @@ use super::failure::{BatchFailure, BoxError, Failure, HandlerError};
     label = "neither nothing nor `Result<(), E>`",
     note = "return nothing, or `Result<(), E>` with an error that implements `std::error::Error + Send + Sync + \
             'static` or otherwise converts into `Box<dyn Error + Send + Sync>` (as `anyhow::Error` and `String` do)",
+    note = "a value that is to be sent on needs to know where to: `send_to = \"enriched\"`, or `reply`",
     note = "`BatchError` is for listeners with the setting `batch`"
 )]
 pub trait IntoOutcome {
@@ -90,7 +91,8 @@ impl<E> From<E> for BatchError<E> {
     message = "a batch listener cannot return `{Self}`",
     label = "none of: nothing, `Result<(), E>`, `Result<(), BatchError<E>>`",
     note = "return nothing, `Result<(), E>` or `Result<(), BatchError<E>>`, with an error that implements \
-            `std::error::Error + Send + Sync + 'static` or otherwise converts into `Box<dyn Error + Send + Sync>`"
+            `std::error::Error + Send + Sync + 'static` or otherwise converts into `Box<dyn Error + Send + Sync>`",
+    note = "values that are to be sent on need to know where to: `send_to = \"enriched\"`, or `reply`"
 )]
 pub trait IntoBatchOutcome {
     /// The outcome of the batch.

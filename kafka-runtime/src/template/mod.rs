@@ -188,12 +188,7 @@ impl Template {
     /// # Errors
     /// It was not delivered.
     pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
-        let record = self.before_send(record);
-        let delivery = {
-            let headers = record.header_views();
-            self.0.producer.enqueue_awaited(record.outgoing(&headers)).await
-        };
-        self.after_enqueue(record, delivery)?.await
+        self.enqueue_awaited(record).await?.await
     }
 
     /// Waits for room in the producer's buffer only; the returned future is the delivery's. Dropping that does not
@@ -220,6 +215,16 @@ impl Template {
         let delivery = {
             let headers = record.header_views();
             self.0.producer.enqueue(record.outgoing(&headers)).await
+        };
+        self.after_enqueue(record, delivery)
+    }
+
+    /// [`Template::enqueue_record`] for a record that somebody waits for: it does not linger.
+    pub(crate) async fn enqueue_awaited(&self, record: Record) -> Result<Pending> {
+        let record = self.before_send(record);
+        let delivery = {
+            let headers = record.header_views();
+            self.0.producer.enqueue_awaited(record.outgoing(&headers)).await
         };
         self.after_enqueue(record, delivery)
     }

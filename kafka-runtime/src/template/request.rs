@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use kafka_client::config::{ConsumerConfig, OffsetReset, StartAt, Subscription};
 use kafka_client::consumer::{Chunk, ConsumerEvent, PartitionStream, StreamItem};
+use kafka_client::records::HeadersView;
 use kafka_client::seams::Rng;
 use kafka_client::{Client, Error, TopicName, TopicPartition};
 use serde::Serialize;
@@ -241,6 +242,11 @@ impl Record {
     /// ```
     #[must_use]
     pub fn answer(question: &Headers) -> Option<Self> {
+        Self::answer_to(question.view())
+    }
+
+    /// [`Record::answer`] by a borrowed view.
+    pub(crate) fn answer_to(question: HeadersView<'_>) -> Option<Self> {
         let bytes = |name: &str| question.last(name)?.value;
         let topic = std::str::from_utf8(bytes(REPLY_TOPIC)?).ok()?;
         let answer = Self::to(topic).header(CORRELATION_ID, bytes(CORRELATION_ID)?);

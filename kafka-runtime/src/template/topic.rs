@@ -30,8 +30,8 @@ use kafka_client::TopicName;
 /// ```
 pub struct Topic<T: ?Sized> {
     name: &'static str,
-    // Neither owns nor borrows a T.
-    of: PhantomData<fn(&T)>,
+    // Neither owns nor borrows a T. A topic of `Tick<'static>` is one of `Tick<'a>`, whose records come and go.
+    of: PhantomData<fn() -> *const T>,
 }
 
 impl<T: ?Sized> Topic<T> {
@@ -75,6 +75,11 @@ impl<T: ?Sized> AsRef<str> for Topic<T> {
 }
 
 /// Where a value of type `V` can be sent: a [`Topic<V>`], or a topic's name, to which anything can.
+#[diagnostic::on_unimplemented(
+    message = "a `{V}` cannot be sent to a `{Self}`",
+    label = "the topic has another type",
+    note = "a `Topic<T>` takes `T`; a topic's name takes anything"
+)]
 pub trait Destination<V: ?Sized>: Sized {
     /// The topic.
     fn topic(self) -> TopicName;

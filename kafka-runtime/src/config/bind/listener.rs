@@ -11,8 +11,8 @@ use super::super::settings::{ClientIds, ListenerSettings};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, controls, of_listener, order, recovery,
-    rules, subscription,
+    Binding, Client, Declared, Place, client, commit, consumer, controls, forward, of_listener, order,
+    recovery, rules, subscription,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -23,6 +23,7 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &Declared) -> Listen
     let settings = settings(binding, listener, subscribed);
     commit::contradictions(binding, listener, settings.cadence, settings.ack);
     order::contradictions(binding, listener, &settings);
+    forward::contradictions(binding, listener, &settings);
     rules::of_listener(binding, listener, &settings);
     settings
 }
@@ -81,6 +82,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         on_exhausted: recovery::on_exhausted(binding, listener),
         dead_letters: recovery::dead_letters(binding, listener),
         retry_topics,
+        send_to: forward::send_to(binding, listener),
         hop: None,
         handler_timeout: recovery::handler_timeout(binding, listener),
         max_poll_records: binding.at_least_one("max.poll.records", &client.places("max.poll.records"), 500),

@@ -76,6 +76,7 @@ const ONE_LISTENER: &[Key] = &[
     setting("group", Text, "group.id"),
     setting("group-id", Text, "group.id"),
     key("client-id", Text, "", Honoured),
+    key("send-to", Text, "the attribute's", Honoured),
     key("concurrency", Whole(1), "`listener.concurrency`", Honoured),
     key("auto-startup", Flag, "`listener.auto-startup`", Honoured),
     key("missing-topics-fatal", Flag, "`listener.missing-topics-fatal`", Honoured),

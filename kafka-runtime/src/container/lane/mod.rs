@@ -15,7 +15,7 @@ use kafka_client::group::Lease;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
-use super::ack::AckIssuer;
+use super::ack::{AckDesk, AckIssuer};
 use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
 use super::flow::Pass;
@@ -299,9 +299,8 @@ impl Lane {
             tokio::task::yield_now().await;
         }
         // At least one: an allowance of none was waited for.
-        let room = self.issuer.as_ref().map_or(LOOK_EVERY, |issuer| issuer.desk().room());
         let leave = self.pass.as_ref().map_or(LOOK_EVERY, Pass::left);
-        self.granted = self.meter.allowance().min(room).min(leave).clamp(1, LOOK_EVERY);
+        self.granted = self.room().min(leave).clamp(1, LOOK_EVERY);
         self.fuel = self.granted;
         self.lent = self.granted;
         self.since_yield += self.granted;
@@ -340,10 +339,14 @@ impl Lane {
             return None;
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        while desk.is_full() && !desk.has_failures() && !due(self.again_at) {
+        while self.is_far_ahead(desk) && !desk.has_failures() && !due(self.again_at) {
             self.waiting();
             let (shared, again_at) = (Arc::clone(&self.shared), self.again_at);
-            let look = || shared.signal() > Signal::Run || desk.has_failures() || !desk.is_full();
+            let forwards = self.work.onward.is_some();
+            let look = || {
+                let settled = if forwards { desk.has_news() } else { !desk.is_full() };
+                settled || shared.signal() > Signal::Run || desk.has_failures()
+            };
             tokio::select! {
                 () = shared.woken(|| look().then_some(())) => {}
                 () = sleep_until(again_at), if again_at.is_some() => {}
@@ -353,6 +356,31 @@ impl Lane {
             }
         }
         (desk.has_failures() || due(self.again_at)).then_some(End::Redeliver)
+    }
+
+    /// Whether no delivery may be made before an earlier one is settled.
+    fn is_far_ahead(&mut self, desk: &AckDesk) -> bool {
+        // What is settled by hand need not be settled soon, nor in order.
+        if self.work.onward.is_none() {
+            return desk.is_full();
+        }
+        self.count(0);
+        let open = desk.window();
+        // A crash repeats what has not arrived as well; and a record that waits for its next try is waited for.
+        let is_bound = open > 0 && self.meter.bound().is_some() && open >= self.meter.allowance();
+        desk.is_full() || is_bound || self.again_at.is_some()
+    }
+
+    /// How many more deliveries may be made before another look.
+    fn room(&self) -> u64 {
+        let allowance = self.meter.allowance();
+        let Some(issuer) = &self.issuer else { return allowance };
+        let desk = issuer.desk();
+        let open = match self.work.onward.is_some() && self.meter.bound().is_some() {
+            true => desk.window(),
+            false => 0,
+        };
+        allowance.saturating_sub(open).min(desk.room())
     }
 
     async fn have_permit(&mut self) -> bool {

@@ -139,7 +139,7 @@ impl Commits {
 
     /// Nothing is handed out until the commit is answered, and the loop has looked at what else stands against it.
     async fn and_wait(&mut self, committer: &Committer) {
-        let Site { shared, desk } = &*self.site;
+        let Site { shared, desk, .. } = &*self.site;
         desk.set_gate(Gate::Held);
         tokio::select! {
             result = committer.commit_sync(shared.partition) => if let Err(cause) = result {

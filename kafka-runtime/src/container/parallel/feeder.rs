@@ -18,6 +18,7 @@ use super::{Site, window};
 use crate::config::Ordering;
 use crate::container::commit::{Committer, sleep_until};
 use crate::container::feed::{Fed, Feed, Source};
+use crate::container::forward::Waiter;
 use crate::container::shared::{PartitionPhase, Shared, Signal};
 use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
@@ -120,7 +121,8 @@ impl<S: Source> Feeder<S> {
             info!(listener, %partition, offset = start.offset, records, "finished ahead of the committed offset by the last owner: not handled again");
         }
         desk.begin(remembered, Arc::clone(&lease));
-        let site = Arc::new(Site { shared, desk });
+        let waiter = work.onward.is_some().then(Waiter::start);
+        let site = Arc::new(Site { shared, desk, waiter });
         let work_bytes = work.settings.consumer.fetch.prefetch_bytes / PARTS;
         let commits = Commits::new(committer, Arc::clone(&site), &work.settings);
         commits.of_start(start, work.settings.consumer.auto_offset_reset);
@@ -362,7 +364,7 @@ impl<S: Source> Feeder<S> {
 
     /// Handlers in hand finish; what waits is the next owner's.
     async fn drain(&mut self) {
-        let Site { shared, desk } = &*self.site;
+        let Site { shared, desk, .. } = &*self.site;
         desk.set_gate(Gate::Closed);
         shared.woken(|| (shared.signal() == Signal::Abort || desk.totals().running == 0).then_some(())).await;
     }

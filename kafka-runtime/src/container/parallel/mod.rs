@@ -38,6 +38,7 @@ pub(crate) use pool::{Pool, Worker};
 pub(crate) use remembered::{Frame, Remembered, encode};
 pub(crate) use worker::work_off;
 
+use super::forward::Waiter;
 use super::shared::Shared;
 
 /// Open records of a partition, at least.
@@ -54,4 +55,6 @@ fn window(concurrency: usize) -> usize {
 pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
     pub(crate) desk: Arc<Desk>,
+    /// Waits for what has gone on, where handlers' values do.
+    pub(super) waiter: Option<Waiter>,
 }

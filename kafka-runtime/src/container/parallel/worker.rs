@@ -7,15 +7,17 @@ use tracing::{info, warn};
 
 use super::Site;
 use super::desk::Ticket;
+use super::dispatch::Taken;
 use super::pool::Worker;
 use crate::container::drive::{caught, wanted};
 use crate::container::flow::{Fate, Pass};
+use crate::container::forward::{Arrival, arrived};
 use crate::container::outcome::told;
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
 use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
-use crate::listener::{Delivery, Failure, Handler, Prepared};
+use crate::listener::{Delivery, Failure, Handler, Outbox, Prepared};
 
 /// Records of one partition before the next partition has its turn.
 const TURN: u32 = 64;
@@ -60,9 +62,10 @@ async fn leave(work: &ListenerWork, site: &Site) -> Option<Option<Pass>> {
 }
 
 /// What a record comes to.
-#[derive(Debug, PartialEq, Eq)]
 enum Next {
     Handled,
+    /// What its handler returned is on its way; the record is open until that has arrived.
+    Sent(Vec<Arrival>),
     /// Done without its handler.
     Settled,
     Retry(Duration),
@@ -74,49 +77,111 @@ enum Next {
 /// One record; dropped at its await point when the partition is gone.
 async fn handle<H: Handler>(
     prepared: &Prepared,
-    work: &ListenerWork,
-    site: &Site,
+    work: &Arc<ListenerWork>,
+    site: &Arc<Site>,
     ticket: Ticket,
     mut pass: Option<Pass>,
 ) {
-    let offset = ticket.taken.offset;
     // Tries in place are not limited.
     if let Some(pass) = pass.as_mut().filter(|_| ticket.taken.attempt == 1) {
         pass.spend(1);
     }
-    let handled = async {
-        let batch = &*ticket.item.batch;
-        let record = match batch.batch().record_at(ticket.item.position) {
-            Ok(record) => record,
-            Err(error) => {
-                return Next::Stop(format!("{} at offset {offset}: {error}", site.shared.partition));
-            }
-        };
-        let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
-        let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
-        if !wanted(|| H::keeps(&delivery)) {
-            site.shared.add(Counts { filtered: 1, ..Counts::default() });
-            return Next::Settled;
+    let next = tokio::select! {
+        biased;
+        next = call::<H>(prepared, work, site, &ticket, &mut pass) => next,
+        () = site.desk.aborted() => return,
+    };
+    match (next, &site.waiter) {
+        (Next::Sent(arrivals), Some(waiter)) => {
+            waiter.watch(conclude(Arc::clone(work), Arc::clone(site), ticket, pass, arrivals));
         }
-        match caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout)
-            .await
-        {
-            Ok(()) => {
-                went_well(work, pass.as_mut());
+        (next, _) => settle(site, &ticket, next),
+    }
+}
+
+/// Calls the handler, and hands over what it returns.
+async fn call<H: Handler>(
+    prepared: &Prepared,
+    work: &ListenerWork,
+    site: &Site,
+    ticket: &Ticket,
+    pass: &mut Option<Pass>,
+) -> Next {
+    let outbox = work.onward.as_ref().map(|onward| Outbox::new(onward.to));
+    let delivery = match delivery(work, site, ticket) {
+        Ok(delivery) => Delivery { outbox: outbox.as_ref(), ..delivery },
+        Err(next) => return next,
+    };
+    if !wanted(|| H::keeps(&delivery)) {
+        site.shared.add(Counts { filtered: 1, ..Counts::default() });
+        return Next::Settled;
+    }
+    let handled =
+        caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout).await;
+    let sent = match (handled, &work.onward, &outbox) {
+        (Ok(()), Some(onward), Some(outbox)) => {
+            let returned = outbox.take().into_iter().flat_map(|returned| returned.records);
+            onward.send(returned.collect()).await
+        }
+        (handled, ..) => handled.map(|()| Vec::new()),
+    };
+    match sent {
+        Ok(arrivals) if arrivals.is_empty() => {
+            went_well(work, pass.as_mut());
+            Next::Handled
+        }
+        Ok(arrivals) => Next::Sent(arrivals),
+        Err(failure) => resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await,
+    }
+}
+
+/// The ticket's record.
+fn delivery<'r>(work: &ListenerWork, site: &Site, ticket: &'r Ticket) -> Result<Delivery<'r>, Next> {
+    let (partition, batch) = (site.shared.partition, &*ticket.item.batch);
+    let Taken { offset, attempt } = ticket.taken;
+    let record = batch.batch().record_at(ticket.item.position);
+    let record = record.map_err(|error| Next::Stop(format!("{partition} at offset {offset}: {error}")))?;
+    Ok(Delivery { record, batch, partition, listener: work.id, attempt, acks: None, outbox: None })
+}
+
+/// Waits for what the handler returned to arrive; its worker is at other records.
+async fn conclude(
+    work: Arc<ListenerWork>,
+    site: Arc<Site>,
+    ticket: Ticket,
+    mut pass: Option<Pass>,
+    arrivals: Vec<Arrival>,
+) {
+    let concluded = async {
+        match (arrived(arrivals).await, delivery(&work, &site, &ticket)) {
+            (Ok(()), _) => {
+                went_well(&work, pass.as_mut());
                 Next::Handled
             }
-            Err(failure) => resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await,
+            (Err(error), Ok(delivery)) => {
+                let failure = error.into_failure();
+                resolve(&work, &site, delivery, &failure, (ticket.failed, pass.as_mut())).await
+            }
+            (Err(_), Err(next)) => next,
         }
     };
     let next = tokio::select! {
         biased;
-        next = handled => next,
+        next = concluded => next,
         () = site.desk.aborted() => return,
     };
+    settle(&site, &ticket, next);
+    // The next record of its key, or one that the bound held up.
+    work.pool.offer(&work, &site);
+}
+
+/// Tells the desk, and the partition's loop if that has something to look at.
+fn settle(site: &Site, ticket: &Ticket, next: Next) {
+    let offset = ticket.taken.offset;
+    let handled = u64::from(matches!(next, Next::Handled));
     let told = match next {
-        Next::Handled | Next::Settled => {
+        Next::Handled | Next::Settled | Next::Sent(_) => {
             let told = site.desk.finish(offset);
-            let handled = u64::from(next == Next::Handled);
             site.shared.add(Counts { handled, ..Counts::default() });
             if ticket.taken.attempt > 1 && site.desk.is_calm() {
                 site.shared.set_cause(None);

@@ -141,14 +141,22 @@ impl Running {
         let Bound::Single(prepared, call) = self.bound else { panic!("a batch listener") };
         let (record, batch) = delivered(&[&[sent]])[0];
         let partition = TopicPartition::new("orders", 3);
-        call(prepared, Delivery { record, batch, partition, listener: "test", attempt: 2, acks: None }).await
+        call(
+            prepared,
+            Delivery { record, batch, partition, listener: "test", attempt: 2, acks: None, outbox: None },
+        )
+        .await
     }
 
     /// Delivers records of several batches of the wire at once.
     pub(crate) async fn batches(&self, sent: &[&[Sent]]) -> Result<(), BatchFailure> {
         let Bound::Batch(prepared, call) = self.bound else { panic!("a record listener") };
         let (records, partition) = (delivered(sent), TopicPartition::new("orders", 3));
-        call(prepared, BatchDelivery { records, partition, listener: "test", attempt: 2, acks: None }).await
+        call(
+            prepared,
+            BatchDelivery { records, partition, listener: "test", attempt: 2, acks: None, outbox: None },
+        )
+        .await
     }
 
     /// What it saw since the last call.

@@ -1,0 +1,174 @@
+//! What handlers return goes on: the record that it came from is done when that has arrived.
+//!
+//! ```text
+//!   handler ──returned──▶ Outbox ──▶ Forwarder (the template's producer) ──arrival──▶ Waiter ──▶ ledger: settled
+//!      ▲ next record at once                                                             └──▶ failed: the policy's
+//! ```
+//!
+//! Nobody waits for an acknowledgement but the ledger: the handler of the next record is called as soon as there is room in the
+//! producer. How far that runs ahead is bounded where deliveries are (the window of the ledger, or of open records).
+//!
+//! A send that failed, after all that the producer itself does about it, is a failed outcome of its source record: tried
+//! again with its handler, then dead-lettered. The handler is run again since only it knows whether what it would send
+//! is still right.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use super::ack::AckIssuer;
+use super::shared::{Shared, Signal};
+use crate::config::SendTo;
+use crate::listener::{Failure, Fatal, HandlerError, Outbox, Sorts};
+use crate::template::{Record, SendError, Template, TemplateError};
+
+/// Ends when the record has arrived as the producer's `acks` say, or says why it has not and will not.
+pub(crate) type Arrival = Pin<Box<dyn Future<Output = Result<(), TemplateError>> + Send>>;
+
+/// Waits for room; see [`Forwarder::forward`].
+pub(crate) type Accepting<'a> = Pin<Box<dyn Future<Output = Result<Arrival, TemplateError>> + Send + 'a>>;
+
+/// The seam between dispatch and whoever sends: a plain producer, or a transaction.
+pub(crate) trait Forwarder: Send + Sync + fmt::Debug {
+    /// Takes the record in the order of the calls and waits for room only. The source record is settled when the arrival
+    /// ends; dropping that does not take the record back.
+    fn forward(&self, record: Record) -> Accepting<'_>;
+}
+
+/// The template: its producer, its interceptors.
+impl Forwarder for Template {
+    fn forward(&self, record: Record) -> Accepting<'_> {
+        Box::pin(async move {
+            let pending = self.enqueue_awaited(record).await?;
+            let arrival: Arrival = Box::pin(async move { pending.await.map(drop) });
+            Ok(arrival)
+        })
+    }
+}
+
+/// Where a listener's returned values go, and through what.
+#[derive(Debug, Clone)]
+pub(crate) struct Onward {
+    pub(crate) to: SendTo,
+    pub(crate) forwarder: Arc<dyn Forwarder>,
+}
+
+impl Onward {
+    /// Hands records over in their order. They may have gone out in part when it fails.
+    pub(crate) async fn send(&self, records: Vec<Record>) -> Result<Vec<Arrival>, Failure> {
+        let mut arrivals = Vec::with_capacity(records.len());
+        for record in records {
+            arrivals
+                .push(self.forwarder.forward(record).await.map_err(|error| failure(error).into_failure())?);
+        }
+        Ok(arrivals)
+    }
+}
+
+/// Waits for all of them; the first failure.
+pub(crate) async fn arrived(arrivals: Vec<Arrival>) -> Result<(), HandlerError> {
+    let mut failed = None;
+    for arrival in arrivals {
+        failed = failed.or(arrival.await.err());
+    }
+    failed.map_or(Ok(()), |error| Err(failure(error)))
+}
+
+/// What is too large now is too large the next time, too.
+fn failure(error: TemplateError) -> HandlerError {
+    match &error {
+        TemplateError::Send(SendError::TooLarge { .. }) => HandlerError::from(Fatal::new(error)),
+        _ => HandlerError::from(error),
+    }
+}
+
+/// One partition's way out, where its records go to their handler one after the other.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub(crate) outbox: Outbox,
+    onward: Onward,
+    waiter: Waiter,
+    shared: Arc<Shared>,
+}
+
+impl Exit {
+    pub(crate) fn new(onward: &Onward, shared: Arc<Shared>) -> Self {
+        let (outbox, onward) = (Outbox::new(onward.to), onward.clone());
+        Self { outbox, onward, waiter: Waiter::start(), shared }
+    }
+
+    /// Sends on what the handler has returned. Each record's delivery is settled when all that it led to has arrived; at
+    /// once where that is nothing. An error names which of the records could not be handed over; those before it could.
+    pub(crate) async fn send(&self, issuer: &AckIssuer) -> Result<(), (usize, Failure)> {
+        for (index, returned) in self.outbox.take().into_iter().enumerate() {
+            issuer.desk().split(returned.offset);
+            let arrivals = self.onward.send(returned.records).await.map_err(|failed| (index, failed))?;
+            let ack = issuer.issue(returned.offset);
+            if arrivals.is_empty() {
+                // Given away meanwhile: another member handles it again.
+                let _ = ack.ack();
+                continue;
+            }
+            let shared = Arc::clone(&self.shared);
+            self.waiter.watch(async move {
+                match arrived(arrivals).await {
+                    Ok(()) => _ = ack.ack(),
+                    Err(error) => {
+                        ack.fail(error);
+                        // No record goes before it any more.
+                        shared.raise(Signal::Look);
+                    }
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The handler failed: nothing of it goes on.
+    pub(crate) fn discard(&self) {
+        drop(self.outbox.take());
+    }
+}
+
+/// A task that waits for arrivals, in whatever order they come. It ends when this is dropped and all have come.
+#[derive(Debug)]
+pub(crate) struct Waiter(mpsc::UnboundedSender<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Waiter {
+    pub(crate) fn start() -> Self {
+        let (watched, mut inbox) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut open = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    job = inbox.recv() => match job {
+                        Some(job) => open.push(job),
+                        None => break,
+                    },
+                    Some(()) = open.next() => {}
+                }
+            }
+            while open.next().await.is_some() {}
+        });
+        Self(watched)
+    }
+
+    /// How many are under way is for the caller to bound.
+    pub(crate) fn watch(&self, job: impl Future<Output = ()> + Send + 'static) {
+        // Its task ends later than this, or with the runtime.
+        let _ = self.0.send(Box::pin(job));
+    }
+}
+
+impl HandlerError {
+    /// The failure that it is, sorted as one that no attribute names.
+    pub(crate) fn into_failure(self) -> Failure {
+        use crate::listener::__private::{Root, Sortable as _};
+        Failure::Handler(self).sorted(Root::default(), Sorts { only: &[], never: &[] })
+    }
+}

@@ -1,0 +1,23 @@
+//! A service for tests to kill: it sends on what it reads, by the configuration in `RELAY_YAML`.
+
+use kafka_runtime::prelude::*;
+
+#[derive(Serialize, Deserialize)]
+struct Numbered {
+    n: u64,
+}
+
+#[kafka_listener(send_to = "${relay.to}")]
+async fn relay(record: Numbered) -> Numbered {
+    record
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    App::from_yaml(&std::env::var("RELAY_YAML")?)?.run().await?;
+    Ok(())
+}
