@@ -5,6 +5,7 @@
 //! on a cluster of Apache Kafka.
 
 mod cluster;
+mod counting;
 mod fleet;
 mod nodes;
 mod peer;
@@ -13,6 +14,7 @@ mod proxy;
 mod tools;
 
 pub use cluster::{Cluster, eventually, unique};
+pub use counting::Counting;
 pub use fleet::{Fleet, PARTITIONS};
 pub use nodes::Nodes;
 pub use peer::{Line, Peer, PeerKind, bytes_of};

@@ -1,9 +1,10 @@
-//! What dispatch costs is counted, not timed: between the socket's buffer and the handler nothing is allocated per record.
+//! What the hot path costs is counted, not timed: between the socket's buffer and the handler nothing is allocated per
+//! record, and sockets are read and written by many records at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kafka_runtime::prelude::*;
-use tests::Cluster;
+use tests::{Cluster, Counting};
 
 #[derive(Default)]
 struct Sum(AtomicU64);
@@ -14,17 +15,22 @@ async fn borrowed(value: &[u8], key: Key<Option<&str>>, meta: Metadata, sum: &St
     sum.0.fetch_add((value.len() + key) as u64 + u64::from(meta.attempt()), Ordering::Relaxed);
 }
 
+/// Sends `records` records without waiting for each.
+async fn send_all(app: &RunningApp, topic: &str, records: u64) {
+    for n in 0..records {
+        let record = Record::to(topic).key("key").text(format!("value {n} of a record of some length"));
+        drop(app.template().enqueue_record(record).await.unwrap());
+    }
+    app.template().flush().await.unwrap();
+}
+
 /// Allocations on the handlers' thread while a listener starts, handles `records` records and stops.
 fn allocations(runtime: &tokio::runtime::Runtime, records: u64) -> u64 {
     let (cluster, topic) = runtime.block_on(async {
         let cluster = Cluster::start().await;
         let topic = cluster.topic("hot", 1).await;
         let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
-        for n in 0..records {
-            let record = Record::to(&topic).key("key").text(format!("value {n} of a record of some length"));
-            drop(app.template().enqueue_record(record).await.unwrap());
-        }
-        app.template().flush().await.unwrap();
+        send_all(&app, &topic, records).await;
         app.stop().await.unwrap();
         (cluster, topic)
     });
@@ -51,4 +57,28 @@ fn nothing_is_allocated_per_record() {
     let per_record = more as f64 / (many - few) as f64;
     // A batch costs a handful: its future, its chunk.
     assert!(per_record < 0.1, "{per_record:.3} allocations a record ({more} for {})", many - few);
+}
+
+/// Twice per record (there and back) is what a client without batches has; a batch of 16 KiB holds some 300 of these.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_call_serves_many_records() {
+    let records = 60_000;
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("calls", 1).await;
+    let counting = Counting::default();
+    let per_record = |calls: u64| calls as f64 / records as f64;
+    let app =
+        App::from_yaml(cluster.yaml("")).unwrap().only([]).over(counting.seams()).start().await.unwrap();
+    send_all(&app, &topic, records).await;
+    app.stop().await.unwrap();
+    let sent = counting.calls();
+    assert!(sent > 0 && per_record(sent) < 0.05, "{:.3} system calls a record sent", per_record(sent));
+    let yaml = cluster.yaml(&format!("suite: {{topic: {topic}}}\n"));
+    let app = App::from_yaml(yaml).unwrap().only(["borrowed"]).state(Sum::default());
+    let app = app.over(counting.seams()).start().await.unwrap();
+    app.handled("borrowed", records).await;
+    app.stop().await.unwrap();
+    let read = counting.calls() - sent;
+    assert!(read > 0 && per_record(read) < 0.01, "{:.3} system calls a record read", per_record(read));
+    println!("system calls a record: {:.4} sent, {:.4} read", per_record(sent), per_record(read));
 }

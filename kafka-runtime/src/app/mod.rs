@@ -161,9 +161,10 @@ impl App {
         self
     }
 
-    /// Reaches brokers through these, on the runtime that starts the application instead of threads of its own.
+    /// For tests: reaches brokers through these (a transport that counts or cuts, a clock of the test's own), on the
+    /// runtime that starts the application instead of threads of its own.
     #[cfg(feature = "testing")]
-    pub(crate) fn over(mut self, seams: Seams) -> Self {
+    pub fn over(mut self, seams: Seams) -> Self {
         self.seams = Some(seams);
         self
     }
