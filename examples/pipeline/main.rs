@@ -1,4 +1,4 @@
-//! orders -> enriched -> totals, typed on every hop: each stage is a listener that sends to the next topic.
+//! orders -> enriched -> totals, typed on every hop: each stage is a listener whose value goes on to the next topic.
 //!
 //! `cargo run --bin pipeline` runs on a broker inside the process; with `BROKERS=host:9092` on a cluster.
 
@@ -30,46 +30,33 @@ struct Total {
 struct Prices(BTreeMap<&'static str, u64>);
 
 #[derive(Debug, thiserror::Error)]
-enum EnrichError {
-    #[error("no price for {0}")]
-    NoPrice(String),
-    #[error(transparent)]
-    Send(#[from] TemplateError),
-}
+#[error("no price for {0}")]
+struct NoPrice(String);
 
-#[kafka_listener(topic = "orders", group = "${spring.application.name}-enrich")]
-async fn enrich(order: Order, prices: &State<Prices>, template: &State<Template>) -> Result<(), EnrichError> {
-    let Some(price) = prices.0.get(order.item.as_str()) else {
-        return Err(EnrichError::NoPrice(order.item));
-    };
-    let enriched = Enriched { customer: order.customer, cents: price * order.quantity };
-    template.send("enriched", &enriched.customer, &enriched).await?;
-    Ok(())
+const ORDERS: Topic<Order> = Topic::new("orders");
+const ENRICHED: Topic<Enriched> = Topic::new("enriched");
+const TOTALS: Topic<Total> = Topic::new("totals");
+
+/// What is returned goes on with its order's key; the order's offset waits until it has arrived.
+#[kafka_listener(topic = ORDERS, group = "${spring.application.name}-enrich", send_to = ENRICHED)]
+async fn enrich(order: Order, prices: &State<Prices>) -> Result<Enriched, NoPrice> {
+    let price = prices.0.get(order.item.as_str()).copied().ok_or(NoPrice(order.item))?;
+    Ok(Enriched { customer: order.customer, cents: price * order.quantity })
 }
 
 /// Running totals. Keyed by customer, so one customer's records come in order and to one member.
 #[derive(Default)]
 struct Totals(Mutex<BTreeMap<String, u64>>);
 
-#[kafka_listener(topic = "enriched", group = "${spring.application.name}-total")]
-async fn total(
-    enriched: Enriched,
-    totals: &State<Totals>,
-    template: &State<Template>,
-) -> Result<(), TemplateError> {
-    let cents = {
-        let mut totals = totals.0.lock().expect("never poisoned");
-        let cents = totals.entry(enriched.customer.clone()).or_default();
-        *cents += enriched.cents;
-        *cents
-    };
-    template
-        .send("totals", &enriched.customer, &Total { customer: enriched.customer.clone(), cents })
-        .await?;
-    Ok(())
+#[kafka_listener(topic = ENRICHED, group = "${spring.application.name}-total", send_to = TOTALS)]
+async fn total(enriched: Enriched, totals: &State<Totals>) -> Total {
+    let mut totals = totals.0.lock().expect("never poisoned");
+    let cents = totals.entry(enriched.customer.clone()).or_default();
+    *cents += enriched.cents;
+    Total { customer: enriched.customer, cents: *cents }
 }
 
-#[kafka_listener(topic = "totals", group = "${spring.application.name}-show")]
+#[kafka_listener(topic = TOTALS, group = "${spring.application.name}-show")]
 async fn show(total: Total) {
     println!("{}: {} cents", total.customer, total.cents);
 }
@@ -101,7 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             item: items[n as usize % items.len()].into(),
             quantity: n + 1,
         };
-        template.send("orders", &order.customer, &order).await?;
+        template.send(ORDERS, &order.customer, &order).await?;
     }
     app.handled("show", 12).await;
     app.stop().await?;

@@ -341,7 +341,7 @@ fn outcome(listener: &Listener, function: &Function, names: &Names) -> TokenStre
     let (root, sorts) = sorts(&listener.settings);
     if listener.settings.sends_on() {
         let call = quote!(#called(#(#arguments),*).await);
-        return forwarded(&listener.settings, &returned, span, call, (root, sorts));
+        return forwarded(&listener.settings, &returned, span, &call, &(root, sorts));
     }
     quote_spanned! {at(span)=>
         let __returned: #returned = #called(#(#arguments),*).await;
@@ -357,8 +357,8 @@ fn forwarded(
     settings: &Settings,
     returned: &TokenStream,
     span: Span,
-    call: TokenStream,
-    (root, sorts): (TokenStream, TokenStream),
+    call: &TokenStream,
+    (root, sorts): &(TokenStream, TokenStream),
 ) -> TokenStream {
     let (forward, context) = match settings.batch {
         false => (quote!(forward), quote!(&__delivery)),

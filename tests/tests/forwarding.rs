@@ -74,7 +74,15 @@ async fn copied(value: &str, meta: Metadata, probe: &State<Probe>) -> Result<Out
     match value {
         "misplaced" => Ok(Outgoing::new(value.to_owned()).partition(99)),
         "failing" => Err("it fails itself".into()),
-        _ => Ok(value.to_owned().into()),
+        _ => Ok(dated(value.to_owned())),
+    }
+}
+
+/// With a time that some topics refuse.
+fn dated(value: String) -> Outgoing<String> {
+    match value.starts_with("old") {
+        true => Outgoing::new(value).timestamp(1),
+        false => value.into(),
     }
 }
 
@@ -84,12 +92,12 @@ async fn copied(value: &str, meta: Metadata, probe: &State<Probe>) -> Result<Out
     send_to = "${suite.topic}-out",
     batch
 )]
-async fn batches(values: Batch<String>, probe: &State<Probe>) -> Result<Vec<String>, String> {
+async fn batches(values: Batch<String>, probe: &State<Probe>) -> Result<Vec<Outgoing<String>>, String> {
     probe.saw(0, 0, None, values.len().to_string());
     if values.iter().any(|value| value == "failing") {
         return Err("it fails itself".into());
     }
-    Ok(values.into_payloads())
+    Ok(values.into_iter().map(dated).collect())
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-answering", reply)]
@@ -248,35 +256,37 @@ async fn by_key_the_order_of_each_is_kept() {
     app.stop().await.unwrap();
 }
 
-/// A topic that takes no record, for a reason that may pass.
+/// A topic that takes no old record: Apache Kafka refuses them for good, the embedded broker for a reason that may pass.
 async fn refusing(cluster: &Cluster, topic: &str) {
-    // On Apache Kafka it can never have as many replicas as this.
-    cluster.create(topic, 1, &[("min.insync.replicas", "4")]).await;
+    cluster.create(topic, 1, &[("message.timestamp.before.max.ms", "60000")]).await;
     if let Some(embedded) = cluster.embedded() {
         let faults = embedded.faults().on(Api::Produce).topic(topic);
         faults.answer(ErrorCode::NotEnoughReplicas);
     }
 }
 
-/// Nothing is acknowledged: the handlers go on all the same, as far as they may; no offset moves; then every send fails
-/// for good, its record is handled once more, and is a dead letter after that.
+/// Nothing is acknowledged (on the embedded broker): the handlers go on all the same, as far as they may; no offset moves.
+/// Every send fails for good in the end, its record is handled once more, and is a dead letter after that.
 async fn refused_by_the_broker(listener: &'static str, more: &str, seen: usize) {
     let cluster = Cluster::start().await;
     let topic = cluster.topic("refused", 1).await;
     refusing(&cluster, &format!("{topic}-out")).await;
     let timeouts = "delivery.timeout.ms: 4000, request.timeout.ms: 2000";
     let (app, probe) = start(&yaml(&cluster, &topic, timeouts, more), &[listener]).await;
-    fill(&app, &topic, (0..30).map(|n| n.to_string())).await;
+    fill(&app, &topic, (0..30).map(|n| format!("old {n}"))).await;
     probe.at_least(seen, LIMIT).await;
-    app.commit_now().await;
     let group = format!("{topic}-{listener}");
-    assert_eq!(committed(&cluster, &group, &topic).await.unwrap_or(0), 0, "nothing has arrived");
+    if !cluster.is_apache() {
+        app.commit_now().await;
+        assert_eq!(committed(&cluster, &group, &topic).await.unwrap_or(0), 0, "nothing has arrived");
+    }
     let letters = records(&cluster, &app, &format!("{topic}-dlt"), 30).await;
     assert_eq!(letters.len(), 30);
     all_committed(&cluster, &app, &group, &topic, 30).await;
     let reason = letters[0].headers().filter(|(name, _)| *name == "kafka_dlt-exception-message").last();
     let reason = String::from_utf8_lossy(reason.unwrap().1.unwrap()).into_owned();
-    assert!(reason.contains(&format!("{topic}-out-0 was not delivered")), "{reason}");
+    let why = if cluster.is_apache() { "was refused" } else { "was not delivered" };
+    assert!(reason.contains(&format!("record for {topic}-out-0 {why}")), "{reason}");
     assert!(all(&cluster, &app, &format!("{topic}-out")).await.is_empty());
     app.stop().await.unwrap();
 }
@@ -300,6 +310,9 @@ async fn a_send_that_fails_is_a_failed_outcome_of_a_batch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bound_on_repetition_counts_what_is_on_its_way() {
     let cluster = Cluster::start().await;
+    if cluster.is_apache() {
+        return eprintln!("NOT RUN on Apache Kafka: nothing keeps it from answering");
+    }
     for more in
         ["commit: {every: {records: 5}}", "commit: {every: {records: 5}}, ordering: none, concurrency: 2"]
     {
@@ -364,7 +377,8 @@ async fn only_what_failed_is_handled_again() {
         let values: BTreeSet<_> = texts(&sent).into_iter().collect();
         assert_eq!((sent.len(), values.len(), fault.strikes()), (100, 100, 1), "{more}");
         let again = probe.len() - 100;
-        assert!((1..100).contains(&again), "{again} again: {more}");
+        // As many as were in the batch that was refused.
+        assert!((1..=100).contains(&again), "{again} again: {more}");
         app.stop().await.unwrap();
     }
 }

@@ -236,20 +236,28 @@ impl<T: Serialize> Forward<Json> for T {
     }
 }
 
-/// Never true: what has nothing in it cannot be sent on.
+/// It has a form of its own, so that what is wrong with it can be said: see [`Sends`].
+impl Forward<Nothing> for () {
+    type Item = ();
+    fn write(self, _: &mut Envelope<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// Forms with something in them.
 #[diagnostic::on_unimplemented(
     message = "a listener with `send_to` or `reply` returns what is sent, and this one returns nothing",
     label = "nothing to send",
     note = "return the value, or `Result<T, E>`, `Option<T>` (`None` sends nothing), `Vec<T>`; or remove `send_to`"
 )]
-pub trait Something {}
+pub trait Sends {}
 
-impl<T: Something> Forward<Nothing> for T {
-    type Item = T;
-    fn write(self, _: &mut Envelope<'_>) -> Result<(), Failure> {
-        Ok(())
-    }
-}
+impl Sends for Raw {}
+impl Sends for Json {}
+impl<F: Sends> Sends for Tried<F> {}
+impl<F: Sends> Sends for Maybe<F> {}
+impl<F: Sends> Sends for Many<F> {}
+impl<F: Sends> Sends for Own<F> {}
 
 /// An error that a handler may return.
 #[diagnostic::on_unimplemented(
@@ -310,7 +318,7 @@ impl<F, T: Forward<F>> Forward<Own<F>> for Outgoing<T> {
 ///
 /// # Errors
 /// The handler's, or that a value cannot be written: then there is nothing to send.
-pub fn forward<R: Forward<F>, F, D: Destination<R::Item>>(
+pub fn forward<R: Forward<F>, F: Sends, D: Destination<R::Item>>(
     returned: R,
     _form: F,
     _to: D,
@@ -367,7 +375,7 @@ type ItemOf<R, F> = <<R as ForwardBatch<F>>::One as Forward<<R as ForwardBatch<F
 ///
 /// # Errors
 /// The handler's, what ended the batch, that there are too few or too many values, or that one cannot be written.
-pub fn forward_batch<R: ForwardBatch<F>, F, D: Destination<ItemOf<R, F>>>(
+pub fn forward_batch<R: ForwardBatch<F>, F: Sends, D: Destination<ItemOf<R, F>>>(
     returned: R,
     _form: F,
     _to: D,

@@ -1,10 +1,10 @@
 //! Where what a handler returns goes.
 
 use kafka_client::TopicName;
+use kafka_client::config::Subscription;
 
-use super::super::origin::Origin;
 use super::super::problems::Problem;
-use super::super::settings::{AckMode, ListenerSettings, SendTo};
+use super::super::settings::{ListenerSettings, SendTo};
 use super::{Binding, Declared, Place, of_listener};
 
 const NAME: &str = "send-to";
@@ -44,29 +44,20 @@ pub(super) fn contradictions(binding: &mut Binding<'_>, listener: &Declared, set
         binding.problems.error(Problem::new(at, NAME, what).help(help));
         return;
     }
-    if settings.ack != AckMode::Auto && !binding.is_broken(&["ack", "listener.ack-mode"]) {
-        let what = format!(
-            "listener `{id}` sends on what it returns, which acknowledges the record when it has arrived: that and an \
-             acknowledgement by hand exclude each other"
-        );
-        let at = binding.origin_or(listener, "ack");
-        let help = format!("set `kafka-runtime.{}.ack: auto`", of_listener(listener));
-        binding.problems.error(Problem::new(at, "", what).help(help));
-    }
-    let own = |topic: TopicName| {
-        use kafka_client::config::Subscription;
-        matches!(&settings.consumer.subscription, Subscription::Topics(topics) if topics.iter().any(|own| own == topic.as_str()))
-    };
     if let SendTo::Topic(topic) | SendTo::Answer { otherwise: Some(topic) } = send_to
-        && own(topic)
+        && reads(settings, topic)
     {
         let what = format!(
             "= {topic} of listener `{id}` is a topic that it reads: each record would lead to another"
         );
-        let at = match at {
-            Origin::Default => Origin::Attribute { location: listener.location, argument: NAME.into() },
-            at => at,
-        };
         binding.problems.error(Problem::new(at, NAME, what));
+    }
+}
+
+fn reads(settings: &ListenerSettings, topic: TopicName) -> bool {
+    match &settings.consumer.subscription {
+        Subscription::Topics(topics) => topics.iter().any(|own| own == topic.as_str()),
+        Subscription::Partitions(fixed) => fixed.iter().any(|(own, _)| own.topic == topic),
+        Subscription::Pattern(_) => false,
     }
 }

@@ -5,6 +5,7 @@ mod controls;
 mod docs;
 mod errors;
 mod explain;
+mod forward;
 mod listener;
 mod order;
 mod own_keys;
