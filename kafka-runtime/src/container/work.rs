@@ -57,7 +57,8 @@ impl ListenerWork {
 
     /// The same, telling these subscribers.
     pub(crate) fn telling(self, events: Events) -> Self {
-        Self { events, ..self }
+        let recovery = self.recovery.telling(events.clone());
+        Self { recovery, events, ..self }
     }
 
     /// What the loop of a partition that begins at `start` shares with its member.
