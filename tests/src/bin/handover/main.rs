@@ -51,9 +51,10 @@ impl Row {
         let (Some(median), Some(worst)) = (all.get(all.len() / 2), all.last()) else {
             return self.failed[kind].clone().unwrap_or_else(|| "-".into());
         };
-        let (unit, digits) = (self.unit, if self.unit == "s" { 2 } else { 0 });
+        let digits = if self.unit == "s" { 2 } else { 0 };
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let failed = self.failed[kind].as_ref().map_or_else(String::new, |why| format!("; {why}"));
-        format!("{median:.digits$} {unit} ({worst:.digits$}){failed}")
+        format!("{median:.digits$}{unit} ({worst:.digits$}){failed}")
     }
 }
 

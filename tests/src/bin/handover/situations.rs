@@ -12,15 +12,15 @@ use crate::stage::{Failure, HEARTBEAT, Kind, LIMIT, Process, SESSION, Stage};
 /// What is measured, in the unit of its row.
 pub(crate) type Figures = Result<Vec<f64>, Failure>;
 
-/// `{records: n}` where repetition is counted.
-pub(crate) const BOUND: u32 = 20;
+/// `{records: n}` where repetition is counted: more than come between two commits, so that it does not hold the members up.
+pub(crate) const BOUND: u32 = 100;
 const SILENT: Duration = Duration::from_secs(16);
 /// Heartbeat, OffsetCommit, ConsumerGroupHeartbeat.
 const COORDINATION: [i16; 3] = [12, 8, 68];
 
 pub(crate) async fn killed(kind: Kind) -> Figures {
     let stage = Stage::new(kind).await?;
-    let more = format!(", commit: {{every: {{records: {BOUND}}}}}");
+    let more = format!(", commit: {{every: {{records: {BOUND}, time: 1s}}}}");
     let member = || stage.member_at(stage.cluster.bootstrap(), None, &more, &[]);
     let (mut one, two) = (member()?, member()?);
     let shares = stage.settled(&[&one, &two]).await?;
