@@ -162,9 +162,13 @@ impl Cluster {
 
     /// An `application.yml` for this cluster, with `more` behind it.
     pub fn yaml(&self, more: &str) -> String {
+        self.yaml_at(&self.bootstrap, more)
+    }
+
+    /// The same by other ways to it, such as proxies.
+    pub fn yaml_at(&self, servers: &str, more: &str) -> String {
         format!(
-            "spring:\n  application: {{name: suite}}\n  kafka:\n    bootstrap-servers: {}\n    consumer: {{auto-offset-reset: earliest}}\n{more}",
-            self.bootstrap
+            "spring:\n  application: {{name: suite}}\n  kafka:\n    bootstrap-servers: {servers}\n    consumer: {{auto-offset-reset: earliest}}\n{more}"
         )
     }
 }

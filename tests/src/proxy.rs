@@ -1,6 +1,7 @@
 //! Proxies between clients and the brokers: connections are cut, or go silent, as a network does it.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -17,8 +18,13 @@ pub struct Proxies(Vec<Proxy>);
 struct Proxy {
     address: String,
     line: watch::Sender<Line>,
+    given_up: GivenUp,
     task: JoinHandle<()>,
 }
+
+/// What was asked on connections that a client gave up while they were silent, by the API's key; when, and how long it
+/// waited.
+type GivenUp = Arc<Mutex<Vec<(i16, Instant, Duration)>>>;
 
 /// How it is with the connections of a proxy.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,8 +44,10 @@ impl Proxies {
             let (address, broker) = pair.split_once('=').expect("KAFKA_PROXIES: address=broker,...");
             let listener = TcpListener::bind(address).await.expect("the address of a proxy");
             let line = watch::Sender::new(Line::default());
-            let task = tokio::spawn(serve(listener, broker.to_owned(), line.subscribe()));
-            proxies.push(Proxy { address: address.to_owned(), line, task });
+            let given_up = GivenUp::default();
+            let task =
+                tokio::spawn(serve(listener, broker.to_owned(), line.subscribe(), Arc::clone(&given_up)));
+            proxies.push(Proxy { address: address.to_owned(), line, given_up, task });
         }
         Some(Self(proxies))
     }
@@ -61,6 +69,22 @@ impl Proxies {
         tokio::time::sleep(time).await;
         line.send_modify(|line| line.silent = false);
     }
+
+    /// The same for all nodes at once.
+    pub async fn silence_all(&self, time: Duration) {
+        let silent =
+            |silent| self.0.iter().for_each(|proxy| proxy.line.send_modify(|line| line.silent = silent));
+        silent(true);
+        tokio::time::sleep(time).await;
+        silent(false);
+    }
+
+    /// What clients gave up, of what they asked since then, because nothing was answered: the key of the API that was asked
+    /// first in the silence, and how long its connection waited for that.
+    pub fn given_up(&self, since: Instant) -> Vec<(i16, Duration)> {
+        let all = self.0.iter().flat_map(|proxy| proxy.given_up.lock().unwrap().clone());
+        all.filter(|(_, asked, _)| *asked >= since).map(|(api, _, waited)| (api, waited)).collect()
+    }
 }
 
 impl Drop for Proxy {
@@ -69,13 +93,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, broker: String, line: watch::Receiver<Line>) {
+async fn serve(listener: TcpListener, broker: String, line: watch::Receiver<Line>, given_up: GivenUp) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(carry(client, broker.clone(), line.clone()));
+        tokio::spawn(carry(client, broker.clone(), line.clone(), Arc::clone(&given_up)));
     }
 }
 
-async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line>) {
+async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line>, given_up: GivenUp) {
     let cuts = line.borrow().cuts;
     let (one, other) = (line.clone(), line.clone());
     let through = async {
@@ -86,8 +110,10 @@ async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line
         }
         let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
         tokio::select! {
-            () = pump(from_client, to_broker, one) => {}
-            () = pump(from_broker, to_client, other) => {}
+            ended = pump(from_client, to_broker, one) => if let Ended::Silent(api, asked) = ended {
+                given_up.lock().unwrap().push((api, asked, asked.elapsed()));
+            },
+            _ = pump(from_broker, to_client, other) => {}
         }
     };
     tokio::select! {
@@ -96,12 +122,38 @@ async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) {
-    let mut buffer = vec![0; 64 * 1024];
+/// Why bytes go no further.
+enum Ended {
+    Closed,
+    /// Whoever sent them had enough of the silence; this is the API that it asked first in it, and when.
+    Silent(i16, Instant),
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) -> Ended {
+    let (mut buffer, mut more) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if line.wait_for(|line| !line.silent).await.is_err() || to.write_all(&buffer[..length]).await.is_err()
-        {
-            return;
+        let mut held = buffer[..length].to_vec();
+        // What is read here begins with a request, mostly: its length, its API.
+        let (api, asked) = (api_of(&held), Instant::now());
+        while line.borrow().silent {
+            tokio::select! {
+                // Ended or not, it is looked at above.
+                _ = line.wait_for(|line| !line.silent) => {}
+                read = from.read(&mut more) => match read {
+                    Ok(length @ 1..) => {
+                        held.extend_from_slice(&more[..length]);
+                    }
+                    _ => return Ended::Silent(api, asked),
+                },
+            }
+        }
+        if to.write_all(&held).await.is_err() {
+            break;
         }
     }
+    Ended::Closed
+}
+
+fn api_of(request: &[u8]) -> i16 {
+    request.get(4..6).map_or(-1, |key| i16::from_be_bytes([key[0], key[1]]))
 }

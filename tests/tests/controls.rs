@@ -430,6 +430,69 @@ async fn the_same_with_records_side_by_side() {
     a_circuit("key, concurrency: 4").await;
 }
 
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-banked",
+    pause_when(check = "bank", interval = "100ms")
+)]
+async fn banked(value: String, meta: Metadata, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+async fn a_check(ordering: &str) {
+    let stage = Stage::new().await;
+    let yaml = stage.cluster.yaml(&format!(
+        "suite: {{topic: {}}}\nkafka-runtime: {{listeners: {{banked: {{ordering: {ordering}}}}}}}\n",
+        stage.topic
+    ));
+    let down = Bank::default();
+    let bank = down.clone();
+    let check = move || {
+        let is_down = bank.0.load(Ordering::SeqCst);
+        async move { if is_down { Err("closed for today") } else { Ok(()) } }
+    };
+    let app = App::from_yaml(&yaml).unwrap().only(["banked"]).state(stage.probe.clone());
+    let app = app.downstream("bank", check).start().await.unwrap();
+    let mut events = app.listeners().events();
+    stage.send(&app, "before", 1).await;
+    stage.probe.at_least(3, LIMIT).await;
+    down.0.store(true, Ordering::SeqCst);
+    event(&mut events, |kind| matches!(kind, EventKind::DownstreamDown { .. }).then_some(())).await;
+    stage.send(&app, "while it is down", 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.saw("while it is down"), BTreeSet::new());
+    let health = app.health();
+    let reasons = &health.listeners[0].reasons;
+    assert_eq!(
+        (health.status, &reasons[..]),
+        (HealthStatus::Degraded, &["paused while `bank` is down: closed for today".to_owned()][..])
+    );
+    down.0.store(false, Ordering::SeqCst);
+    event(&mut events, |kind| matches!(kind, EventKind::DownstreamUp { .. }).then_some(())).await;
+    stage.probe.at_least(6, LIMIT).await;
+    assert_eq!((stage.saw("while it is down"), app.health().status), (all(), HealthStatus::Up));
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_pauses_while_its_check_says_so() {
+    a_check("partition").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_side_by_side_pauses_while_its_check_says_so() {
+    a_check("key, concurrency: 4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_nobody_gave_is_a_mistake_at_the_start() {
+    let stage = Stage::new().await;
+    let yaml = stage.cluster.yaml(&format!("suite: {{topic: {}}}\n", stage.topic));
+    let app = App::from_yaml(&yaml).unwrap().only(["banked"]).state(stage.probe.clone());
+    let mistake = app.downstream("mail", async || Ok::<_, String>(())).start().await.unwrap_err().to_string();
+    assert!(mistake.contains("no check of this name (it has mail)"), "{mistake}");
+}
+
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-limited", rate_limit = "20/s")]
 async fn limited(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);

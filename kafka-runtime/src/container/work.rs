@@ -60,7 +60,8 @@ impl ListenerWork {
 
     /// The same, telling these subscribers.
     pub(crate) fn telling(self, events: Events) -> Self {
-        Self { events, ..self }
+        let recovery = self.recovery.telling(events.clone());
+        Self { recovery, events, ..self }
     }
 
     /// The same, sending on what its handler returns, if the settings say where to.

@@ -1,9 +1,11 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
 //! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
-//! returns from the one in `VICTIM_STUCK`.
+//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it takes so many milliseconds for each, and says after that
+//! how many microseconds it took.
 
 use std::io::Write;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use kafka_runtime::prelude::*;
 
@@ -17,21 +19,31 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
     if std::env::var("VICTIM_POISON").is_ok_and(|poison| poison == record.n.to_string()) {
         return Err("poison".into());
     }
-    say(&record, &meta);
+    if let Some(sleep) = *SLEEP {
+        let begun = Instant::now();
+        tokio::time::sleep(sleep).await;
+        say(&record, &meta, Some(begun.elapsed()));
+        return Ok(());
+    }
+    say(&record, &meta, None);
     if *STUCK == Some(record.n) {
         std::future::pending::<()>().await;
     }
     Ok(())
 }
 
-fn say(record: &Numbered, meta: &Metadata) {
+fn say(record: &Numbered, meta: &Metadata, took: Option<Duration>) {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
+    let took = took.map_or_else(String::new, |took| format!("\t{}", took.as_micros()));
+    let _ = writeln!(out, "handled\t{}\t{}\t{}{took}", meta.partition(), meta.offset(), record.n);
     let _ = out.flush();
 }
 
 /// The record whose handler never returns, if any.
 static STUCK: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("VICTIM_STUCK").ok()?.parse().ok());
+
+static SLEEP: LazyLock<Option<Duration>> =
+    LazyLock::new(|| Some(Duration::from_millis(std::env::var("VICTIM_SLEEP").ok()?.parse().ok()?)));
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

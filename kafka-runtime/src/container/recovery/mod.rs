@@ -37,6 +37,7 @@ pub(crate) use self::outlet::{ListenerOutlet, Outlet, Publisher};
 use self::policy::{Decision, Policy};
 use super::outcome::{Where, told};
 use super::shared::{Counts, Shared};
+use super::status::{EventKind, Events};
 use crate::config::{DeadLetters, ListenerSettings, OnExhausted};
 use crate::dead_letter::headers::{self, FirstPlace, NextTry, Reason};
 use crate::listener::{Failure, causes};
@@ -93,6 +94,7 @@ pub(crate) struct Recovery {
     hop_plan: DeadLetters,
     rng: Arc<Rng>,
     outlet: Arc<dyn Outlet>,
+    events: Events,
 }
 
 impl Recovery {
@@ -107,7 +109,23 @@ impl Recovery {
         let hop_plan = hop_plan(&dead_letters);
         let hops = settings.retry_topics.as_ref().map(Hops::new);
         let (policy, hop) = (Policy::new(settings), settings.hop.clone());
-        Self { listener, group, policy, dead_letters, hops, hop, hop_plan, rng, outlet }
+        Self {
+            listener,
+            group,
+            policy,
+            dead_letters,
+            hops,
+            hop,
+            hop_plan,
+            rng,
+            outlet,
+            events: Events::default(),
+        }
+    }
+
+    /// The same, telling these subscribers.
+    pub(crate) fn telling(self, events: Events) -> Self {
+        Self { events, ..self }
     }
 
     /// Judges a failure, tells and counts it (in `shared`), and carries out what the policy says. It may wait for a
@@ -139,6 +157,8 @@ impl Recovery {
             (Decision::Exhausted(OnExhausted::Skip), None) => {
                 error!(listener, %record, cause, "record skipped (on-exhausted: skip)");
                 shared.add(Counts { skipped: 1, ..Counts::default() });
+                let (partition, offset) = (failed.partition, failed.record.offset);
+                self.events.emit(listener, || EventKind::Skipped { partition, offset, cause });
                 shared.set_cause(None);
                 Resolution::Settled
             }
@@ -205,6 +225,13 @@ impl Recovery {
                 let at = sent.partition;
                 warn!(listener, %record, cause, ?wait, retry_topic = %at, offset = sent.offset, "handler failed; it is tried again from a retry topic");
                 shared.add(Counts { retried_later: 1, ..Counts::default() });
+                self.events.emit(listener, || EventKind::RetriedLater {
+                    partition: failed.partition,
+                    offset: failed.record.offset,
+                    retry_topic: at,
+                    wait,
+                    cause: cause.to_owned(),
+                });
                 shared.set_cause(None);
                 Resolution::Settled
             }
@@ -244,6 +271,13 @@ impl Recovery {
                 let at = sent.partition;
                 error!(listener, %record, cause, dead_letter = %at, offset = sent.offset, "record failed for good: dead letter written");
                 shared.add(Counts { dead_lettered: 1, ..Counts::default() });
+                self.events.emit(listener, || EventKind::DeadLettered {
+                    partition: failed.partition,
+                    offset: failed.record.offset,
+                    letter: at,
+                    letter_offset: sent.offset,
+                    cause: cause.to_owned(),
+                });
                 shared.set_cause(None);
                 Resolution::Settled
             }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::{AckMode, DeadLetters, ListenerSettings, OnExhausted, Retry};
+use crate::config::{
+    AckMode, DeadLetters, ListenerSettings, OnExhausted, Retry, RetryTopicNames, RetryTopics,
+};
+use crate::container::EventKind;
 use crate::container::fixture::{Act, Rig, after, settings};
 use crate::container::shared::{Counts, PartitionPhase};
 
@@ -39,6 +42,53 @@ async fn a_spent_record_goes_to_the_dead_letter_and_its_offset_waits_for_that() 
     assert_eq!(header(&letter.headers, "kafka_dlt-original-consumer-group"), b"billing");
     assert_eq!(header(&letter.headers, "kafka_dlt-exception-message"), b"no bank");
     assert_eq!(header(&letter.headers, "kafka_runtime-attempts"), 3i32.to_be_bytes());
+}
+
+/// What becomes of a record for good is told once, after what failed; retry topics have no event of their own failing.
+#[tokio::test(start_paused = true)]
+async fn subscribers_hear_of_each_fate() {
+    let hops = RetryTopics {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(30),
+        multiplier: 2.0,
+        names: RetryTopicNames::Delay,
+        attempts: 3,
+    };
+    let once = Retry { attempts: 1, ..Retry::default() };
+    let of = |on_exhausted, retry_topics| ListenerSettings {
+        on_exhausted,
+        retry_topics,
+        retry: once,
+        ..settings()
+    };
+    for (settings, expected) in [
+        (of(OnExhausted::DeadLetter, None), "dead letter orders-dlt-0 at 0: no bank"),
+        (of(OnExhausted::Skip, None), "skipped: no bank"),
+        (of(OnExhausted::Stop, Some(hops)), "later orders-retry-1000-0 after 1s: no bank"),
+    ] {
+        let plan = |offset, _| if offset == 2 { Act::Fail("no bank") } else { Act::Return };
+        let rig = Rig::new(settings, false, plan);
+        let mut stream = rig.events.subscribe();
+        let partition = rig.partition(0);
+        partition.comes(0, 5);
+        after(2_000).await;
+        partition.drain().await;
+        let mut told = Vec::new();
+        while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(1), stream.next()).await {
+            told.extend(match event.kind {
+                EventKind::RecordFailed { offset: 2, attempt: 1, .. } => Some("failed".to_owned()),
+                EventKind::DeadLettered { offset: 2, letter, letter_offset, cause, .. } => {
+                    Some(format!("dead letter {letter} at {letter_offset}: {cause}"))
+                }
+                EventKind::Skipped { offset: 2, cause, .. } => Some(format!("skipped: {cause}")),
+                EventKind::RetriedLater { offset: 2, retry_topic, wait, cause, .. } => {
+                    Some(format!("later {retry_topic} after {wait:?}: {cause}"))
+                }
+                _ => None,
+            });
+        }
+        assert_eq!(told, ["failed", expected]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,41 @@ pub enum EventKind {
         /// The error with its causes.
         cause: String,
     },
+    /// The tries of a record are spent, and its dead letter is written and acknowledged.
+    DeadLettered {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Which record.
+        offset: i64,
+        /// Where the letter is.
+        letter: TopicPartition,
+        /// Its offset there.
+        letter_offset: i64,
+        /// The error with its causes.
+        cause: String,
+    },
+    /// A record was sent to a retry topic, and acknowledged there.
+    RetriedLater {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Which record.
+        offset: i64,
+        /// Where it waits for its next try.
+        retry_topic: TopicPartition,
+        /// After how long it is due.
+        wait: Duration,
+        /// The error with its causes.
+        cause: String,
+    },
+    /// The tries of a record are spent, and it is passed over (`on-exhausted: skip`).
+    Skipped {
+        /// Which partition.
+        partition: TopicPartition,
+        /// Which record.
+        offset: i64,
+        /// The error with its causes.
+        cause: String,
+    },
     /// A partition stopped at a record, or because it cannot be read; others go on. A seek or `resume` starts it again.
     PartitionStopped {
         /// Which.
