@@ -277,6 +277,21 @@ pub enum Compression {
     Zstd,
 }
 
+/// How batches are compressed: a codec, at its usual level unless one is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Packing {
+    /// The codec.
+    pub codec: Compression,
+    /// From 1 to 9 for gzip; the other codecs have one level each here.
+    pub level: Option<u8>,
+}
+
+impl From<Compression> for Packing {
+    fn from(codec: Compression) -> Self {
+        Self { codec, level: None }
+    }
+}
+
 /// A producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -305,6 +320,9 @@ pub struct ProducerConfig {
     pub max_in_flight: usize,
     /// `compression.type`.
     pub compression: Compression,
+    /// `compression.gzip.level` **(6)** where `compression` is gzip: from 1, fast, to 9, small. The other codecs have one
+    /// level each here.
+    pub compression_level: Option<u8>,
     /// `partitioner.class`, `partitioner.ignore.keys`; librdkafka's `partitioner`.
     pub partitioner: Partitioner,
     /// `partitioner.adaptive.partitioning.enable` **(true)**: where [`Partitioner`] sticks to a partition until a batch is
@@ -313,6 +331,14 @@ pub struct ProducerConfig {
     /// `transaction.timeout.ms` **(60 s)**: after that without an end the coordinator aborts a transaction. The broker's
     /// `transaction.max.timeout.ms` (15 min) bounds it.
     pub transaction_timeout: Duration,
+}
+
+impl ProducerConfig {
+    /// `compression.type` and its level.
+    #[must_use]
+    pub fn packing(&self) -> Packing {
+        Packing { codec: self.compression, level: self.compression_level }
+    }
 }
 
 impl Default for ProducerConfig {
@@ -330,6 +356,7 @@ impl Default for ProducerConfig {
             max_request_size: 1 << 20,
             max_in_flight: 5,
             compression: Compression::None,
+            compression_level: None,
             partitioner: Partitioner::Murmur2,
             adaptive_partitioning: true,
             transaction_timeout: Duration::from_secs(60),

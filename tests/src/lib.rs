@@ -16,7 +16,7 @@ mod tools;
 pub use cluster::{Cluster, eventually, unique};
 pub use counting::Counting;
 pub use fleet::{Fleet, PARTITIONS};
-pub use nodes::Nodes;
+pub use nodes::{Frozen, Nodes};
 pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};
 pub use proxy::Proxies;

@@ -57,4 +57,30 @@ impl Nodes {
         })
         .await;
     }
+
+    /// Stops a node (from 1) in the middle of whatever it does, with its connections open, until the guard is dropped.
+    pub fn freeze(&self, node: usize) -> Frozen {
+        let pid = std::fs::read_to_string(self.folder.join(format!("node-{node}/pid"))).expect("pid");
+        let frozen = Frozen { pid: pid.trim().to_owned() };
+        frozen.signal("-STOP");
+        frozen
+    }
+}
+
+/// A node that is frozen.
+#[derive(Debug)]
+pub struct Frozen {
+    pid: String,
+}
+
+impl Frozen {
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.pid]).status().expect("kill").success());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal("-CONT");
+    }
 }

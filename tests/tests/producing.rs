@@ -1,12 +1,13 @@
 //! The template: typed topics, many at once, interceptors, numbers, transactions, partitioners beside other clients'.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_client::config::Partitioner;
 use kafka_runtime::prelude::*;
 use kafka_runtime::template::{RecordMetadata, SendError};
-use tests::{Cluster, Peer, PeerKind, unique};
+use tests::{Cluster, Peer, PeerKind, go_peer, unique};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -177,6 +178,22 @@ async fn a_key_goes_where_librdkafka_sends_it() {
             assert_eq!(line[2], hash.partition(key, 7).to_string(), "{name} {line:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_where_gos_clients_send_it() {
+    let keys: Vec<String> = (0..60).map(|n| format!("customer-{}", n * n)).collect();
+    let mut arguments = vec!["place", "7"];
+    arguments.extend(keys.iter().map(String::as_str));
+    let Some(placed) = go_peer(&arguments).await else { return };
+    let mut names = BTreeSet::new();
+    for line in placed.lines() {
+        let [name, key, partition] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let Some(Partitioner::Keyed(hash, _)) = Partitioner::named(name) else { panic!("{name}") };
+        assert_eq!(partition, hash.partition(key.as_bytes(), 7).to_string(), "{line}");
+        names.insert(name);
+    }
+    assert_eq!((names.len(), placed.lines().count()), (6, 360), "{names:?}");
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-answering")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::receipt::{Outcome, Receipt};
-use crate::config::Compression;
+use crate::config::{Compression, Packing};
 use crate::error::Error;
 use crate::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite, restamp};
 use crate::records::{Batches, RecordError};
@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) attempts: u32,
     /// Why the last attempt failed.
     pub(super) last: Option<Error>,
+    /// Whether an attempt may have written it, for all that is known.
+    pub(super) doubtful: bool,
     /// Its place among the batches of its partition; parts of a split batch keep it.
     pub(super) order: u64,
 }
@@ -50,6 +52,7 @@ impl Batch {
             awaited: false,
             attempts: 0,
             last: None,
+            doubtful: false,
             order,
         }
     }
@@ -72,19 +75,25 @@ impl Batch {
     }
 
     /// The bytes to be sent, with its stamp. They are compressed at the first attempt.
-    pub(super) fn build(&mut self, compression: Compression) -> Result<Bytes, RecordError> {
+    pub(super) fn build(&mut self, packing: impl Into<Packing>) -> Result<Bytes, RecordError> {
         let stamp = self.stamp.unwrap_or(ProducerStamp::NONE);
         let before = std::mem::replace(&mut self.contents, Contents::Built(Bytes::new()));
         let bytes = match before {
-            Contents::Growing(builder) => builder.build(compression, stamp)?,
+            Contents::Growing(builder) => builder.build(packing, stamp)?,
             Contents::Built(bytes) => restamp(bytes, stamp),
         };
         self.contents = Contents::Built(bytes.clone());
+        self.receipt.keep(bytes.clone());
         Ok(bytes)
     }
 
     /// Ends it; the bytes of memory that are free now.
     pub(super) fn finish(self, outcome: Outcome) -> usize {
+        if let (Contents::Growing(builder), Outcome::Failed(_)) = (self.contents, &outcome)
+            && let Ok(bytes) = builder.build(Compression::None, ProducerStamp::NONE)
+        {
+            self.receipt.keep(bytes);
+        }
         self.receipt.complete(outcome);
         self.charged
     }
@@ -113,6 +122,7 @@ impl Batch {
             stamp,
             attempts: self.attempts,
             last: self.last.clone(),
+            doubtful: self.doubtful,
             ..Self::new(bytes.len() / 2, self.created, self.order)
         };
         let later = |stamp: ProducerStamp| ProducerStamp {

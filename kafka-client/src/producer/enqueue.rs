@@ -14,10 +14,9 @@ use super::sender::Command;
 use super::stats::Counters;
 use super::topics::{Found, Partition, Topics};
 use super::transaction::Coordination;
-use super::{Handle, Outgoing, SendError};
+use super::{Handle, Outgoing, SendError, Unsent};
 use crate::config::ProducerConfig;
 use crate::error::Error;
-use crate::ids::TopicName;
 use crate::records::encode::{BatchBuilder, RecordToWrite};
 
 /// Bytes of a batch besides its records.
@@ -65,8 +64,8 @@ impl Handle {
         let to_write =
             RecordToWrite { timestamp, key: record.key, value: record.value, headers: record.headers };
         let size = BatchBuilder::upper_bound(&to_write);
-        self.check_size(record.topic, size + BATCH_OVERHEAD)?;
-        self.charge(size).await?;
+        self.check_size(&record, size + BATCH_OVERHEAD)?;
+        self.charge(&record, size).await?;
         let charged = Charged { memory: &self.shared.memory, size };
         let delivery = match self.append(&record, to_write, size, urgency)? {
             Target::Done(delivery) => delivery,
@@ -77,10 +76,13 @@ impl Handle {
         Ok(delivery)
     }
 
-    fn check_size(&self, topic: TopicName, size: usize) -> Result<(), SendError> {
+    fn check_size(&self, record: &Outgoing<'_>, size: usize) -> Result<(), SendError> {
         let config = &self.shared.config;
         let limit = config.max_request_size.min(config.buffer_memory).min(u32::MAX as usize);
-        if size > limit { Err(SendError::TooLarge { topic, size, limit }) } else { Ok(()) }
+        if size <= limit {
+            return Ok(());
+        }
+        Err(SendError::TooLarge { record: Unsent::of(record), size, limit })
     }
 
     /// Puts the record into its batch, if its partition is known.
@@ -93,17 +95,21 @@ impl Handle {
     ) -> Result<Target, SendError> {
         let rng = &self.context.cluster.seams().rng;
         let found = self.shared.topics.with(record.topic, |topic| {
-            let number =
-                topic.choose(record, size, rng).ok_or(SendError::NoPartition { topic: record.topic })?;
+            let number = topic
+                .choose(record, size, rng)
+                .ok_or_else(|| SendError::NoPartition { record: Unsent::of(record) })?;
             match topic.partition(number) {
-                Some(partition) => Ok(Target::Done(self.put(partition, to_write, size, urgency))),
+                Some(partition) => {
+                    let delivery = self.put(partition, to_write, size, urgency);
+                    Ok(Target::Done(delivery.named(record.partition.is_some())))
+                }
                 None => Ok(Target::UnknownPartition(number, topic.count)),
             }
         });
         match found {
             Found::Topic(target) => target,
             Found::Unknown => Ok(Target::UnknownTopic),
-            Found::Closed => Err(SendError::Closed),
+            Found::Closed => Err(closed(record)),
         }
     }
 
@@ -146,7 +152,7 @@ impl Handle {
                 Target::Done(delivery) => return Ok(delivery),
                 Target::UnknownPartition(partition, count) if known_before => {
                     let count = usize::try_from(count).unwrap_or(0);
-                    return Err(SendError::UnknownPartition { topic, partition, count });
+                    return Err(SendError::UnknownPartition { record: Unsent::of(record), partition, count });
                 }
                 // It may have grown: once more, with fresh metadata.
                 Target::UnknownPartition(..) => {
@@ -154,18 +160,18 @@ impl Handle {
                     // A failure shows in the wait for the next picture.
                     let _ = tokio::select! {
                         fresh = cluster.refreshed() => fresh,
-                        () = &mut time_is_over => return Err(self.unavailable(topic, limit)),
+                        () = &mut time_is_over => return Err(self.unavailable(record, limit)),
                     };
                     self.shared.topics.learn(topic, || cluster.snapshot());
                 }
                 Target::UnknownTopic => {
                     cluster.track_while_used(topic, true);
                     if !self.shared.topics.learn(topic, || cluster.snapshot()) {
-                        self.refused(topic)?;
+                        self.refused(record)?;
                         tokio::select! {
                             _ = pictures.changed() => {}
-                            _ = closing.wait_for(|closing| *closing) => return Err(SendError::Closed),
-                            () = &mut time_is_over => return Err(self.unavailable(topic, limit)),
+                            _ = closing.wait_for(|closing| *closing) => return Err(closed(record)),
+                            () = &mut time_is_over => return Err(self.unavailable(record, limit)),
                         }
                     }
                 }
@@ -175,13 +181,14 @@ impl Handle {
     }
 
     /// An error of the topic that does not go by itself.
-    fn refused(&self, topic: TopicName) -> Result<(), SendError> {
+    fn refused(&self, record: &Outgoing<'_>) -> Result<(), SendError> {
+        let topic = record.topic;
         let picture = self.context.cluster.snapshot();
         match picture.topics.get(&topic).and_then(|known| known.error) {
             Some(code) if !code.is_retriable() => {
                 let at = crate::error::At::Topic(topic);
                 Err(SendError::TopicUnavailable {
-                    topic,
+                    record: Unsent::of(record),
                     source: Error::Broker { api: "Metadata", code, at },
                 })
             }
@@ -189,28 +196,30 @@ impl Handle {
         }
     }
 
-    fn unavailable(&self, topic: TopicName, waited: Duration) -> SendError {
+    fn unavailable(&self, record: &Outgoing<'_>, waited: Duration) -> SendError {
+        let record = Unsent::of(record);
         match self.context.cluster.last_failure() {
-            Some(source) => SendError::TopicUnavailable { topic, source },
-            None => SendError::UnknownTopic { topic, waited },
+            Some(source) => SendError::TopicUnavailable { record, source },
+            None => SendError::UnknownTopic { record, waited },
         }
     }
 
     /// Takes so many bytes of the buffer memory, or waits for them.
-    async fn charge(&self, size: usize) -> Result<(), SendError> {
+    async fn charge(&self, record: &Outgoing<'_>, size: usize) -> Result<(), SendError> {
         let amount = u32::try_from(size).unwrap_or(u32::MAX);
         let memory = &self.shared.memory;
         match memory.try_acquire_many(amount) {
             Ok(room) => room.forget(),
-            Err(TryAcquireError::Closed) => return Err(SendError::Closed),
+            Err(TryAcquireError::Closed) => return Err(closed(record)),
             Err(TryAcquireError::NoPermits) => {
                 let _hurry = self.hurry();
                 let limit = self.shared.config.max_block;
                 tokio::select! {
-                    room = memory.acquire_many(amount) => room.map_err(|_| SendError::Closed)?.forget(),
+                    room = memory.acquire_many(amount) => room.map_err(|_| closed(record))?.forget(),
                     () = self.context.sleep(limit) => {
                         let limit_bytes = self.shared.config.buffer_memory;
-                        return Err(SendError::BufferFull { limit: limit_bytes, waited: limit });
+                        let record = Unsent::of(record);
+                        return Err(SendError::BufferFull { record, limit: limit_bytes, waited: limit });
                     }
                 }
             }
@@ -241,6 +250,10 @@ impl Handle {
         // A sender that has ended has failed everything, and `append` sees it.
         let _ = self.commands.send(command);
     }
+}
+
+fn closed(record: &Outgoing<'_>) -> SendError {
+    SendError::Closed { record: Unsent::of(record), doubtful: false }
 }
 
 /// Buffer memory that is given back unless a batch takes it over.

@@ -26,6 +26,7 @@ use crate::ids::{TopicName, TopicPartition};
 
 mod batch;
 mod enqueue;
+mod error;
 mod partitioner;
 mod queue;
 mod receipt;
@@ -35,6 +36,7 @@ mod sequences;
 mod stats;
 mod topics;
 mod transaction;
+mod unsent;
 mod verdict;
 
 #[cfg(test)]
@@ -42,12 +44,14 @@ mod queue_tests;
 #[cfg(test)]
 mod tests;
 
+pub use error::SendError;
 pub use partitioner::{
     Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner, murmur2, partition_for_key,
 };
 pub use receipt::Delivery;
 pub use stats::{ProducerStats, Timing};
 pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProducer};
+pub use unsent::{ShownKey, Unsent};
 
 use enqueue::{Shared, Urgency};
 use queue::Rules;
@@ -85,115 +89,6 @@ pub struct RecordMetadata {
     pub offset: i64,
     /// Its timestamp: the record's own, or the broker's with LogAppendTime.
     pub timestamp: i64,
-}
-
-/// Why a record was not sent. The rest of its batch has results of its own.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// Larger than `max.request.size` or than the broker takes.
-    #[error(
-        "record for {topic} has {size} bytes, more than the limit of {limit}: raise max.request.size (and the topic's max.message.bytes) or send less"
-    )]
-    TooLarge {
-        /// The topic.
-        topic: TopicName,
-        /// Its size.
-        size: usize,
-        /// The bound.
-        limit: usize,
-    },
-    /// No such topic, and it is not created by itself.
-    #[error("topic {topic} does not exist (waited {waited:?} for it)")]
-    UnknownTopic {
-        /// The topic.
-        topic: TopicName,
-        /// For how long its metadata was asked for.
-        waited: Duration,
-    },
-    /// The topic has fewer partitions.
-    #[error("{topic} has no partition {partition}: it has {count}")]
-    UnknownPartition {
-        /// The topic.
-        topic: TopicName,
-        /// The partition that was asked for.
-        partition: i32,
-        /// How many there are.
-        count: usize,
-    },
-    /// The record names no partition, and the partitioner is [`Partitioner::Manual`].
-    #[error("record for {topic} names no partition, and the partitioner is manual")]
-    NoPartition {
-        /// The topic.
-        topic: TopicName,
-    },
-    /// `buffer.memory` stayed full for `max.block.ms`.
-    #[error(
-        "the producer's buffer of {limit} bytes stayed full for {waited:?}: brokers are slower than the sender"
-    )]
-    BufferFull {
-        /// `buffer.memory`.
-        limit: usize,
-        /// `max.block.ms`.
-        waited: Duration,
-    },
-    /// `delivery.timeout.ms` passed; the last error says why it was not delivered before.
-    #[error("record for {partition} was not delivered within {after:?}: {last}")]
-    DeliveryTimeout {
-        /// The partition.
-        partition: TopicPartition,
-        /// `delivery.timeout.ms`.
-        after: Duration,
-        /// The last failure.
-        last: String,
-    },
-    /// The broker refused it for good.
-    #[error("record for {partition} was refused: {source}")]
-    Refused {
-        /// The partition.
-        partition: TopicPartition,
-        /// Its answer.
-        source: Error,
-    },
-    /// Sent as often as `retries` allows.
-    #[error("record for {partition} was not delivered in {attempts} attempts: {source}")]
-    RetriesSpent {
-        /// The partition.
-        partition: TopicPartition,
-        /// How often it was sent.
-        attempts: u32,
-        /// The last failure.
-        source: Error,
-    },
-    /// Nothing is known of the topic's partitions: no broker answers, or the topic is refused (a name that is none,
-    /// no permission).
-    #[error("topic {topic} cannot be sent to: {source}")]
-    TopicUnavailable {
-        /// The topic.
-        topic: TopicName,
-        /// Why not.
-        source: Error,
-    },
-    /// A flush did not end in time. What it waited for is still being sent.
-    #[error("{batches} batches were not delivered within {after:?}")]
-    FlushTimeout {
-        /// How many batches had no outcome.
-        batches: usize,
-        /// The deadline.
-        after: Duration,
-    },
-    /// The record is in no transaction (any more), and was not written or will not be seen: the transaction was
-    /// aborted or cannot be committed, or the producer was fenced.
-    #[error("record for {topic} is in no transaction: {source}")]
-    NoTransaction {
-        /// The topic.
-        topic: TopicName,
-        /// What became of the transaction.
-        source: Box<TransactionError>,
-    },
-    /// The producer was closed.
-    #[error("the producer is closed")]
-    Closed,
 }
 
 /// A producer; clones share it. Dropping the last one closes it without waiting: see [`Producer::close`].

@@ -18,11 +18,11 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
-use super::SendError;
 use super::batch::Batch;
 use super::receipt::{Outcome, Receipt};
 use super::sequences::{Identity, Restart, Sequences};
 use super::verdict::Verdict;
+use super::{SendError, Unsent};
 use crate::config::{Acks, Backoff, ProducerConfig};
 use crate::error::Error;
 use crate::ids::TopicPartition;
@@ -244,7 +244,14 @@ impl Queue {
     }
 
     /// A batch's answer. `unit` is the jitter's chance.
-    pub(super) fn answered(&mut self, batch: Batch, verdict: Verdict, now: Instant, unit: f64) -> Aftermath {
+    pub(super) fn answered(
+        &mut self,
+        mut batch: Batch,
+        verdict: Verdict,
+        now: Instant,
+        unit: f64,
+    ) -> Aftermath {
+        batch.doubtful |= verdict.leaves_doubt();
         self.on_wire.retain(|sent| !Arc::ptr_eq(&sent.receipt, &batch.receipt));
         let freed = match verdict {
             Verdict::Written { base_offset, log_append_time } => {
@@ -284,12 +291,11 @@ impl Queue {
                 self.fail(batch, refusal)
             }
             Verdict::Blamed { records, rest } => {
-                let rest = self.refusal(rest);
+                let refusal = |error| self.refusal(error).with_doubt(batch.doubtful);
+                let rest = refusal(rest);
+                let records = records.into_iter().map(|(index, error)| (index, refusal(error))).collect();
                 self.note_failure(&batch, &rest);
-                batch.finish(Outcome::Blamed {
-                    records: records.into_iter().map(|(index, error)| (index, self.refusal(error))).collect(),
-                    rest,
-                })
+                batch.finish(Outcome::Blamed { records, rest })
             }
         };
         self.aftermath(freed)
@@ -301,8 +307,9 @@ impl Queue {
             return self.expired(batch, &error.to_string());
         }
         if batch.attempts > self.rules.retries {
-            let (partition, attempts) = (self.partition, batch.attempts);
-            return self.fail(batch, SendError::RetriesSpent { partition, attempts, source: error });
+            let (record, attempts) = (self.unsent(), batch.attempts);
+            let spent = SendError::RetriesSpent { record, attempts, source: error, doubtful: false };
+            return self.fail(batch, spent);
         }
         let wait = self.rules.backoff.wait(batch.attempts - 1, unit).min(longest_wait(&error));
         self.not_before = Some(now + wait);
@@ -332,6 +339,7 @@ impl Queue {
 
     /// Ends a batch that was not written; the bytes that are free now.
     fn fail(&mut self, batch: Batch, error: SendError) -> usize {
+        let error = error.with_doubt(batch.doubtful);
         self.note_failure(&batch, &error);
         batch.finish(Outcome::Failed(error))
     }
@@ -351,7 +359,7 @@ impl Queue {
     }
 
     fn refusal(&self, source: Error) -> SendError {
-        SendError::Refused { partition: self.partition, source }
+        SendError::Refused { record: self.unsent(), source, doubtful: false }
     }
 
     fn want_restart(&mut self, batch: &Batch, how: Restart) {
@@ -393,7 +401,7 @@ impl Queue {
         }
         self.ready = kept;
         for sent in self.on_wire.iter().filter(|sent| sent.deadline <= now && !sent.receipt.is_complete()) {
-            let error = self.timeout("it was sent and not answered yet".to_owned());
+            let error = self.timeout("it was sent and not answered yet".to_owned(), true);
             if self.rules.transactional {
                 self.failure.get_or_insert_with(|| Failure { error: error.clone(), stamped: true });
             }
@@ -410,12 +418,18 @@ impl Queue {
             (None, Some(trouble)) => trouble.clone(),
             (None, None) => "it was not sent: too much was waiting before it".to_owned(),
         };
-        let error = self.timeout(last);
+        let error = self.timeout(last, false);
         self.fail(batch, error)
     }
 
-    fn timeout(&self, last: String) -> SendError {
-        SendError::DeliveryTimeout { partition: self.partition, after: self.rules.delivery_timeout, last }
+    fn timeout(&self, last: String, doubtful: bool) -> SendError {
+        let after = self.rules.delivery_timeout;
+        SendError::DeliveryTimeout { record: self.unsent(), after, last, doubtful }
+    }
+
+    /// What stands for a record until its own delivery is asked.
+    fn unsent(&self) -> Unsent {
+        Unsent::somewhere_in(self.partition)
     }
 
     /// Batches that wait to be sent.
@@ -448,14 +462,16 @@ impl Queue {
     /// Fails everything: how many batches had no outcome, and the bytes that are free now. (What is on the wire frees
     /// its own when it is answered.)
     pub(super) fn abandon(&mut self, error: &SendError) -> (usize, Aftermath) {
-        let open: Vec<_> = self.receipts().into_iter().filter(|receipt| !receipt.is_complete()).collect();
-        let waiting: Vec<_> = self.ready.drain(..).chain(self.open.take()).collect();
-        for batch in &waiting {
-            self.note_failure(batch, error);
+        let open = self.receipts().iter().filter(|receipt| !receipt.is_complete()).count();
+        for sent in &self.on_wire {
+            sent.receipt.complete(Outcome::Failed(error.clone().with_doubt(true)));
         }
-        open.iter().for_each(|receipt| receipt.complete(Outcome::Failed(error.clone())));
-        let freed = waiting.iter().map(|batch| batch.charged).sum();
-        (open.len(), self.aftermath(freed))
+        let waiting: Vec<_> = self.ready.drain(..).chain(self.open.take()).collect();
+        let mut freed = 0;
+        for batch in waiting {
+            freed += self.fail(batch, error.clone());
+        }
+        (open, self.aftermath(freed))
     }
 
     /// Bytes of the next batch.

@@ -263,7 +263,12 @@ impl World {
             match Pin::new(delivery).poll(&mut context) {
                 Poll::Pending => panic!("record {id} has no outcome"),
                 Poll::Ready(Ok(metadata)) => acknowledged.push((*id, metadata.offset)),
-                Poll::Ready(Err(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    let back = error.record().filter(|record| record.is_whole()).unwrap();
+                    assert_eq!(back.value(), Some(&id.to_be_bytes()[..]), "given back");
+                    let is_there = self.broker.log.contains(id);
+                    assert!(!is_there || error.may_be_written(), "{id} is there, though: {error}");
+                }
             }
         }
         acknowledged

@@ -6,7 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::{RecordMetadata, SendError};
+use bytes::Bytes;
+
+use super::unsent::{Contents, contents_of};
+use super::{RecordMetadata, SendError, Unsent};
 use crate::ids::TopicPartition;
 
 /// What became of a batch.
@@ -32,12 +35,58 @@ pub(super) enum Outcome {
 pub(super) struct Receipt {
     outcome: OnceLock<Outcome>,
     waiting: Mutex<Vec<Waker>>,
+    kept: Mutex<Kept>,
+}
+
+/// What a failure gives back.
+#[derive(Default)]
+enum Kept {
+    /// Nothing: the batch is not built yet, or it did not fail.
+    #[default]
+    Nothing,
+    Batch(Bytes),
+    /// Read out of the batch when the first record was given back.
+    Records(Vec<Arc<Contents>>),
+}
+
+impl std::fmt::Debug for Kept {
+    /// Without the records, which may hold anybody's secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Batch(_) => "the batch",
+            Self::Records(_) => "its records",
+        })
+    }
 }
 
 impl Receipt {
+    /// Keeps the batch as long as it may fail.
+    pub(super) fn keep(&self, batch: Bytes) {
+        *self.kept() = Kept::Batch(batch);
+    }
+
+    /// What a record of a batch that failed was.
+    fn give_back(&self, index: i32) -> Option<Arc<Contents>> {
+        let mut kept = self.kept();
+        if let Kept::Batch(batch) = &mut *kept {
+            *kept = Kept::Records(contents_of(std::mem::take(batch)));
+        }
+        let Kept::Records(records) = &*kept else { return None };
+        records.get(usize::try_from(index).ok()?).map(Arc::clone)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sets the outcome; the first one stays.
     pub(super) fn complete(&self, outcome: Outcome) {
+        let failed = matches!(outcome, Outcome::Failed(_) | Outcome::Blamed { .. });
         if self.outcome.set(outcome).is_ok() {
+            if !failed {
+                *self.kept() = Kept::Nothing;
+            }
             let waiting = std::mem::take(&mut *self.waiting());
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -81,19 +130,31 @@ pub struct Delivery {
     index: i32,
     partition: TopicPartition,
     timestamp: i64,
+    /// Whether the record named its partition.
+    named: bool,
     place: Option<usize>,
 }
 
 impl Clone for Delivery {
     fn clone(&self) -> Self {
         // Not the place, which is of one waker.
-        Self::new(Arc::clone(&self.receipt), self.index, self.partition, self.timestamp)
+        Self { receipt: Arc::clone(&self.receipt), place: None, ..*self }
     }
 }
 
 impl Delivery {
     pub(super) fn new(receipt: Arc<Receipt>, index: i32, partition: TopicPartition, timestamp: i64) -> Self {
-        Self { receipt, index, partition, timestamp, place: None }
+        Self { receipt, index, partition, timestamp, named: false, place: None }
+    }
+
+    /// The same for a record that named its partition, or not.
+    pub(super) fn named(self, named: bool) -> Self {
+        Self { named, ..self }
+    }
+
+    /// The record, given back.
+    fn unsent(&self) -> Unsent {
+        Unsent::in_batch(self.partition, self.named, self.receipt.give_back(self.index))
     }
 
     /// Where the record goes to. Its offset is known when it is delivered.
@@ -117,9 +178,9 @@ impl Future for Delivery {
             let mut place = self.place;
             let result = match self.receipt.poll(&mut place, context) {
                 Poll::Pending => None,
-                Poll::Ready(Outcome::Failed(error)) => Some(Err(error.clone())),
+                Poll::Ready(Outcome::Failed(error)) => Some(Err(error.clone().of(self.unsent()))),
                 Poll::Ready(Outcome::Blamed { records, rest }) => {
-                    Some(Err(records.get(&self.index).unwrap_or(rest).clone()))
+                    Some(Err(records.get(&self.index).unwrap_or(rest).clone().of(self.unsent())))
                 }
                 Poll::Ready(Outcome::Written { base_offset, log_append_time }) => Some(Ok(RecordMetadata {
                     partition: self.partition,
@@ -127,7 +188,7 @@ impl Future for Delivery {
                     timestamp: log_append_time.unwrap_or(self.timestamp),
                 })),
                 Poll::Ready(Outcome::Split(parts)) => match self.part(parts) {
-                    None => Some(Err(SendError::Closed)),
+                    None => Some(Err(SendError::Closed { record: self.unsent(), doubtful: true })),
                     Some((receipt, index)) => {
                         (self.receipt, self.index, self.place) = (receipt, index, None);
                         continue;

@@ -331,7 +331,7 @@ async fn closing_delivers_what_is_there_and_takes_no_more() {
     world.producer.close(5 * SECOND).await.unwrap();
     assert_eq!(delivery.await.unwrap().offset, 0);
     let closed = world.producer.send(orders(Some(0), b"b")).await.unwrap_err();
-    assert!(matches!(closed, SendError::Closed), "{closed}");
+    assert!(matches!(closed, SendError::Closed { .. }), "{closed}");
     world.producer.close(SECOND).await.unwrap();
 }
 
@@ -342,12 +342,12 @@ async fn what_is_left_at_the_end_fails_as_closed() {
     let delivery = left.producer.enqueue(orders(Some(0), b"a")).await.unwrap();
     let late = left.producer.close(SECOND).await.unwrap_err();
     assert!(matches!(late, SendError::FlushTimeout { batches: 1, .. }), "{late}");
-    assert!(matches!(delivery.await, Err(SendError::Closed)));
+    assert!(matches!(delivery.await, Err(SendError::Closed { .. })));
 
     let dropped = world(ProducerConfig { linger: 30 * SECOND, ..default() });
     let delivery = dropped.producer.enqueue(orders(Some(0), b"a")).await.unwrap();
     drop(dropped.producer);
-    assert!(matches!(delivery.await, Err(SendError::Closed)));
+    assert!(matches!(delivery.await, Err(SendError::Closed { .. })));
 }
 
 #[test]

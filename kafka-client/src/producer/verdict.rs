@@ -82,6 +82,21 @@ impl Verdict {
         }
     }
 
+    /// Whether the batch may have been written all the same: no answer came, or one that says that not everybody has it.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Passing(error) => error.code().is_none_or(|code| {
+                matches!(
+                    code,
+                    ResponseError::RequestTimedOut
+                        | ResponseError::NotEnoughReplicasAfterAppend
+                        | ResponseError::KafkaStorageError
+                )
+            }),
+            _ => false,
+        }
+    }
+
     /// Whether fresh metadata may help.
     pub(super) fn asks_for_metadata(&self) -> bool {
         match self {

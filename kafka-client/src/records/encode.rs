@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::config::Compression;
+use crate::config::{Compression, Packing};
 
 use super::compress::{codec_of, compress, compression_of};
 use super::control::EndMarker;
@@ -108,29 +108,30 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// The encoder's, and a batch of more than 2 GiB.
-    pub fn build(self, compression: Compression, stamp: ProducerStamp) -> Result<Bytes, RecordError> {
+    pub fn build(self, packing: impl Into<Packing>, stamp: ProducerStamp) -> Result<Bytes, RecordError> {
+        let packing = packing.into();
         let mut header = BatchHeader {
             last_offset: i64::from(self.count) - 1,
-            codec: codec_of(compression),
+            codec: codec_of(packing.codec),
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             record_count: self.count,
             ..BatchHeader::EMPTY
         };
         stamp.put_on(&mut header);
-        let mut batch = self.compressed(compression)?;
+        let mut batch = self.compressed(packing)?;
         header.seal(&mut batch)?;
         Ok(batch.into())
     }
 
-    fn compressed(self, compression: Compression) -> Result<Vec<u8>, RecordError> {
-        if compression == Compression::None {
+    fn compressed(self, packing: Packing) -> Result<Vec<u8>, RecordError> {
+        if packing.codec == Compression::None {
             return Ok(self.buffer);
         }
         let (room, records) = self.buffer.split_at_checked(BATCH_OVERHEAD).unwrap_or_default();
         let mut batch = Vec::with_capacity(BATCH_OVERHEAD + records.len() / 2);
         batch.extend_from_slice(room);
-        compress(compression, records, &mut batch)?;
+        compress(packing, records, &mut batch)?;
         Ok(batch)
     }
 }
@@ -170,7 +171,7 @@ pub fn compressed_batch<'a>(
         header.codec = Codec::None;
     }
     let mut bytes = vec![0; BATCH_OVERHEAD];
-    compress(compression_of(header.codec)?, &body, &mut bytes)?;
+    compress(compression_of(header.codec)?.into(), &body, &mut bytes)?;
     header.seal(&mut bytes)?;
     Ok(bytes.into())
 }

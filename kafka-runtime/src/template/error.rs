@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use kafka_client::producer::{Remedy, SendError, TransactionError};
+use kafka_client::producer::{Remedy, SendError, ShownKey, TransactionError};
 use kafka_client::{TopicName, TopicPartition};
+
+use super::Record;
 
 /// Why a record was not sent, or a partition not read.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +56,18 @@ pub enum TemplateError {
         waited: Duration,
     },
     /// The value has no JSON form.
-    #[error("a value for topic {topic} cannot be written as JSON: {source}")]
+    #[error(
+        "record for {topic}{} {}: its value cannot be written as JSON: {source}",
+        .partition.map(|number| format!("-{number}")).unwrap_or_default(),
+        ShownKey(.key.as_deref())
+    )]
     Encode {
         /// The topic.
         topic: TopicName,
+        /// The partition, if one was named before the value.
+        partition: Option<i32>,
+        /// The key, if it was given before the value.
+        key: Option<Vec<u8>>,
         /// serde's words.
         source: serde_json::Error,
     },
@@ -105,6 +115,28 @@ impl TemplateError {
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Transaction(error) => Some(error.remedy()),
+            _ => None,
+        }
+    }
+
+    /// The record that was not sent, to send it again or put it elsewhere; `None` where there was none yet (a value without
+    /// a JSON form) or this is about something else.
+    ///
+    /// A record whose failure is a time-out may have been written all the same
+    /// ([`SendError::may_be_written`]): sent again, it may be there twice.
+    ///
+    /// ```no_run
+    /// # use kafka_runtime::prelude::*;
+    /// # async fn example(template: Template, failed: TemplateError) {
+    /// if let Some(record) = failed.record() {
+    ///     template.send_record_async(record, |result| drop(result));
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        match self {
+            Self::Send(error) => error.record().filter(|record| record.is_whole()).map(Record::from),
             _ => None,
         }
     }

@@ -50,14 +50,15 @@ impl Forwarder {
         let size = record.size();
         if self.waiting.fetch_add(size, Ordering::AcqRel).saturating_add(size) > self.limit {
             self.waiting.fetch_sub(size, Ordering::AcqRel);
-            let full = SendError::BufferFull { limit: self.limit, waited: Duration::ZERO };
+            let (record, limit) = (record.unsent(), self.limit);
+            let full = SendError::BufferFull { record, limit, waited: Duration::ZERO };
             return callback(Err(full.into()));
         }
-        if let Err(mpsc::error::SendError(Job::Send(_, callback))) =
+        if let Err(mpsc::error::SendError(Job::Send(record, callback))) =
             self.jobs.send(Job::Send(record, callback))
         {
             // Its runtime has gone.
-            callback(Err(SendError::Closed.into()));
+            callback(Err(SendError::Closed { record: record.unsent(), doubtful: false }.into()));
         }
     }
 

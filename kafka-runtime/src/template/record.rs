@@ -1,7 +1,7 @@
 //! A record on its way out, with everything that it can have.
 
 use kafka_client::TopicName;
-use kafka_client::producer::Outgoing;
+use kafka_client::producer::{Outgoing, Unsent};
 use serde::Serialize;
 
 use super::{AsKey, Result, TemplateError};
@@ -47,10 +47,16 @@ impl Record {
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).
     pub fn json<V: Serialize + ?Sized>(mut self, value: &V) -> Result<Self> {
-        let topic = self.topic;
-        let json = serde_json::to_vec(value).map_err(|source| TemplateError::Encode { topic, source })?;
-        self.value = Some(json);
-        Ok(self)
+        match serde_json::to_vec(value) {
+            Ok(json) => {
+                self.value = Some(json);
+                Ok(self)
+            }
+            Err(source) => {
+                let Self { topic, partition, key, .. } = self;
+                Err(TemplateError::Encode { topic, partition, key, source })
+            }
+        }
     }
 
     /// Its value, as text.
@@ -130,6 +136,11 @@ impl Record {
         size_of::<Self>() + length(&self.key) + length(&self.value) + headers
     }
 
+    /// The record as an error gives it back.
+    pub(super) fn unsent(&self) -> Unsent {
+        Unsent::of(&self.outgoing(&self.header_views()))
+    }
+
     pub(super) fn header_views(&self) -> HeaderViews<'_> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()
     }
@@ -142,6 +153,21 @@ impl Record {
             key: self.key.as_deref(),
             value: self.value.as_deref(),
             headers,
+        }
+    }
+}
+
+/// The record that an error gives back, as it was: without the partition that the partitioner chose.
+impl From<&Unsent> for Record {
+    fn from(unsent: &Unsent) -> Self {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        Self {
+            topic: unsent.topic(),
+            partition: unsent.named_partition(),
+            timestamp: unsent.timestamp(),
+            key: owned(unsent.key()),
+            value: owned(unsent.value()),
+            headers: unsent.headers().map(|(name, value)| (name.to_owned(), owned(value))).collect(),
         }
     }
 }

@@ -1,5 +1,6 @@
 // kafka-go and franz-go as peers: each creates a topic, produces, consumes as members of a group, commits, and reads
-// the commits; franz-go runs transactions too. `main CLIENT SERVERS TOPIC GROUP` says what it saw, a line for each.
+// the commits; franz-go runs transactions too. `main CLIENT SERVERS TOPIC GROUP` says what it saw, a line for each;
+// `main place COUNT KEY..` (place.go) needs no cluster.
 package main
 
 import (
@@ -26,6 +27,10 @@ func check(err error) {
 }
 
 func main() {
+	if os.Args[1] == "place" {
+		place()
+		return
+	}
 	servers, topic, group := strings.Split(os.Args[2], ","), os.Args[3], os.Args[4]
 	context, cancel := context.WithTimeout(context.Background(), 100*time.Second)
 	defer cancel()

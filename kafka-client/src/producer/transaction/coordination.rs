@@ -14,12 +14,12 @@ use super::requests::{self, Stamp};
 use crate::consumer::{GroupMetadata, Offsets};
 use crate::error::{Error, Result};
 use crate::group::Coordinator;
-use crate::ids::{TopicName, TopicPartition};
+use crate::ids::TopicPartition;
 use crate::net::{Pool, Retry};
-use crate::producer::SendError;
 use crate::producer::enqueue::Shared;
 use crate::producer::queue::{Failure, SOON};
 use crate::producer::sequences::Identity;
+use crate::producer::{Outgoing, SendError, Unsent};
 
 /// What the handles of a transactional producer, its sender and its transactions have in common.
 #[derive(Debug)]
@@ -88,10 +88,10 @@ impl Coordination {
         self.news.subscribe()
     }
 
-    /// Why a record for this topic cannot be part of a transaction now.
-    pub(crate) fn refusal(&self, topic: TopicName) -> Option<SendError> {
+    /// Why a record cannot be part of a transaction now.
+    pub(crate) fn refusal(&self, record: &Outgoing<'_>) -> Option<SendError> {
         let why = self.machine().refusal()?;
-        Some(SendError::NoTransaction { topic, source: Box::new(why) })
+        Some(SendError::NoTransaction { record: Unsent::of(record), source: Box::new(why) })
     }
 
     /// A record was not written. To be called before whoever waits for the batches on the wire is told that they are
@@ -385,7 +385,8 @@ impl Coordination {
     pub(crate) fn abandon(&self, shared: &Shared) {
         let why = self.machine().refusal().unwrap_or(TransactionError::GivenUp { id: self.id.clone() });
         for partition in shared.topics.partitions() {
-            let error = SendError::NoTransaction { topic: partition.id.topic, source: Box::new(why.clone()) };
+            let record = Unsent::somewhere_in(partition.id);
+            let error = SendError::NoTransaction { record, source: Box::new(why.clone()) };
             let (_, aftermath) = partition.queue().abandon(&error);
             shared.memory.add_permits(aftermath.freed);
             shared.counters.failed(aftermath.failed);

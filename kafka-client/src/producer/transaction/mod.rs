@@ -148,7 +148,7 @@ impl Transaction {
     /// # Errors
     /// What can be said before it is sent. It is not part of the transaction then; the transaction itself is as before.
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        match self.coordination.refusal(record.topic) {
+        match self.coordination.refusal(&record) {
             Some(error) => Err(error),
             None => self.handle.enqueue(record, Urgency::Lingers).await,
         }
@@ -160,7 +160,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::enqueue`].
     pub async fn enqueue_awaited(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        match self.coordination.refusal(record.topic) {
+        match self.coordination.refusal(&record) {
             Some(error) => Err(error),
             None => self.handle.enqueue(record, Urgency::Awaited).await,
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Codec, RecordError};
-use crate::config::Compression;
+use crate::config::{Compression, Packing};
 
 mod gzip;
 mod lz4;
@@ -44,13 +44,13 @@ pub(super) fn decompress(codec: Codec, input: &[u8]) -> Result<Bytes, RecordErro
 }
 
 /// Appends `input`, compressed, to `out`, as the Java client would read it.
-pub(super) fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
-    let done = match compression {
+pub(super) fn compress(packing: Packing, input: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    let done = match packing.codec {
         Compression::None => {
             out.extend_from_slice(input);
             Ok(())
         }
-        Compression::Gzip => gzip::compress(input, out),
+        Compression::Gzip => gzip::compress(packing.level, input, out),
         Compression::Snappy => snappy::compress(input, out),
         Compression::Lz4 => lz4::compress(input, out),
         Compression::Zstd => {
@@ -59,7 +59,7 @@ pub(super) fn compress(compression: Compression, input: &[u8], out: &mut Vec<u8>
         }
     };
     done.map_err(|reason| {
-        RecordError::Malformed(format!("cannot compress ({}): {reason}", codec_of(compression).name()))
+        RecordError::Malformed(format!("cannot compress ({}): {reason}", codec_of(packing.codec).name()))
     })
 }
 
@@ -177,7 +177,7 @@ mod tests {
         let input = b"so it goes, ".repeat(50_000);
         for compression in CODECS {
             let mut compressed = Vec::new();
-            compress(compression, &input, &mut compressed).unwrap();
+            compress(compression.into(), &input, &mut compressed).unwrap();
             let codec = codec_of(compression);
             assert_eq!(open(codec, &compressed, input.len()).unwrap(), input, "{codec:?}");
             let refused = open(codec, &compressed, input.len() - 1).unwrap_err();
@@ -186,10 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn gzip_has_levels() {
+        let input: Vec<u8> =
+            (0..20_000u32).flat_map(|n| format!("order {}, ", n * n % 7919).into_bytes()).collect();
+        let packed = |level| {
+            let mut packed = Vec::new();
+            compress(Packing { codec: Compression::Gzip, level }, &input, &mut packed).unwrap();
+            assert_eq!(decompress(Codec::Gzip, &packed).unwrap(), input, "{level:?}");
+            packed.len()
+        };
+        assert!(packed(Some(9)) < packed(Some(1)), "{} {}", packed(Some(9)), packed(Some(1)));
+        assert_eq!(packed(Some(6)), packed(None), "Kafka's default is 6");
+        assert_eq!(packed(Some(200)), packed(Some(9)), "there is nothing above 9");
+    }
+
+    #[test]
     fn repetition_is_no_bomb() {
         let input = br#"{"status":"ok","items":[]}"#.repeat(1 << 20);
         let mut compressed = Vec::new();
-        compress(Compression::Zstd, &input, &mut compressed).unwrap();
+        compress(Compression::Zstd.into(), &input, &mut compressed).unwrap();
         assert!(compressed.len() * 1000 < input.len(), "{}", compressed.len());
         assert_eq!(decompress(Codec::Zstd, &compressed).unwrap(), input);
     }
@@ -208,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_held_is_not_mostly_air() {
         let mut compressed = Vec::new();
-        compress(Compression::Lz4, &vec![1; 1000], &mut compressed).unwrap();
+        compress(Compression::Lz4.into(), &vec![1; 1000], &mut compressed).unwrap();
         let mut output = Output::for_input(1 << 20);
         lz4::decompress(&compressed, &mut output).unwrap();
         assert!(output.bytes.capacity() > 1 << 20);

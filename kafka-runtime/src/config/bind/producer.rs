@@ -120,6 +120,7 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
         max_request_size: size(binding, "max.request.size", defaults.max_request_size),
         max_in_flight: binding.at_least_one(max_in_flight, &places(max_in_flight), defaults.max_in_flight),
         compression,
+        compression_level: gzip_level(binding).filter(|_| compression == Compression::Gzip),
         partitioner: partitioner(binding),
         adaptive_partitioning: binding.read(
             "partitioner.adaptive.partitioning.enable",
@@ -135,6 +136,20 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
     config.idempotence = idempotence(binding, &config);
     config.delivery_timeout = delivery_timeout(binding, &config);
     config
+}
+
+/// `compression.gzip.level`: 1 to 9, or -1 for the usual one (KIP-390).
+fn gzip_level(binding: &mut Binding<'_>) -> Option<u8> {
+    let name = "compression.gzip.level";
+    let read = |text: &str, notation| match i32::read(text, notation)? {
+        -1 => Ok(None),
+        level => match u8::try_from(level) {
+            Ok(level @ 1..=9) => Ok(Some(level)),
+            _ => Err("is none of -1 (the usual one) and 1 to 9".to_owned()),
+        },
+    };
+    let show = |level: &Option<u8>| level.map_or_else(|| "-1".to_owned(), |level| level.to_string());
+    binding.parse(name, &PRODUCER.places(name), None, read, show)
 }
 
 fn size(binding: &mut Binding<'_>, name: &'static str, default: usize) -> usize {

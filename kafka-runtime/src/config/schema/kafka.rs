@@ -56,7 +56,7 @@ const REMOTE_ASSIGNOR: &str = "`uniform` or `range`, with `group.protocol: consu
 const SYSTEM: &str = "the operating system sizes socket buffers";
 const REBOOTSTRAP: &str = "always so: when no known broker answers, the bootstrap servers are asked again";
 const NO_CLASSES: &str = "Java classes cannot be loaded here";
-const LEVEL: &str = "the codec's usual level is used";
+const LEVEL: &str = "the encoder in pure Rust has one level";
 
 const fn key(
     name: &'static str,
@@ -113,6 +113,7 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("max.request.size", "P", Size, "1048576", Honoured),
     key("max.in.flight.requests.per.connection", "P", Whole(1), "5", Honoured),
     key("compression.type", "P", Text, "none", Honoured),
+    key("compression.gzip.level", "P", Whole(-1), "-1", Honoured),
     key("partitioner.class", "P", Text, "", Honoured),
     key("partitioner", "P", Text, "", Mapped("librdkafka's name for `partitioner.class`")),
     key("partitioner.ignore.keys", "P", Flag, "false", Honoured),
@@ -151,7 +152,6 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     ),
     key("group.remote.assignor", "C", Text, "", Mapped(REMOTE_ASSIGNOR)),
     key("share.acknowledgement.mode", "C", Text, "implicit", Ignored("there are no share groups yet")),
-    key("compression.gzip.level", "P", Whole(-1), "", Ignored(LEVEL)),
     key("compression.lz4.level", "P", Whole(1), "", Ignored(LEVEL)),
     key("compression.zstd.level", "P", Whole(-131_072), "", Ignored(LEVEL)),
     key("partitioner.adaptive.partitioning.enable", "P", Flag, "true", Honoured),

@@ -175,3 +175,21 @@ kafka-runtime:
     let nameless = config("kafka-runtime.topics: [{partitions: 3}]").topics().unwrap_err().to_string();
     assert!(nameless.contains("has no name"), "{nameless}");
 }
+
+#[test]
+fn gzip_has_a_level_and_only_gzip() {
+    let level = |compression: &str, level: &str| {
+        let properties = format!("{{compression.gzip.level: {level}, compression.zstd.level: 3}}");
+        template(&format!(
+            "spring.kafka.producer: {{compression-type: {compression}, properties: {properties}}}"
+        ))
+        .producer
+        .compression_level
+    };
+    assert_eq!((level("gzip", "9"), level("gzip", "-1"), level("lz4", "9")), (Some(9), None, None));
+    for wrong in ["0", "10", "fast"] {
+        let text = format!("spring.kafka.producer.properties.compression.gzip.level: {wrong}");
+        let error = config(&text).check(&[]).unwrap_err().to_string();
+        assert!(error.contains("compression.gzip.level"), "{error}");
+    }
+}
