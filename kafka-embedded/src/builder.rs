@@ -100,6 +100,7 @@ impl Default for Builder {
                     heartbeat_interval: Duration::from_secs(1),
                     max_size: usize::MAX,
                 },
+                transactional_id_expiration: Duration::from_secs(7 * 24 * 60 * 60),
                 observer: None,
                 broker_session_timeout: Duration::from_secs(9),
                 connections_max_idle: Duration::from_secs(600),
@@ -203,6 +204,14 @@ impl Builder {
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.settings.group_max_size = members;
         self.settings.consumer_groups.max_size = members;
+        self
+    }
+
+    /// How long a transactional id is remembered that is not used and has no transaction open: Kafka's
+    /// `transactional.id.expiration.ms`. What its producer asks afterwards is answered INVALID_PRODUCER_ID_MAPPING.
+    /// **(default: 7 days)**
+    pub fn transactional_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.transactional_id_expiration = time;
         self
     }
 

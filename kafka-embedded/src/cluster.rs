@@ -15,6 +15,7 @@ use crate::configs::TopicConfigs;
 use crate::coordinators::Coordinators;
 use crate::faults::Registry;
 use crate::group::Groups;
+use crate::group::configs::GroupConfigs;
 use crate::group::consumer::Terms;
 use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) group_max_size: usize,
     /// `group.consumer.*`
     pub(crate) consumer_groups: Terms,
+    /// `transactional.id.expiration.ms`
+    pub(crate) transactional_id_expiration: Duration,
     pub(crate) observer: Option<Observer>,
     /// After how long a broker that is cut off is given up.
     pub(crate) broker_session_timeout: Duration,
@@ -70,6 +73,7 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) group_configs: GroupConfigs,
     pub(crate) transactions: Transactions,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Registry,
@@ -92,6 +96,7 @@ impl Cluster {
             rng,
             topics: Topics::default(),
             groups: Groups::default(),
+            group_configs: GroupConfigs::default(),
             transactions: Transactions::default(),
             sessions: Sessions::default(),
             faults: Registry::default(),
@@ -104,6 +109,11 @@ impl Cluster {
     /// The node with this id.
     pub(crate) fn node(&self, id: i32) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// What a group of KIP-848 keeps to.
+    pub(crate) fn consumer_terms(&self, group: &str) -> Terms {
+        self.group_configs.terms(group, self.settings.consumer_groups)
     }
 
     /// A producer id that nobody had.

@@ -109,6 +109,42 @@ impl EmbeddedKafka {
         moved.map_err(|reason| Error::CannotLead { broker, topic: topic.to_owned(), partition, reason })
     }
 
+    /// Makes `broker` lead a partition although it lacks the records from offset `end` on, as an unclean election does
+    /// (`unclean.leader.election.enable`): they are gone for good, and others take their offsets in the new epoch. Clients
+    /// that have read them find out by that epoch (KIP-320). Returns where the log ends now, which is `end` or the
+    /// beginning of the batch that holds it, since replicas have whole batches.
+    ///
+    /// ```
+    /// # use kafka_embedded::EmbeddedKafka;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafka_embedded::Error> {
+    /// let kafka = EmbeddedKafka::builder().brokers(2).topic("orders", 1).start().await?;
+    /// let leader = kafka.leader("orders", 0).unwrap();
+    /// let other = 3 - leader;
+    /// // ... records are produced, and read ...
+    /// assert_eq!(kafka.elect_unclean_leader("orders", 0, other, 0)?, 0);
+    /// assert_eq!(kafka.leader("orders", 0), Some(other));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such partition; the broker holds none of its replicas, does not live, or leads it already; `end` is
+    /// outside its log.
+    pub fn elect_unclean_leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        end: i64,
+    ) -> Result<i64, Error> {
+        let (_, found) = self.partition(topic, partition)?;
+        let is_live = |id| self.cluster().brokers.is_live(id);
+        let mut state = found.lock();
+        let elected = state.lose_to(broker, end, &is_live);
+        elected.map_err(|reason| Error::CannotLead { broker, topic: topic.to_owned(), partition, reason })
+    }
+
     /// Makes the first replica of each partition its leader again, where it lives: what Kafka does on its own after
     /// `leader.imbalance.check.interval.seconds`, and ElectLeaders on request.
     pub fn elect_preferred_leaders(&self) {

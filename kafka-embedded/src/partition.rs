@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use kafka_client::records::TimestampType;
 use kafka_client::records::control::{EndMarker, Ending};
 use kafka_protocol::ResponseError;
 
 use crate::configs::{Retention, TopicConfigs};
-use crate::log::{CompactionTerms, Produced, Refusal};
-use crate::producers::{Admission, MarkerRefused, Stamp, Verdict, Written};
+use crate::log::{CompactionTerms, OutOfRange, Produced, Refusal, WrittenBatch};
+use crate::producers::{Admission, MarkerRefused, Producers, Stamp, Verdict, Written};
 use crate::topics::PartitionState;
 
 /// `producer.id.expiration.ms`
@@ -100,6 +101,47 @@ impl PartitionState {
             min_lag: configs.min_compaction_lag_ms,
             producers: self.producers.last_written(),
         });
+    }
+
+    /// Makes `broker` the leader, whose log ends at `end` or before the batch that holds it; where it ends.
+    pub(crate) fn lose_to(
+        &mut self,
+        broker: i32,
+        end: i64,
+        is_live: &dyn Fn(i32) -> bool,
+    ) -> Result<i64, ResponseError> {
+        if !(self.log.start()..=self.log.end()).contains(&end) {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        // The election first, since it may fail; the epoch begins where the log ends then.
+        let mut replicas = self.replicas.clone();
+        replicas.elect_behind(broker, is_live)?;
+        self.lose_from(end).map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;
+        self.lead_anew(|present| *present = replicas);
+        Ok(self.log.end())
+    }
+
+    /// Ends the log at `end`, or before the batch that holds it. What producers are remembered for is what is left.
+    fn lose_from(&mut self, end: i64) -> Result<(), OutOfRange> {
+        self.log.truncate(end)?;
+        let mut producers = Producers::default();
+        for batch in self.log.batches() {
+            match batch.written() {
+                Ok(WrittenBatch::Marker(marker)) => drop(producers.ended(&marker)),
+                Ok(WrittenBatch::Records(header)) => {
+                    let append_time = match header.timestamp_type {
+                        TimestampType::LogAppendTime => header.max_timestamp,
+                        _ => -1,
+                    };
+                    let written = Written { base_offset: header.base_offset, append_time };
+                    Stamp::of(&header).into_iter().for_each(|stamp| producers.written(stamp, written));
+                }
+                // Its records cannot be read; its producer is not known for it.
+                Err(_) => {}
+            }
+        }
+        self.producers = producers;
+        Ok(())
     }
 
     /// Appends the marker that ends a producer's transaction.

@@ -165,6 +165,18 @@ impl Replicas {
         Ok(())
     }
 
+    /// Makes broker `id` the leader, which was not in sync: whoever else lives has what it has.
+    pub(crate) fn elect_behind(
+        &mut self,
+        id: i32,
+        is_live: &dyn Fn(i32) -> bool,
+    ) -> Result<(), ResponseError> {
+        if self.leader == id {
+            return Err(ResponseError::ElectionNotNeeded);
+        }
+        self.move_to(id, Rules { is_live, min_in_sync: 1, unclean: true })
+    }
+
     /// Puts the partition on other brokers, which have its records at once.
     pub(crate) fn reassign(&mut self, all: Vec<i32>, rules: Rules<'_>) {
         let removed = self.all.iter().any(|id| !all.contains(id));

@@ -133,11 +133,14 @@ async fn go(client: &str) -> Option<String> {
 #[tokio::test]
 async fn kafka_go() {
     let Some(said) = go("kafka-go").await else { return };
-    has(&said, &["consumed 300", "committed 300", "group Empty"]);
+    has(&said, &["consumed 300", "committed 300", "group Empty", "ends 300", "administered"]);
 }
 
 #[tokio::test]
 async fn franz_go() {
     let Some(said) = go("franz-go").await else { return };
-    has(&said, &["consumed 300", "transactions 20 10"]);
+    has(&said, &["consumed 300", "transactions 20 10", "transformed 300"]);
+    let administered =
+        ["config 12345678", "partitions 4", "ends 300", "starts 300", "group deleted", "topic deleted"];
+    has(&said, &administered);
 }

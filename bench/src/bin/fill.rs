@@ -1,5 +1,5 @@
 //! Fills topics with orders through librdkafka (a peer, so that nobody reads only its own writing): `CODEC[,TOPICS]`.
-//! With TOPICS the records are dealt out over that many topics, named with a number behind.
+//! `delete` deletes the topic instead. With TOPICS the records are dealt out over that many topics, named with a number behind.
 
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ async fn main() {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &task.servers);
     let admin: AdminClient<_> = config.create().expect("admin");
+    if codec == "delete" {
+        admin.delete_topics(&[&task.topic], &AdminOptions::new()).await.expect("delete");
+        return;
+    }
     let new = |topic| NewTopic::new(topic, task.partitions, TopicReplication::Fixed(1));
     admin
         .create_topics(&topics.iter().map(|topic| new(topic)).collect::<Vec<_>>(), &AdminOptions::new())

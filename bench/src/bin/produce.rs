@@ -3,8 +3,8 @@
 //! thousand tasks that each wait). Prints `filled N SUM BYTES` at the end, and in the waiting ways `latency P50 P99` in
 //! microseconds before it. With acks all and idempotence; everything else is at its default.
 
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bench::{Order, Task, order, wait_for_the_end};

@@ -39,7 +39,7 @@ pub(crate) async fn list(
     ListConfigResourcesResponse::default().with_error_code(NONE).with_config_resources(resources.collect())
 }
 
-/// Groups and client metrics have names here once something is set on them, which cannot be.
+/// Groups are listed once something is set on them; on client metrics nothing can be.
 fn names(context: &Context, of: i8) -> Vec<StrBytes> {
     let cluster = &context.cluster;
     match of {
@@ -47,6 +47,7 @@ fn names(context: &Context, of: i8) -> Vec<StrBytes> {
         kind::BROKER | kind::BROKER_LOGGER => {
             cluster.live_nodes().map(|node| StrBytes::from_string(node.id.to_string())).collect()
         }
+        kind::GROUP => cluster.group_configs.groups().into_iter().map(StrBytes::from_string).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs: topic configs are kept, broker configs are shown.
+//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs: configs of topics and groups are kept, those of brokers are
+//! shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,9 +17,11 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::topics::Refused;
+use super::topics::{Refused, refused};
 use super::{NONE, text};
 use crate::configs::{KNOWN, Kind, TopicConfigs, known};
+use crate::faults::allowed;
+use crate::group::configs::{HEARTBEAT, SESSION, apply as apply_to_group};
 use crate::server::connection::Context;
 
 const TOPIC: i8 = 2;
@@ -31,6 +34,7 @@ mod source {
     pub(super) const TOPIC: i8 = 1;
     pub(super) const STATIC_BROKER: i8 = 4;
     pub(super) const DEFAULT: i8 = 5;
+    pub(super) const GROUP: i8 = 8;
 }
 
 pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
@@ -71,6 +75,7 @@ fn describe_topic(
     synonyms: bool,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
     let name = TopicName(resource.resource_name.clone());
+    allowed(context, &name, -1).map_err(refused)?;
     let topic = context.cluster.topics.by_name(&name).ok_or_else(|| unknown_topic(&name))?;
     let asked = KNOWN.iter().filter(|(name, ..)| is_asked(resource, name));
     let describe = |(name, kind, default): &(&'static str, Kind, &'static str)| {
@@ -125,6 +130,7 @@ fn describe_broker(
         ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
         ("node.id", id.to_string(), Kind::Int),
         ("num.partitions", settings.default_partitions.to_string(), Kind::Int),
+        ("transactional.id.expiration.ms", millis(settings.transactional_id_expiration), Kind::Int),
     ];
     let asked = all.into_iter().filter(|(name, ..)| is_asked(resource, name));
     let describe = |(name, value, kind): (&'static str, String, Kind)| {
@@ -133,19 +139,18 @@ fn describe_broker(
     Ok(asked.map(describe).collect())
 }
 
-/// What a group of KIP-848 is told, whether there is one or not: the broker's settings, which no group overrides.
+/// What a group of KIP-848 is told, whether there is one or not.
 fn describe_group(
     context: &Context,
     resource: &DescribeConfigsResource,
 ) -> Vec<DescribeConfigsResourceResult> {
-    let terms = &context.cluster.settings.consumer_groups;
-    let all = [
-        ("consumer.heartbeat.interval.ms", terms.heartbeat_interval),
-        ("consumer.session.timeout.ms", terms.session_timeout),
-    ];
+    let terms = context.cluster.consumer_terms(&resource.resource_name);
+    let set = context.cluster.group_configs.set_on(&resource.resource_name);
+    let all = [(HEARTBEAT, terms.heartbeat_interval), (SESSION, terms.session_timeout)];
     let asked = all.into_iter().filter(|(name, _)| is_asked(resource, name));
     let describe = |(name, value): (&'static str, std::time::Duration)| {
-        config(name, &value.as_millis().to_string(), source::DEFAULT, Kind::Int, context.version)
+        let source = if set.contains_key(name) { source::GROUP } else { source::DEFAULT };
+        config(name, &value.as_millis().to_string(), source, Kind::Int, context.version)
     };
     asked.map(describe).collect()
 }
@@ -175,8 +180,7 @@ pub(crate) async fn alter(context: &Context, request: AlterConfigsRequest) -> Al
             }
         }
         let name = &resource.resource_name;
-        let altered = check_resource(resource.resource_type)
-            .and_then(|()| put(context, name, request.validate_only, |_| Ok(set)));
+        let altered = put(context, (resource.resource_type, name), request.validate_only, |_| Ok(set));
         let response = alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
@@ -195,8 +199,8 @@ pub(crate) async fn alter_incrementally(
 ) -> IncrementalAlterConfigsResponse {
     let responses = request.resources.into_iter().map(|resource| {
         let name = &resource.resource_name;
-        let altered = check_resource(resource.resource_type)
-            .and_then(|()| put(context, name, request.validate_only, |set| apply(set, &resource.configs)));
+        let change = |set| apply(set, &resource.configs);
+        let altered = put(context, (resource.resource_type, name), request.validate_only, change);
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
@@ -208,9 +212,18 @@ pub(crate) async fn alter_incrementally(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-fn check_resource(kind: i8) -> Result<(), Refused> {
+type Set = BTreeMap<String, String>;
+
+/// Puts what `change` makes of a resource's configs in their place.
+fn put(
+    context: &Context,
+    (kind, name): (i8, &StrBytes),
+    validate_only: bool,
+    change: impl FnOnce(Set) -> Result<Set, Refused>,
+) -> Result<(), Refused> {
     match kind {
-        TOPIC => Ok(()),
+        TOPIC => put_topic(context, name, validate_only, change),
+        GROUP => put_group(context, name, validate_only, change),
         _ => Err((
             ResponseError::InvalidRequest,
             format!("The configs of resource type {kind} cannot be changed at run time."),
@@ -218,16 +231,14 @@ fn check_resource(kind: i8) -> Result<(), Refused> {
     }
 }
 
-type Set = BTreeMap<String, String>;
-
-/// Puts what `change` makes of the topic's configs in their place.
-fn put(
+fn put_topic(
     context: &Context,
     topic: &StrBytes,
     validate_only: bool,
     change: impl FnOnce(Set) -> Result<Set, Refused>,
 ) -> Result<(), Refused> {
     let name = TopicName(topic.clone());
+    allowed(context, &name, -1).map_err(refused)?;
     let invalid = |message| (ResponseError::InvalidConfig, message);
     let changed = context.cluster.topics.update(&name, |topic| {
         let configs = TopicConfigs::new(change(topic.configs.set().clone())?).map_err(invalid)?;
@@ -237,6 +248,25 @@ fn put(
         Ok(())
     });
     changed.unwrap_or_else(|| Err(unknown_topic(&name)))
+}
+
+fn put_group(
+    context: &Context,
+    group: &str,
+    validate_only: bool,
+    change: impl FnOnce(Set) -> Result<Set, Refused>,
+) -> Result<(), Refused> {
+    if group.is_empty() {
+        return Err((ResponseError::InvalidRequest, "Default group resources are not allowed.".to_owned()));
+    }
+    let cluster = &context.cluster;
+    let set = change(cluster.group_configs.set_on(group))?;
+    apply_to_group(&set, cluster.settings.consumer_groups)
+        .map_err(|message| (ResponseError::InvalidConfig, message))?;
+    if !validate_only {
+        cluster.group_configs.put(group, set);
+    }
+    Ok(())
 }
 
 /// IncrementalAlterConfigs' operations.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{NONE, check_coordinator, text};
 use crate::group::consumer::{
     Assignor, Beat, Beaten, ConsumerGroup, LEAVE, LEAVE_FOR_A_WHILE, Member, Partitions, Pattern, Refusal,
+    Terms,
 };
 use crate::group::{Group, MemberId};
 use crate::server::connection::Context;
@@ -32,15 +33,15 @@ pub(crate) async fn heartbeat(
 ) -> ConsumerGroupHeartbeatResponse {
     let beaten = read(context, &request).and_then(|beat| beat_once(context, &request.group_id, &beat));
     match beaten {
-        Ok(beaten) => accepted(context, beaten),
+        Ok(beaten) => accepted(context.cluster.consumer_terms(&request.group_id), beaten),
         Err(Refusal { error, message }) => ConsumerGroupHeartbeatResponse::default()
             .with_error_code(error.code())
             .with_error_message(text(message)),
     }
 }
 
-fn accepted(context: &Context, beaten: Beaten) -> ConsumerGroupHeartbeatResponse {
-    let interval = context.cluster.settings.consumer_groups.heartbeat_interval.as_millis();
+fn accepted(terms: Terms, beaten: Beaten) -> ConsumerGroupHeartbeatResponse {
+    let interval = terms.heartbeat_interval.as_millis();
     let response = ConsumerGroupHeartbeatResponse::default()
         .with_error_code(NONE)
         .with_member_id(Some(beaten.member_id))
@@ -147,6 +148,7 @@ fn assignor(request: &ConsumerGroupHeartbeatRequest) -> Result<Option<Assignor>,
 fn beat_once(context: &Context, id: &StrBytes, beat: &Beat) -> Result<Beaten, Refusal> {
     check_coordinator(context, id).map_err(|error| Refusal::new(error, error.to_string()))?;
     let (cluster, settings) = (&context.cluster, &context.cluster.settings);
+    let terms = cluster.consumer_terms(id);
     let not_found =
         || Refusal::new(ResponseError::GroupIdNotFound, format!("Consumer group {} not found.", id.as_str()));
     let other = || {
@@ -157,11 +159,16 @@ fn beat_once(context: &Context, id: &StrBytes, beat: &Beat) -> Result<Beaten, Re
         let group = group.consumer().ok_or_else(other)?;
         match beat.epoch {
             LEAVE | LEAVE_FOR_A_WHILE => group.leave(beat),
-            _ => group.heartbeat(now, &cluster.topics, beat),
+            _ => {
+                group.keep_to(terms);
+                group.heartbeat(now, &cluster.topics, beat)
+            }
         }
     };
     let join = |group: &mut Group, now| {
-        group.for_consumer_join(now, id, settings, &cluster.topics)?.heartbeat(now, &cluster.topics, beat)
+        let group = group.for_consumer_join(now, id, terms, &cluster.topics)?;
+        group.keep_to(terms);
+        group.heartbeat(now, &cluster.topics, beat)
     };
     match beat.epoch {
         0 => cluster.groups.run_or_create(id, settings, join),

@@ -127,6 +127,8 @@ enum Known {
     Offset(Committed),
     /// A transaction is about to commit another (KIP-447).
     Unstable,
+    /// A fault was asked for.
+    Refused(ResponseError),
 }
 
 type Found = (TopicName, Vec<(i32, Known)>);
@@ -147,14 +149,19 @@ fn read(
         }
         let wanted = topics.unwrap_or_else(|| all_partitions(group));
         let known = |(name, indexes): (TopicName, Vec<i32>)| {
-            let known = indexes.into_iter().map(|index| (index, known(group, &name, index, stable)));
-            let known = known.collect();
+            let one = |index| match allowed(context, &name, index) {
+                Ok(()) => (index, known(group, &name, index, stable)),
+                Err(error) => (index, Known::Refused(error)),
+            };
+            let known = indexes.into_iter().map(one).collect();
             (name, known)
         };
         Ok(wanted.into_iter().map(known).collect())
     });
     let nothing = |(name, indexes): (TopicName, Vec<i32>)| {
-        (name, indexes.into_iter().map(|index| (index, Known::Nothing)).collect::<Vec<_>>())
+        let one = |index| allowed(context, &name, index).map_or_else(Known::Refused, |()| Known::Nothing);
+        let known = indexes.into_iter().map(|index| (index, one(index))).collect::<Vec<_>>();
+        (name, known)
     };
     found.unwrap_or_else(|| Ok(asked.unwrap_or_default().into_iter().map(nothing).collect()))
 }
@@ -185,6 +192,7 @@ fn or_none(known: Known) -> (i16, Committed) {
         Known::Nothing => (NONE, none()),
         Known::Offset(committed) => (NONE, committed),
         Known::Unstable => (ResponseError::UnstableOffsetCommit.code(), none()),
+        Known::Refused(error) => (error.code(), none()),
     }
 }
 

@@ -16,6 +16,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator, text};
+use crate::faults::allowed;
 use crate::group::protocol::{CONSUMER, subscription};
 use crate::group::{Classic, Group, MemberId, Members, State};
 use crate::server::connection::Context;
@@ -150,6 +151,9 @@ fn delete_unsubscribed(
     subscribed: &BTreeSet<TopicName>,
 ) -> Vec<OffsetDeleteResponseTopic> {
     let mut delete = |topic: &TopicName, index: i32| {
+        if let Err(error) = allowed(context, topic, index) {
+            return error.code();
+        }
         let known =
             context.cluster.topics.by_name(topic).is_some_and(|topic| topic.partition(index).is_some());
         if !known {

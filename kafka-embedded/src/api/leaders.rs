@@ -13,8 +13,9 @@ use kafka_protocol::messages::{
     ElectLeadersResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, TopicName,
 };
 
-use super::topics::Refused;
+use super::topics::{Refused, refused};
 use super::{NONE, text};
+use crate::faults::allowed;
 use crate::replicas::{Replicas, Rules};
 use crate::server::connection::Context;
 
@@ -70,10 +71,6 @@ fn needless() -> Refused {
     refused(ResponseError::ElectionNotNeeded)
 }
 
-fn refused(error: ResponseError) -> Refused {
-    (error, error.to_string())
-}
-
 fn elected(topic: TopicName, partitions: Vec<PartitionResult>) -> ReplicaElectionResult {
     ReplicaElectionResult::default().with_topic(topic).with_partition_result(partitions)
 }
@@ -91,13 +88,14 @@ fn elect_one(context: &Context, name: &TopicName, index: i32, election: Election
     on_partition(context, name, index, change)?.map_err(refused)
 }
 
-/// Runs `change` on the replicas of a partition.
+/// Runs `change` on the replicas of a partition, unless a fault refuses it.
 fn on_partition<T>(
     context: &Context,
     name: &TopicName,
     index: i32,
     change: impl FnOnce(&mut Replicas, Rules<'_>) -> T,
 ) -> Result<T, Refused> {
+    allowed(context, name, index).map_err(refused)?;
     let unknown = |what: String| (ResponseError::UnknownTopicOrPartition, what);
     let topic = context.cluster.topics.by_name(name);
     let topic = topic.ok_or_else(|| unknown(format!("No such topic as {}", name.as_str())))?;

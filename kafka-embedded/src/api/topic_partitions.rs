@@ -11,6 +11,7 @@ use kafka_protocol::messages::{
 };
 
 use super::NONE;
+use crate::faults::allowed;
 use crate::replicas::Replicas;
 use crate::server::connection::Context;
 use crate::topics::check_name;
@@ -62,6 +63,10 @@ impl Page {
         if self.room == 0 {
             self.next = Some(Cursor::default().with_topic_name(name).with_partition_index(0));
             return false;
+        }
+        if let Err(error) = allowed(context, &name, -1) {
+            self.topics.push(failed(name, error));
+            return true;
         }
         let Some(topic) = context.cluster.topics.by_name(&name) else {
             // One of all was deleted just now: then it is none of them.

@@ -18,11 +18,17 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, text};
 use crate::configs::{KNOWN, TopicConfigs};
+use crate::faults::allowed;
 use crate::server::connection::Context;
 use crate::topics::{Topic, check_name};
 
 /// A refusal and its message.
 pub(super) type Refused = (ResponseError, String);
+
+/// A refusal with the error's own words.
+pub(super) fn refused(error: ResponseError) -> Refused {
+    (error, error.to_string())
+}
 
 pub(crate) async fn create(context: &Context, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let count =
@@ -67,6 +73,7 @@ fn too_many() -> Refused {
 
 fn create_one(context: &Context, wanted: &CreatableTopic, validate_only: bool) -> Result<Topic, Refused> {
     let cluster = &context.cluster;
+    allowed(context, &wanted.name, -1).map_err(refused)?;
     check_name(&wanted.name).map_err(|message| (ResponseError::InvalidTopicException, message))?;
     let exists =
         || (ResponseError::TopicAlreadyExists, format!("Topic '{}' already exists.", wanted.name.as_str()));
@@ -213,9 +220,13 @@ pub(crate) async fn delete(context: &Context, request: DeleteTopicsRequest) -> D
 fn delete_one(context: &Context, wanted: &DeleteTopicState) -> Result<Arc<Topic>, ResponseError> {
     let cluster = &context.cluster;
     let topic = match (&wanted.name, wanted.topic_id.is_nil()) {
-        (Some(name), true) => cluster.topics.remove(name).ok_or(ResponseError::UnknownTopicOrPartition),
+        (Some(name), true) => {
+            allowed(context, name, -1)?;
+            cluster.topics.remove(name).ok_or(ResponseError::UnknownTopicOrPartition)
+        }
         (None, false) => {
             let known = cluster.topics.by_id(wanted.topic_id).ok_or(ResponseError::UnknownTopicId)?;
+            allowed(context, &known.name, -1)?;
             cluster.topics.remove(&known.name).ok_or(ResponseError::UnknownTopicId)
         }
         _ => Err(ResponseError::InvalidRequest),
@@ -240,8 +251,8 @@ pub(crate) async fn add_partitions(
 
 fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
     let topics = &context.cluster.topics;
-    let unknown =
-        || (ResponseError::UnknownTopicOrPartition, ResponseError::UnknownTopicOrPartition.to_string());
+    allowed(context, &wanted.name, -1).map_err(refused)?;
+    let unknown = || refused(ResponseError::UnknownTopicOrPartition);
     let topic = topics.by_name(&wanted.name).ok_or_else(unknown)?;
     let present = topic.partitions.len();
     let count = usize::try_from(wanted.count).unwrap_or(0);

@@ -17,6 +17,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::{NONE, check_coordinator, code};
+use crate::faults::allowed;
 use crate::server::connection::Context;
 use crate::topics::owned;
 use crate::transaction::{Identity, Init, Now, Participant, Protocol, Transaction};
@@ -115,16 +116,17 @@ pub(crate) async fn add_partitions(
 
 /// All partitions of one transaction: either each is added, or none.
 fn add(context: &Context, asked: &AddPartitionsToTxnTransaction) -> Vec<AddPartitionsToTxnTopicResult> {
-    let known = |topic: &AddPartitionsToTxnTopic, index: i32| {
+    let check = |topic: &AddPartitionsToTxnTopic, index: i32| {
+        allowed(context, &topic.name, index)?;
         let found = context.cluster.topics.by_name(&topic.name);
-        found.is_some_and(|found| found.partition(index).is_some())
+        let found = found.is_some_and(|found| found.partition(index).is_some());
+        if found { Ok(()) } else { Err(ResponseError::UnknownTopicOrPartition) }
     };
-    let all_known =
-        asked.topics.iter().all(|topic| topic.partitions.iter().all(|index| known(topic, *index)));
-    if !all_known {
-        return respond(&asked.topics, |topic, index| match known(topic, index) {
-            true => ResponseError::OperationNotAttempted.code(),
-            false => ResponseError::UnknownTopicOrPartition.code(),
+    let all_good =
+        asked.topics.iter().all(|topic| topic.partitions.iter().all(|index| check(topic, *index).is_ok()));
+    if !all_good {
+        return respond(&asked.topics, |topic, index| {
+            code(check(topic, index).and(Err(ResponseError::OperationNotAttempted)))
         });
     }
     let by = Identity { producer_id: asked.producer_id.0, epoch: asked.producer_epoch };

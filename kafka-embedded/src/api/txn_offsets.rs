@@ -11,7 +11,8 @@ use kafka_protocol::messages::{TopicName, TxnOffsetCommitRequest, TxnOffsetCommi
 
 use super::group_offsets::MAX_METADATA;
 use super::transactions::{offsets_of, run};
-use super::{NONE, check_members_group};
+use super::{check_members_group, code};
+use crate::faults::allowed;
 use crate::group::{Committed, Committing, Group};
 use crate::server::connection::Context;
 use crate::topics::owned;
@@ -23,21 +24,26 @@ const ADDS: i16 = 5;
 const KNOWS_ABORTABLE: i16 = 4;
 
 pub(crate) async fn commit(context: &Context, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
-    let known = |topic: &TopicName, index: i32| {
-        context.cluster.topics.by_name(topic).is_some_and(|topic| topic.partition(index).is_some())
-    };
-    let anything_known = request
-        .topics
-        .iter()
-        .any(|topic| topic.partitions.iter().any(|partition| known(&topic.name, partition.partition_index)));
-    let stored = if anything_known { store(context, &request) } else { Ok(()) };
-    let topics = respond(&request, |topic, partition| match stored {
-        _ if !known(topic, partition.partition_index) => ResponseError::UnknownTopicOrPartition.code(),
-        Err(error) => error.code(),
-        Ok(()) if is_too_large(partition) => ResponseError::OffsetMetadataTooLarge.code(),
-        Ok(()) => NONE,
+    let anything_good = request.topics.iter().any(|topic| {
+        topic
+            .partitions
+            .iter()
+            .any(|partition| check(context, &topic.name, partition.partition_index).is_ok())
+    });
+    let stored = if anything_good { store(context, &request) } else { Ok(()) };
+    let topics = respond(&request, |topic, partition| {
+        let too_large =
+            if is_too_large(partition) { Err(ResponseError::OffsetMetadataTooLarge) } else { Ok(()) };
+        code(check(context, topic, partition.partition_index).and(stored).and(too_large))
     });
     TxnOffsetCommitResponse::default().with_topics(topics)
+}
+
+/// Whether offsets of this partition can be committed: it exists, and no fault refuses it.
+fn check(context: &Context, name: &TopicName, index: i32) -> Result<(), ResponseError> {
+    allowed(context, name, index)?;
+    let known = context.cluster.topics.by_name(name).is_some_and(|topic| topic.partition(index).is_some());
+    if known { Ok(()) } else { Err(ResponseError::UnknownTopicOrPartition) }
 }
 
 fn is_too_large(partition: &TxnOffsetCommitRequestPartition) -> bool {
@@ -99,11 +105,9 @@ fn in_group(
 
 fn commit_all(context: &Context, group: &mut Group, request: &TxnOffsetCommitRequest) {
     for topic in &request.topics {
-        let known = context.cluster.topics.by_name(&topic.name);
         for partition in &topic.partitions {
             let index = partition.partition_index;
-            if is_too_large(partition) || known.as_ref().is_none_or(|topic| topic.partition(index).is_none())
-            {
+            if is_too_large(partition) || check(context, &topic.name, index).is_err() {
                 continue;
             }
             let committed = Committed {

@@ -62,8 +62,9 @@ impl On {
         self
     }
 
-    /// Only requests about this topic. An error is answered for this topic alone, where a request may name several
-    /// and its answer has an error for each: the others are served.
+    /// Only requests about this topic. An error is answered for this topic alone: what else the request names is served.
+    /// (AddPartitionsToTxn adds all or none, as in Kafka: the others get OPERATION_NOT_ATTEMPTED. Where an answer has one
+    /// error for all, as that of ListPartitionReassignments, the request is refused.)
     pub fn topic(mut self, name: impl Into<String>) -> Self {
         self.filter.topic = Some(name.into());
         self

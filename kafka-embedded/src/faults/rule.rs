@@ -48,6 +48,9 @@ impl Filter {
             Named::Group(id) => group |= self.group.as_deref() == Some(id),
             Named::TransactionalId(id) => transaction |= self.transactional_id.as_deref() == Some(id),
             Named::Topic(name) => topic |= self.partition.is_none() && self.has_topic(name),
+            Named::TopicOf(id) => {
+                topic |= topics.by_id(id).is_some_and(|known| self.has_partition(&known.name, -1));
+            }
             Named::Partition(name, index) => topic |= self.has_partition(name, index),
             Named::PartitionOf(id, index) => {
                 topic |= topics.by_id(id).is_some_and(|known| self.has_partition(&known.name, index));

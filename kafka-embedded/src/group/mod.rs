@@ -12,6 +12,7 @@
 //! stay.
 
 mod classic;
+pub(crate) mod configs;
 pub(crate) mod consumer;
 mod member;
 mod offsets;
@@ -29,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Settings;
 pub(crate) use classic::{Answer, Classic, Joined, NotJoined, State, Synced, Syncing, Token};
-use consumer::{Catalog, ConsumerGroup, Refusal};
+use consumer::{Catalog, ConsumerGroup, Refusal, Terms};
 pub(crate) use member::{Joining, MemberId};
 pub(crate) use offsets::{Committed, Offsets};
 
@@ -196,10 +197,9 @@ impl Group {
         &mut self,
         now: Instant,
         id: &StrBytes,
-        settings: &Settings,
+        terms: Terms,
         catalog: &impl Catalog,
     ) -> Result<&mut ConsumerGroup, Refusal> {
-        let terms = settings.consumer_groups;
         if let Members::Classic(classic) = &mut self.members {
             let own_id = crate::topics::owned(id);
             let group = if classic.state() == State::Empty {

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 use kafka_client::records::append::{AppendStamp, check_produced, stamp};
-use kafka_client::records::control::EndMarker;
+use kafka_client::records::control::{ControlType, EndMarker, Ending, control_type, coordinator_epoch};
 use kafka_client::records::encode::control_batch;
 use kafka_client::records::{BATCH_OVERHEAD, BatchHeader, Codec, Record, RecordError};
 use tokio::time::Instant;
@@ -125,6 +125,13 @@ impl Produced {
     }
 }
 
+/// What a batch of a log holds.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Records(BatchHeader),
+    Marker(EndMarker),
+}
+
 /// One batch of a log.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -172,6 +179,31 @@ impl Batch {
     /// The records as received.
     pub(crate) fn records(&self) -> &Bytes {
         &self.records
+    }
+
+    /// The marker that it is, or its header.
+    pub(crate) fn written(&self) -> Result<Written, RecordError> {
+        let opened = open(self.whole())?;
+        let header = *opened.header();
+        let marker = |record: Record<'_>| {
+            let ending = match control_type(record.key)? {
+                ControlType::Commit => Ending::Commit,
+                ControlType::Abort => Ending::Abort,
+                _ => return None,
+            };
+            Some(EndMarker {
+                ending,
+                producer_id: header.producer_id,
+                producer_epoch: header.producer_epoch,
+                coordinator_epoch: coordinator_epoch(record.value)?,
+                timestamp: record.timestamp,
+            })
+        };
+        let first = || opened.records().next().transpose();
+        match header.is_control {
+            true => Ok(first()?.and_then(marker).map_or(Written::Records(header), Written::Marker)),
+            false => Ok(Written::Records(header)),
+        }
     }
 
     /// Offset and timestamp of the first record that `wanted` picks, decompressed if need be; `None` also for

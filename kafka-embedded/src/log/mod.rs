@@ -21,7 +21,7 @@ mod rewrite;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use batch::{Batch, Produced, Refusal};
+pub(crate) use batch::{Batch, Produced, Refusal, Written as WrittenBatch};
 pub(crate) use compact::Terms as CompactionTerms;
 
 /// The offset asked for is outside the log.
@@ -180,6 +180,29 @@ impl Log {
     pub(crate) fn begin_epoch(&mut self, epoch: i32) {
         self.epochs.retain(|(_, first)| *first < self.end);
         self.epochs.push((epoch, self.end));
+    }
+
+    /// Ends the log at `end`, or before the batch that holds it: what lies behind was on a replica that is gone.
+    pub(crate) fn truncate(&mut self, end: i64) -> Result<(), OutOfRange> {
+        if !(self.start..=self.end).contains(&end) {
+            return Err(OutOfRange);
+        }
+        while self.batches.back().is_some_and(|last| last.last_offset >= end) {
+            let Some(last) = self.batches.pop_back() else { break };
+            self.bytes -= last.size();
+            self.end = last.base_offset().max(self.start);
+        }
+        // Where compaction has left a gap there is no batch to end before.
+        self.end = self.end.min(end);
+        let end = self.end;
+        self.aborted.retain(|aborted| aborted.last < end);
+        self.epochs.retain(|(_, first)| *first < end);
+        Ok(())
+    }
+
+    /// Its batches, the oldest first.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &Arc<Batch>> {
+        self.batches.iter()
     }
 
     /// The largest epoch that is not above `epoch`, and where it ended (KIP-101): as Kafka's cache of epochs answers.

@@ -157,6 +157,16 @@ impl Transaction {
         self.deadline
     }
 
+    /// What changes whenever the id is used: Kafka writes these to its log.
+    pub(crate) fn written(&self) -> (State, Identity, usize) {
+        (self.state, self.identity, self.participants.len())
+    }
+
+    /// Whether it may be forgotten when nobody uses it: no transaction of it is open or ending.
+    pub(crate) fn may_expire(&self) -> bool {
+        matches!(self.state, State::Empty | State::CompleteCommit | State::CompleteAbort)
+    }
+
     /// InitProducerId. `given` is who the client takes itself for, where it recovers from an error (KIP-360).
     pub(crate) fn init(
         &mut self,

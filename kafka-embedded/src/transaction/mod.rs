@@ -37,7 +37,18 @@ const COORDINATOR_EPOCH: i32 = 0;
 /// How long markers wait that cannot be written yet, since a partition has no leader.
 const AGAIN: Duration = Duration::from_millis(100);
 
-type Cell = Arc<Mutex<Transaction>>;
+/// A transactional id, and when it was used last.
+#[derive(Debug)]
+struct Held {
+    transaction: Transaction,
+    used: Instant,
+}
+
+type Cell = Arc<Mutex<Held>>;
+
+fn lock(cell: &Cell) -> MutexGuard<'_, Held> {
+    cell.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// All transactional ids.
 #[derive(Debug, Default)]
@@ -53,6 +64,15 @@ impl Transactions {
 
     fn all(&self) -> Vec<Cell> {
         self.cells().values().cloned().collect()
+    }
+
+    /// Forgets the ids that nobody has used for as long as `expiration`, and that nobody is about to use.
+    fn forget_unused(&self, expiration: Duration, now: Instant) {
+        self.cells().retain(|_, cell| {
+            let held = lock(cell);
+            let over = held.transaction.may_expire() && now.duration_since(held.used) >= expiration;
+            !over || Arc::strong_count(cell) > 1
+        });
     }
 
     /// The transactional ids, sorted.
@@ -83,7 +103,8 @@ impl Cluster {
             match cells.get(id.as_bytes()) {
                 Some(cell) => Arc::clone(cell),
                 None => {
-                    let cell = Arc::new(Mutex::new(Transaction::new(self.new_producer_id())));
+                    let transaction = Transaction::new(self.new_producer_id());
+                    let cell = Arc::new(Mutex::new(Held { transaction, used: Instant::now() }));
                     cells.insert(owned(id), Arc::clone(&cell));
                     cell
                 }
@@ -94,11 +115,15 @@ impl Cluster {
 
     fn run_transaction<T>(&self, cell: &Cell, change: impl FnOnce(&mut Transaction, Now) -> T) -> T {
         let (result, next) = {
-            let mut transaction = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = lock(cell);
             let now = Now { instant: Instant::now(), wall: self.clock.wall_millis() };
-            let result = change(&mut transaction, now);
-            self.write_markers(&mut transaction, now);
-            (result, next_deadline(&transaction, now))
+            let before = held.transaction.written();
+            let result = change(&mut held.transaction, now);
+            self.write_markers(&mut held.transaction, now);
+            if held.transaction.written() != before {
+                held.used = now.instant;
+            }
+            (result, self.next_deadline(&held, now))
         };
         self.transactions.alarm.arm(next);
         result
@@ -138,22 +163,32 @@ impl Cluster {
         true
     }
 
-    /// Aborts the transactions whose time is up, and writes the markers that had to wait, for ever.
+    /// Aborts the transactions whose time is up, writes the markers that had to wait, and forgets the ids that are not
+    /// used, for ever.
     pub(crate) async fn run_transaction_timers(&self) {
         let expire = |cell: &Cell| {
-            let mut transaction = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = lock(cell);
             let now = Now { instant: Instant::now(), wall: self.clock.wall_millis() };
-            transaction.expire(now.instant);
-            self.write_markers(&mut transaction, now);
-            next_deadline(&transaction, now)
+            let before = held.transaction.written();
+            held.transaction.expire(now.instant);
+            self.write_markers(&mut held.transaction, now);
+            if held.transaction.written() != before {
+                held.used = now.instant;
+            }
+            self.next_deadline(&held, now)
         };
-        self.transactions.alarm.run(|| self.transactions.all().iter().filter_map(expire).min()).await;
+        let all = || {
+            self.transactions.forget_unused(self.settings.transactional_id_expiration, Instant::now());
+            self.transactions.all().iter().filter_map(expire).min()
+        };
+        self.transactions.alarm.run(all).await;
     }
-}
 
-fn next_deadline(transaction: &Transaction, now: Now) -> Option<Instant> {
-    match transaction.ending() {
-        Some(_) => Some(now.instant + AGAIN),
-        None => transaction.deadline(),
+    fn next_deadline(&self, held: &Held, now: Now) -> Option<Instant> {
+        if held.transaction.ending().is_some() {
+            return Some(now.instant + AGAIN);
+        }
+        let expires = held.used.checked_add(self.settings.transactional_id_expiration);
+        held.transaction.deadline().or(expires.filter(|_| held.transaction.may_expire()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_client::records::encode::ProducerStamp;
 use kafka_client::seams::Transport;
 use kafka_embedded::{Builder, EmbeddedKafka, Error, ErrorCode};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -20,7 +21,7 @@ use kafka_protocol::messages::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::peer::{
-    Peer, fetch, fetch_request, fetch_topic, plain, produce, produce_request, records, text, topic,
+    Peer, batch, fetch, fetch_request, fetch_topic, plain, produce, produce_request, records, text, topic,
 };
 
 fn three() -> Builder {
@@ -361,4 +362,50 @@ async fn a_port_is_closed_and_opened_again() {
     let mut again = Peer::tcp(second).await;
     assert_eq!(again.call(0, &ApiVersionsRequest::default()).await.error_code, 0);
     assert!(matches!(kafka.stop_broker(3).await, Err(Error::NoBroker(3))));
+}
+
+/// Records that only the old leader had are gone; who read them is told where to go back to (KIP-320), and a producer
+/// whose batch is gone may write it again.
+#[tokio::test(start_paused = true)]
+async fn an_unclean_election_loses_records_and_readers_are_told() {
+    let kafka = started().await;
+    let mut peer = Peer::connect(&kafka, 1).await;
+    let by = |base_sequence| ProducerStamp { producer_id: 7, epoch: 0, base_sequence, transactional: false };
+    for (sequence, values) in [(0, &["a", "b"][..]), (2, &["c", "d"]), (4, &["e"])] {
+        assert_eq!(produce(&mut peer, "orders", 0, batch(values, by(sequence))).await.error_code, 0);
+    }
+    let beyond = kafka.elect_unclean_leader("orders", 0, 2, 6);
+    assert!(
+        matches!(beyond, Err(Error::CannotLead { reason: ErrorCode::OffsetOutOfRange, .. })),
+        "{beyond:?}"
+    );
+    let leads = kafka.elect_unclean_leader("orders", 0, 1, 0);
+    assert!(
+        matches!(leads, Err(Error::CannotLead { reason: ErrorCode::ElectionNotNeeded, .. })),
+        "{leads:?}"
+    );
+    // Inside the second batch: it is lost whole.
+    assert_eq!(kafka.elect_unclean_leader("orders", 0, 2, 3).unwrap(), 2);
+    assert_eq!(kafka.leader("orders", 0), Some(2));
+
+    let mut peer = Peer::connect(&kafka, 2).await;
+    let behind = fetch(&mut peer, &fetch_request("orders", 0, 0)).await;
+    assert_eq!(records(&behind), [(0, "a".to_owned()), (1, "b".to_owned())]);
+    let mut ahead = fetch_request("orders", 0, 5);
+    ahead.topics[0].partitions[0].current_leader_epoch = 1;
+    ahead.topics[0].partitions[0].last_fetched_epoch = 0;
+    let told = fetch(&mut peer, &ahead).await;
+    assert_eq!((told.error_code, told.diverging_epoch.epoch, told.diverging_epoch.end_offset), (0, 0, 2));
+    let partition = OffsetForLeaderPartition::default().with_current_leader_epoch(1).with_leader_epoch(0);
+    let asked = OffsetForLeaderTopic::default().with_topic(topic("orders")).with_partitions(vec![partition]);
+    let answer = peer.call(4, &OffsetForLeaderEpochRequest::default().with_topics(vec![asked])).await;
+    let end = &answer.topics[0].partitions[0];
+    assert_eq!((end.error_code, end.leader_epoch, end.end_offset), (0, 0, 2));
+
+    let gap = produce(&mut peer, "orders", 0, batch(&["e"], by(4))).await;
+    assert_eq!(gap.error_code, ErrorCode::OutOfOrderSequenceNumber.code(), "what came before it is gone");
+    let again = produce(&mut peer, "orders", 0, batch(&["c", "d"], by(2))).await;
+    assert_eq!((again.error_code, again.base_offset), (0, 2), "it is no duplicate any more");
+    let first = produce(&mut peer, "orders", 0, batch(&["a", "b"], by(0))).await;
+    assert_eq!((first.error_code, first.base_offset), (0, 0), "this one still is");
 }

@@ -7,6 +7,7 @@ mod admin;
 mod brokers;
 mod consumer_groups;
 mod faults;
+mod faults_topics;
 mod fetch;
 mod fuzz;
 mod garbage;

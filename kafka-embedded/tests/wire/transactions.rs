@@ -439,3 +439,28 @@ async fn a_producer_is_fenced_on_request() {
         assert_eq!(refused, ResponseError::ProducerFenced.code());
     }
 }
+
+/// `transactional.id.expiration.ms`: what is not used for so long is forgotten, unless a transaction is open.
+#[tokio::test(start_paused = true)]
+async fn a_transactional_id_that_nobody_uses_is_forgotten() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let builder = EmbeddedKafka::builder().topic("orders", 1).transactional_id_expiration(day);
+    let kafka = builder.connections_max_idle(2 * day).in_memory().start().await.unwrap();
+    let mut peer = Peer::connect(&kafka, 1).await;
+    let described = DescribeTransactionsRequest::default().with_transactional_ids(vec![id()]);
+    let me = init(&mut peer).await.unwrap();
+    tokio::time::sleep(day - Duration::from_secs(1)).await;
+    // It is used just in time, and its day begins anew.
+    assert_eq!(write(&mut peer, 12, me, 0, &["a"]).await, 0);
+    let ended = end(&mut peer, 5, me, true).await;
+    assert_eq!(ended.error_code, 0);
+    tokio::time::sleep(day - Duration::from_secs(1)).await;
+    assert_eq!(peer.call(0, &described).await.transaction_states[0].error_code, 0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let gone = ResponseError::TransactionalIdNotFound.code();
+    assert_eq!(peer.call(0, &described).await.transaction_states[0].error_code, gone);
+    let me = Me { id: ended.producer_id, epoch: ended.producer_epoch };
+    assert_eq!(add(&mut peer, me).await, ResponseError::InvalidProducerIdMapping.code());
+    let again = init(&mut peer).await.unwrap();
+    assert!(again.id != me.id && again.epoch == 0, "it begins as one that nobody had: {again:?}");
+}

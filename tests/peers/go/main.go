@@ -1,6 +1,6 @@
 // kafka-go and franz-go as peers: each creates a topic, produces, consumes as members of a group, commits, and reads
-// the commits; franz-go runs transactions too. `main CLIENT SERVERS TOPIC GROUP` says what it saw, a line for each;
-// `main place COUNT KEY..` (place.go) needs no cluster.
+// the commits; franz-go runs transactions, transforms exactly once and administers too. `main CLIENT SERVERS TOPIC GROUP`
+// says what it saw, a line for each; `main place COUNT KEY..` (place.go) needs no cluster.
 package main
 
 import (
@@ -40,6 +40,8 @@ func main() {
 	case "franz-go":
 		franz(context, servers, topic, group)
 		transactions(context, servers, topic+"-tx")
+		transform(context, servers, topic, group+"-transform")
+		administer(context, servers, topic, group)
 	}
 }
 
@@ -83,6 +85,32 @@ func segmentio(ctx context.Context, servers []string, topic, group string) {
 	described, err := client.DescribeGroups(ctx, &kafka.DescribeGroupsRequest{GroupIDs: []string{group}})
 	check(err)
 	fmt.Println("group", described.Groups[0].GroupState)
+	ends, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{
+		topic: {kafka.LastOffsetOf(0), kafka.LastOffsetOf(1), kafka.LastOffsetOf(2)}}})
+	check(err)
+	sum = 0
+	for _, partition := range ends.Topics[topic] {
+		check(partition.Error)
+		sum += partition.LastOffset
+	}
+	fmt.Println("ends", sum)
+	altered, err := client.IncrementalAlterConfigs(ctx, &kafka.IncrementalAlterConfigsRequest{
+		Resources: []kafka.IncrementalAlterConfigsRequestResource{{ResourceType: kafka.ResourceTypeTopic, ResourceName: topic,
+			Configs: []kafka.IncrementalAlterConfigsRequestConfig{{Name: "retention.ms", Value: "12345678",
+				ConfigOperation: kafka.ConfigOperationSet}}}}})
+	check(err)
+	check(altered.Resources[0].Error)
+	grown, err := client.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{
+		Topics: []kafka.TopicPartitionsConfig{{Name: topic, Count: 4}}})
+	check(err)
+	check(grown.Errors[topic])
+	deleted, err := client.DeleteGroups(ctx, &kafka.DeleteGroupsRequest{GroupIDs: []string{group}})
+	check(err)
+	check(deleted.Errors[group])
+	dropped, err := client.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{topic}})
+	check(err)
+	check(dropped.Errors[topic])
+	fmt.Println("administered")
 }
 
 func franz(ctx context.Context, servers []string, topic, group string) {
@@ -150,22 +178,5 @@ func transactions(ctx context.Context, servers []string, topic string) {
 		check(producer.EndTransaction(ctx, commit))
 	}
 	producer.Close()
-	count := func(isolation kgo.IsolationLevel) int {
-		reader, err := kgo.NewClient(kgo.SeedBrokers(servers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation),
-			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
-		check(err)
-		defer reader.Close()
-		seen := 0
-		for quiet := 0; quiet < 5; {
-			polling, stop := context.WithTimeout(ctx, 400*time.Millisecond)
-			before := seen
-			reader.PollFetches(polling).EachRecord(func(*kgo.Record) { seen++ })
-			stop()
-			if seen == before {
-				quiet++
-			}
-		}
-		return seen
-	}
-	fmt.Println("transactions", count(kgo.ReadUncommitted()), count(kgo.ReadCommitted()))
+	fmt.Println("transactions", count(ctx, servers, topic, kgo.ReadUncommitted()), count(ctx, servers, topic, kgo.ReadCommitted()))
 }

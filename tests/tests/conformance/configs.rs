@@ -4,16 +4,20 @@ use kafka_protocol::messages::alter_configs_request::{AlterConfigsResource, Alte
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResult;
 use kafka_protocol::messages::incremental_alter_configs_request as incremental;
-use kafka_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use kafka_protocol::messages::{
+    AlterConfigsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DescribeConfigsRequest,
+    IncrementalAlterConfigsRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 
-use crate::asked::text;
+use crate::asked::{group_id, text, topic_name};
 use crate::kafka::{Kafka, Topic};
 use crate::row;
 use crate::said;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 /// A version in which configs are looked at here.
 const DESCRIBE: i16 = 4;
 
@@ -314,4 +318,108 @@ row!(
     "a topic that does not exist",
     "UNKNOWN_TOPIC_OR_PARTITION",
     async |kafka| change(kafka, &kafka.name("none"), &[("flush.ms", SET, Some("1"))]).await
+);
+
+/// Sets configs of a group one by one; the error.
+async fn change_group(kafka: Kafka, group: &str, changes: &[(&str, &str)]) -> String {
+    let change = |(name, value): &(&str, &str)| {
+        incremental::AlterableConfig::default()
+            .with_name(text(name))
+            .with_config_operation(SET)
+            .with_value(Some(text(value)))
+    };
+    let resource = incremental::AlterConfigsResource::default()
+        .with_resource_type(GROUP)
+        .with_resource_name(text(group))
+        .with_configs(changes.iter().map(change).collect());
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    said::error(kafka.any().await.ask(1, &request).await.responses[0].error_code)
+}
+
+const HEARTBEAT: &str = "consumer.heartbeat.interval.ms";
+const SESSION: &str = "consumer.session.timeout.ms";
+
+/// Waits until a group shows these configs.
+async fn shown_of_group(kafka: Kafka, group: &str, expected: &str) -> String {
+    let mut last = String::new();
+    for _ in 0..500 {
+        let mut found = describe(kafka, DESCRIBE, (GROUP, group), Some(&[HEARTBEAT, SESSION])).await;
+        found.configs.sort_by_key(|config| config.name.to_string());
+        last = said(&found);
+        if last == expected {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    last
+}
+
+row!(
+    a_groups_configs,
+    "IncrementalAlterConfigs",
+    1..=1,
+    "session timeout and heartbeat interval of a group that there is not yet",
+    "NONE; consumer.heartbeat.interval.ms=700 from 8, consumer.session.timeout.ms=7000 from 8",
+    async |kafka| {
+        let group = kafka.name("group");
+        let done = change_group(kafka, &group, &[(SESSION, "7000"), (HEARTBEAT, "700")]).await;
+        let expected = "consumer.heartbeat.interval.ms=700 from 8, consumer.session.timeout.ms=7000 from 8";
+        format!("{done}; {}", shown_of_group(kafka, &group, expected).await)
+    }
+);
+
+row!(
+    a_groups_configs_refused,
+    "IncrementalAlterConfigs",
+    1..=1,
+    "of a group: a session timeout of soon, of 0, below the heartbeat interval; a config that there is not; of no group",
+    "INVALID_CONFIG; INVALID_CONFIG; INVALID_CONFIG; INVALID_CONFIG; INVALID_REQUEST",
+    async |kafka| {
+        let group = kafka.name("group");
+        let mut said = Vec::new();
+        let changes: [&[(&str, &str)]; 4] = [
+            &[(SESSION, "soon")],
+            &[(SESSION, "0")],
+            &[(SESSION, "2000"), (HEARTBEAT, "3000")],
+            &[("no.such", "1")],
+        ];
+        for changes in changes {
+            said.push(change_group(kafka, &group, changes).await);
+        }
+        said.push(change_group(kafka, "", &[(SESSION, "7000")]).await);
+        said.join("; ")
+    }
+);
+
+row!(
+    a_group_keeps_to_its_configs,
+    "ConsumerGroupHeartbeat",
+    1..=1,
+    "a group whose session timeout and heartbeat interval were set: the interval that a member is told; its session, when it goes silent",
+    "700 ms; over within 4 s",
+    async |kafka| {
+        let (group, topic) = (kafka.name("group"), kafka.topic(1).await);
+        change_group(kafka, &group, &[(SESSION, "1500"), (HEARTBEAT, "700")]).await;
+        // Every broker must know: which of them coordinates is not asked here.
+        let expected = "consumer.heartbeat.interval.ms=700 from 8, consumer.session.timeout.ms=1500 from 8";
+        shown_of_group(kafka, &group, expected).await;
+        let mut wire = kafka.coordinator(&group).await;
+        let join = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group_id(&group))
+            .with_member_id(text("one"))
+            .with_rebalance_timeout_ms(60_000)
+            .with_subscribed_topic_names(Some(vec![topic_name(&topic.name)]))
+            .with_topic_partitions(Some(Vec::new()));
+        let told = wire.ask(1, &join).await.heartbeat_interval_ms;
+        let silent = std::time::Instant::now();
+        let describe = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(&group)]);
+        let over = loop {
+            let found = wire.ask(1, &describe).await.groups.remove(0);
+            if found.members.is_empty() {
+                break silent.elapsed() < std::time::Duration::from_secs(4);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
+        format!("{told} ms; {}", if over { "over within 4 s" } else { "longer" })
+    }
 );

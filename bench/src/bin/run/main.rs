@@ -7,12 +7,14 @@
 //! throughput   a filled topic, read from the first record to the last
 //! latency      one record at a time, end to end
 //! listeners    many listeners in one process, and what they cost while nothing comes
+//! brokers      the embedded broker, Apache Kafka and kfake under the same clients
 //! produce      orders sent as fast as can be, and one at a time
 //! report       markdown and SVG
 //! ```
 //!
 //! `bench/run` builds everything and starts it under `scripts/with-kafka`. See `options` for the arguments.
 
+mod brokers;
 mod contestants;
 mod latency;
 mod listeners;
@@ -35,6 +37,7 @@ fn main() {
             Mode::Throughput => throughput::run(&options, &servers),
             Mode::Latency => latency::run(&options, &servers),
             Mode::Listeners => listeners::run(&options, &servers),
+            Mode::Brokers => brokers::run(&options, &servers),
             Mode::Produce => produce::run(&options, &servers),
         };
         println!("{section}");

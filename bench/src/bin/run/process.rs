@@ -47,18 +47,28 @@ impl Running {
 
     /// User and system time so far, of children that have ended too.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-        let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
-        // USER_HZ is 100 on every Linux that this runs on.
-        Duration::from_millis(ticks * 10)
+        cpu_of(self.child.id())
     }
 
     pub(crate) fn peak_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("kB")
+        memory_of(self.child.id(), "VmHWM:")
     }
+}
+
+/// User and system time of a process so far, of its children that have ended too.
+pub(crate) fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
+    // USER_HZ is 100 on every Linux that this runs on.
+    Duration::from_millis(ticks * 10)
+}
+
+/// KiB that `field` of a process's status says.
+pub(crate) fn memory_of(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("a field of status");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("kB")
 }
 
 impl Drop for Running {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 
-use super::{Named, See, Subject, ThrottleField};
+use super::{Named, See, Subject, ThrottleField, see_all_partitions};
 use crate::server::connection::Context;
 
 impl Subject for ApiVersionsRequest {
@@ -39,7 +39,12 @@ impl Subject for ListConfigResourcesRequest {
 }
 
 impl Subject for ElectLeadersRequest {
-    fn names(&self, _: &Context, see: See<'_>) {
+    const ASKS_PER_PARTITION: bool = true;
+
+    fn names(&self, context: &Context, see: See<'_>) {
+        if self.topic_partitions.is_none() {
+            see_all_partitions(context, see);
+        }
         for topic in self.topic_partitions.iter().flatten() {
             topic.partitions.iter().for_each(|index| see(Named::Partition(&topic.topic, *index)));
         }
@@ -63,6 +68,8 @@ impl Subject for ElectLeadersRequest {
 }
 
 impl Subject for AlterPartitionReassignmentsRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, _: &Context, see: See<'_>) {
         see_partitions!(see, self.topics, name, partition_index);
     }

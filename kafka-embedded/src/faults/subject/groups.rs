@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Named, See, Subject, ThrottleField};
+use super::{Named, See, Subject, ThrottleField, see_all_partitions};
 use crate::server::connection::Context;
 
 /// Requests that name one group, and whose answer has one error for all.
@@ -82,9 +82,14 @@ impl Subject for OffsetCommitRequest {
 }
 
 impl Subject for OffsetFetchRequest {
+    const ASKS_PER_PARTITION: bool = true;
     const THROTTLE: ThrottleField = ThrottleField::First { from: 3 };
 
     fn names(&self, context: &Context, see: See<'_>) {
+        let of_all = self.groups.iter().any(|group| group.topics.is_none());
+        if of_all || (context.version < 8 && self.topics.is_none()) {
+            see_all_partitions(context, see);
+        }
         if context.version < 8 {
             see(Named::Group(&self.group_id));
         }
@@ -130,6 +135,7 @@ impl Subject for OffsetFetchRequest {
 }
 
 impl Subject for OffsetDeleteRequest {
+    const ASKS_PER_PARTITION: bool = true;
     const THROTTLE: ThrottleField = ThrottleField::Second;
 
     fn names(&self, _: &Context, see: See<'_>) {

@@ -46,6 +46,8 @@ use crate::server::connection::Context;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Named<'r> {
     Topic(&'r str),
+    /// The topic with this id.
+    TopicOf(Uuid),
     Partition(&'r str, i32),
     /// A partition of the topic with this id.
     PartitionOf(Uuid, i32),
@@ -93,6 +95,13 @@ pub(crate) trait Subject: Request {
     fn header_size(version: i16) -> usize {
         // Flexible headers end with the count of their tagged fields.
         if Self::Response::header_version(version) >= 1 { 9 } else { 8 }
+    }
+}
+
+/// Tells `see` every partition that there is, as a request does that asks for all.
+fn see_all_partitions(context: &Context, see: See<'_>) {
+    for topic in context.cluster.topics.all() {
+        (0..).zip(&topic.partitions).for_each(|(index, _)| see(Named::Partition(&topic.name, index)));
     }
 }
 

@@ -13,14 +13,25 @@ use kafka_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     DescribeConfigsRequest, DescribeConfigsResponse, DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-    MetadataRequest, MetadataResponse,
+    MetadataRequest, MetadataResponse, TopicName,
 };
+use uuid::Uuid;
 
 use super::{Named, See, Subject, ThrottleField};
 use crate::server::connection::Context;
 
 /// A topic, as resources of configs are numbered.
 const TOPIC: i8 = 2;
+
+/// A topic by its name, or by its id where it is named by that.
+fn named(name: Option<&TopicName>, id: Uuid) -> Named<'_> {
+    name.map_or(Named::TopicOf(id), |name| Named::Topic(name))
+}
+
+/// A request that asks for all topics names each of them.
+fn see_all(context: &Context, see: See<'_>) {
+    context.cluster.topics.all().iter().for_each(|topic| see(Named::Topic(&topic.name)));
+}
 
 impl Subject for MetadataRequest {
     const ASKS_PER_PARTITION: bool = true;
@@ -29,12 +40,9 @@ impl Subject for MetadataRequest {
     fn names(&self, context: &Context, see: See<'_>) {
         match &self.topics {
             Some(topics) if context.version > 0 || !topics.is_empty() => {
-                topics
-                    .iter()
-                    .filter_map(|topic| topic.name.as_ref())
-                    .for_each(|name| see(Named::Topic(name)));
+                topics.iter().for_each(|topic| see(named(topic.name.as_ref(), topic.topic_id)));
             }
-            _ => context.cluster.topics.all().iter().for_each(|topic| see(Named::Topic(&topic.name))),
+            _ => see_all(context, see),
         }
     }
 
@@ -45,8 +53,13 @@ impl Subject for MetadataRequest {
 }
 
 impl Subject for DescribeTopicPartitionsRequest {
-    fn names(&self, _: &Context, see: See<'_>) {
-        self.topics.iter().for_each(|topic| see(Named::Topic(&topic.name)));
+    const ASKS_PER_PARTITION: bool = true;
+
+    fn names(&self, context: &Context, see: See<'_>) {
+        match self.topics.is_empty() {
+            true => see_all(context, see),
+            false => self.topics.iter().for_each(|topic| see(Named::Topic(&topic.name))),
+        }
     }
 
     fn refuse(&self, _: &Context, error: ResponseError) -> Option<DescribeTopicPartitionsResponse> {
@@ -60,6 +73,8 @@ impl Subject for DescribeTopicPartitionsRequest {
 }
 
 impl Subject for CreateTopicsRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, _: &Context, see: See<'_>) {
         self.topics.iter().for_each(|topic| see(Named::Topic(&topic.name)));
     }
@@ -73,11 +88,12 @@ impl Subject for CreateTopicsRequest {
 }
 
 impl Subject for DeleteTopicsRequest {
+    const ASKS_PER_PARTITION: bool = true;
     const THROTTLE: ThrottleField = ThrottleField::First { from: 1 };
 
     fn names(&self, _: &Context, see: See<'_>) {
-        let named = self.topics.iter().filter_map(|topic| topic.name.as_ref());
-        self.topic_names.iter().chain(named).for_each(|name| see(Named::Topic(name)));
+        self.topic_names.iter().for_each(|name| see(Named::Topic(name)));
+        self.topics.iter().for_each(|topic| see(named(topic.name.as_ref(), topic.topic_id)));
     }
 
     fn refuse(&self, _: &Context, error: ResponseError) -> Option<DeleteTopicsResponse> {
@@ -92,6 +108,8 @@ impl Subject for DeleteTopicsRequest {
 }
 
 impl Subject for CreatePartitionsRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, _: &Context, see: See<'_>) {
         self.topics.iter().for_each(|topic| see(Named::Topic(&topic.name)));
     }
@@ -108,6 +126,8 @@ impl Subject for CreatePartitionsRequest {
 macro_rules! about_resources {
     ($($request:ty, $response:ty, $with:ident, $result:ty;)*) => {$(
         impl Subject for $request {
+            const ASKS_PER_PARTITION: bool = true;
+
             fn names(&self, _: &Context, see: See<'_>) {
                 let topics = self.resources.iter().filter(|resource| resource.resource_type == TOPIC);
                 topics.for_each(|topic| see(Named::Topic(&topic.resource_name)));

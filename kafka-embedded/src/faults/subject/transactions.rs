@@ -38,6 +38,8 @@ impl Subject for InitProducerIdRequest {
 }
 
 impl Subject for AddPartitionsToTxnRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, context: &Context, see: See<'_>) {
         let mut of = |id: &str, topics: &[AddPartitionsToTxnTopic]| {
             see(Named::TransactionalId(id));
@@ -99,6 +101,8 @@ impl Subject for EndTxnRequest {
 }
 
 impl Subject for TxnOffsetCommitRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, _: &Context, see: See<'_>) {
         see(Named::TransactionalId(&self.transactional_id));
         see(Named::Group(&self.group_id));
@@ -112,6 +116,8 @@ impl Subject for TxnOffsetCommitRequest {
 }
 
 impl Subject for DescribeProducersRequest {
+    const ASKS_PER_PARTITION: bool = true;
+
     fn names(&self, _: &Context, see: See<'_>) {
         for topic in &self.topics {
             topic.partition_indexes.iter().for_each(|index| see(Named::Partition(&topic.name, *index)));
@@ -151,6 +157,7 @@ impl Subject for ListTransactionsRequest {
 }
 
 impl Subject for WriteTxnMarkersRequest {
+    const ASKS_PER_PARTITION: bool = true;
     const THROTTLE: ThrottleField = ThrottleField::Elsewhere;
 
     fn names(&self, _: &Context, see: See<'_>) {

@@ -65,7 +65,7 @@ pub(crate) trait Catalog {
     fn names(&self) -> Vec<TopicName>;
 }
 
-/// What the broker decides for all groups of this protocol.
+/// What the broker decides for the groups of this protocol, and can decide for each by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     /// `group.consumer.session.timeout.ms`
@@ -123,6 +123,11 @@ impl ConsumerGroup {
             topics: BTreeMap::new(),
             seen: None,
         }
+    }
+
+    /// Keeps to `terms` from now on; each member's session does from its next heartbeat on.
+    pub(crate) fn keep_to(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
