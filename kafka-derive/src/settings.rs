@@ -14,7 +14,7 @@ use crate::nearest::nearest;
 use crate::text::{self, Check};
 
 /// What there is, each with how it is written.
-const KNOWN: [(&str, &str); 31] = [
+const KNOWN: [(&str, &str); 32] = [
     ("topic", "topic = \"orders\""),
     ("topics", "topics = [\"orders\", \"returns\"]"),
     ("pattern", "pattern = \"orders-.*\""),
@@ -25,6 +25,7 @@ const KNOWN: [(&str, &str); 31] = [
     ("concurrency", "concurrency = 4"),
     ("prefetch", "prefetch = \"16MB\""),
     ("members", "members = 2"),
+    ("transactional", "transactional"),
     ("commit", "commit = \"combined\""),
     ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
     ("commit_remember", "commit_remember = false"),
@@ -48,7 +49,7 @@ const KNOWN: [(&str, &str); 31] = [
     ("crate", "crate = \"::kafka_runtime\""),
 ];
 /// What there will be.
-const LATER: [&str; 2] = ["send_to", "transactional"];
+const LATER: [&str; 1] = ["send_to"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
 const ELSEWHERE: [(&str, &str); 12] = [
     ("retryabletopic", "retry_topics"),
@@ -79,7 +80,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<String>,
     pub(crate) prefetch: Option<String>,
     pub(crate) members: Option<String>,
-    pub(crate) commit: Option<String>,
+    pub(crate) transactional: Option<(String, Span)>,
+    pub(crate) commit: Option<(String, Span)>,
     pub(crate) commit_every: Option<(CommitEvery, Span)>,
     pub(crate) commit_remember: Option<String>,
     pub(crate) ack: Option<(String, Span)>,
@@ -155,7 +157,8 @@ impl Settings {
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
             "prefetch" => self.prefetch = Some(single(setting, Kind::Number, text::not_empty)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
-            "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
+            "transactional" => self.transactional = Some((flag(setting)?, setting.span())),
+            "commit" => self.commit = Some((single(setting, Kind::Text, text::commit)?, setting.span())),
             "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),
             "commit_remember" => self.commit_remember = Some(single(setting, Kind::Boolean, text::boolean)?),
             "ack" => self.ack = Some((single(setting, Kind::Text, text::ack)?, setting.span())),
@@ -348,6 +351,14 @@ fn function(setting: &Setting) -> syn::Result<Path> {
     match &setting.value {
         Value::Path(path) => Ok(path.clone()),
         _ => Err(usage(setting)),
+    }
+}
+
+/// The name alone, or `name = true`.
+fn flag(setting: &Setting) -> syn::Result<String> {
+    match &setting.value {
+        Value::None => Ok("true".to_owned()),
+        _ => single(setting, Kind::Boolean, text::boolean),
     }
 }
 

@@ -21,9 +21,10 @@ use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
 use crate::container::{
     Board, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerOutlet, ListenerState,
-    ListenerWork, Member, Order, Publisher, Rest, Selection, Sought,
+    ListenerWork, Member, Order, Publisher, Rest, Selection, Sought, Transactions,
 };
 use crate::listener::ListenerDescriptor;
+use crate::template::Template;
 
 /// How often idleness is looked at, where an interval for its event is set; and however short that is.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +53,8 @@ pub(super) struct Crew {
     pub(super) failures: mpsc::UnboundedSender<(&'static str, String)>,
     /// What writes its dead letters.
     pub(super) publisher: Arc<Publisher>,
+    /// What its transactions send with.
+    pub(super) template: Template,
     /// One for each member.
     pub(super) clients: Vec<Client>,
     /// Until the first life.
@@ -228,7 +231,11 @@ impl Crew {
     fn begin(&mut self, life: &mut Life, ready: &Prepared) -> kafka_client::Result<()> {
         let work = self.work(ready);
         for (index, client) in self.clients.iter().enumerate() {
-            let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
+            let commits = match work.transactions {
+                // The transactions commit.
+                Some(_) => None,
+                None => CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng)),
+            };
             let consumer = client.consumer(ready.settings.for_member(index).1)?;
             let (orders, ordered) = mpsc::unbounded_channel();
             life.orders.push(orders);
@@ -257,7 +264,14 @@ impl Crew {
             let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
             let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
-            let work = Arc::new(work.telling(self.events.clone()));
+            let work = work.telling(self.events.clone());
+            let work = Arc::new(match work.settings.transactional {
+                true => work.in_transactions(Transactions {
+                    template: self.template.clone(),
+                    hook: self.commit_hook(),
+                }),
+                false => work,
+            });
             self.board.set_work(&work);
             self.work = Some(work);
         }

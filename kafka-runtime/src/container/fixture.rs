@@ -397,6 +397,7 @@ pub(super) fn settings() -> ListenerSettings {
         concurrency: None,
         ordering: config::Ordering::Partition,
         remember: true,
+        transactional: false,
         commit: CommitStrategy::Combined,
         cadence: Cadence::default(),
         ack: AckMode::Auto,
@@ -560,7 +561,7 @@ impl Rig {
             &start,
             Arc::clone(&shared),
             work,
-            committer,
+            super::partition::Commits { committer, transact: None },
             Lease::forever(),
         );
         RigPartition { shared, task, items }

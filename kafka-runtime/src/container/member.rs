@@ -18,7 +18,7 @@ use super::explain::describe;
 use super::give_back::{Exit, Held};
 use super::idle::{Idleness, Rest};
 use super::listed::Listed;
-use super::partition;
+use super::partition::{self, Commits};
 use super::shared::PartitionPhase;
 use super::status::{Board, ListenerState};
 use super::steering::Order;
@@ -77,6 +77,7 @@ impl Member {
             board: Arc::clone(&board),
             committer: commits.map(|policy| Committer::start(handle.clone(), policy)),
             drain_timeout: work.settings.drain_timeout,
+            transactional: work.transactions.is_some(),
             on_revoke: work.settings.on_revoke,
             lingering: Arc::default(),
         };
@@ -192,7 +193,10 @@ impl Member {
         }
         self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
-        let (remote, task) = partition::begin(stream, &start, shared, work, committer, self.handle.lease());
+        let transact = work.transactions.as_ref();
+        let transact = transact.and_then(|all| all.of(partition, &work.settings, self.handle.clone()));
+        let commits = Commits { committer, transact };
+        let (remote, task) = partition::begin(stream, &start, shared, work, commits, self.handle.lease());
         self.held.insert(partition, Held::new(remote, task));
     }
 

@@ -16,6 +16,7 @@
 //! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
+//! transact   exactly once: transactions instead of commits; bounds: where they begin and end (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
 //! shared     what a partition's loop shares with its member; status: what is shown
 //! explain    which records hold up their partitions; permits: handlers at once, over partitions in order
@@ -57,6 +58,7 @@ mod status;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod transact;
 mod work;
 
 pub use ack::{Ack, AckError, AckIssuer};
@@ -76,5 +78,6 @@ pub(crate) use status::Board;
 pub use status::{ListenerState, ListenerStatus, PartitionStatus, Undone};
 pub use steering::Selection;
 pub(crate) use steering::{Order, Sought};
+pub(crate) use transact::Transactions;
 pub use work::Bound;
 pub(crate) use work::ListenerWork;

@@ -18,6 +18,7 @@ use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
 use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
+use super::transact::Transactions;
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
@@ -38,6 +39,8 @@ pub(crate) struct ListenerWork {
     pub(crate) flow: Option<Arc<Flow>>,
     /// Where it tells what happens.
     pub(crate) events: Events,
+    /// Where its records are handled in transactions.
+    pub(crate) transactions: Option<Transactions>,
 }
 
 impl ListenerWork {
@@ -52,12 +55,27 @@ impl ListenerWork {
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng, outlet);
         let flow = Flow::new(&settings);
-        Self { id, settings, bound, permits, pool, recovery, flow, events: Events::default() }
+        Self {
+            id,
+            settings,
+            bound,
+            permits,
+            pool,
+            recovery,
+            flow,
+            events: Events::default(),
+            transactions: None,
+        }
     }
 
     /// The same, telling these subscribers.
     pub(crate) fn telling(self, events: Events) -> Self {
         Self { events, ..self }
+    }
+
+    /// The same, handling its records in transactions.
+    pub(crate) fn in_transactions(self, transactions: Transactions) -> Self {
+        Self { transactions: Some(transactions), ..self }
     }
 
     /// What the loop of a partition that begins at `start` shares with its member.

@@ -7,6 +7,7 @@ use kafka_client::consumer::ChunkBatch;
 use kafka_client::records::Record;
 
 use crate::container::AckIssuer;
+use crate::template::Tx;
 
 /// One record with all that an argument can be made from. `Copy`: no count is touched to hand it on.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct Delivery<'r> {
     pub attempt: u32,
     /// Makes an `Ack` for this record, where the listener acknowledges by hand.
     pub acks: Option<&'r AckIssuer>,
+    /// The transaction that it is handled in, where the listener is transactional.
+    pub tx: Option<&'r Tx>,
 }
 
 impl<'r> Delivery<'r> {
@@ -52,6 +55,8 @@ pub struct BatchDelivery<'r> {
     pub attempt: u32,
     /// Makes an `Ack` for all of them.
     pub acks: Option<&'r AckIssuer>,
+    /// The transaction that they are handled in, where the listener is transactional.
+    pub tx: Option<&'r Tx>,
 }
 
 impl<'r> BatchDelivery<'r> {
@@ -69,6 +74,7 @@ impl<'r> BatchDelivery<'r> {
             listener: self.listener,
             attempt: self.attempt,
             acks: self.acks,
+            tx: self.tx,
         }
     }
 }

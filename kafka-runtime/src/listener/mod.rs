@@ -42,7 +42,7 @@ pub use descriptor::{
     Attributes, CommitEvery, ControlsAttribute, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute,
     RetryAttribute, RetryTopicsAttribute, SourceLocation,
 };
-pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
+pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery, TxRejection};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
 pub use headers::{FromHeader, Headers};
@@ -60,8 +60,8 @@ pub use state::{State, StateRejection};
 pub mod __private {
     pub use super::batch_payload::{BatchOf, NotABatch, batch};
     pub use super::generated::{
-        AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
-        batch_argument,
+        AckOr, NotAck, NotTx, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, TxOr,
+        argument, batch_argument,
     };
     pub use super::headers::header;
     pub use super::letter::{LetterOf, NotALetter};

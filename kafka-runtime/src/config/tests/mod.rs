@@ -10,6 +10,7 @@ mod order;
 mod own_keys;
 mod producer;
 mod spring;
+mod transactional;
 
 use super::{Config, ConfigBuilder, ListenerSettings};
 use crate::container::Bound;
@@ -32,6 +33,7 @@ fn named(id: &'static str, attributes: Attributes) -> ListenerDescriptor {
         attributes,
         batch: false,
         takes_ack: false,
+        takes_tx: false,
         bind: never,
     }
 }

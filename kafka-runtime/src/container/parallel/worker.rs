@@ -93,7 +93,8 @@ async fn handle<H: Handler>(
             }
         };
         let (partition, attempt) = (site.shared.partition, ticket.taken.attempt);
-        let delivery = Delivery { record, batch, partition, listener: work.id, attempt, acks: None };
+        let delivery =
+            Delivery { record, batch, partition, listener: work.id, attempt, acks: None, tx: None };
         if !wanted(|| H::keeps(&delivery)) {
             site.shared.add(Counts { filtered: 1, ..Counts::default() });
             return Next::Settled;
@@ -144,7 +145,7 @@ async fn resolve(
 ) -> Next {
     let Delivery { record, batch, partition, attempt, .. } = delivery;
     let since = failed.unwrap_or_else(Instant::now);
-    let failed = Failed { record, batch, partition, attempt, since };
+    let failed = Failed { record, batch, partition, attempt, since, tx: None };
     work.events.emit(work.id, || EventKind::RecordFailed {
         partition,
         offset: record.offset,

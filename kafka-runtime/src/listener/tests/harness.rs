@@ -53,6 +53,7 @@ pub(crate) struct ListenerDescriptor {
     pub(crate) attributes: Attributes,
     pub(crate) batch: bool,
     pub(crate) takes_ack: bool,
+    pub(crate) takes_tx: bool,
     pub(crate) bind: fn(&mut Preparation<'_>) -> Bound,
 }
 
@@ -141,14 +142,22 @@ impl Running {
         let Bound::Single(prepared, call) = self.bound else { panic!("a batch listener") };
         let (record, batch) = delivered(&[&[sent]])[0];
         let partition = TopicPartition::new("orders", 3);
-        call(prepared, Delivery { record, batch, partition, listener: "test", attempt: 2, acks: None }).await
+        call(
+            prepared,
+            Delivery { record, batch, partition, listener: "test", attempt: 2, acks: None, tx: None },
+        )
+        .await
     }
 
     /// Delivers records of several batches of the wire at once.
     pub(crate) async fn batches(&self, sent: &[&[Sent]]) -> Result<(), BatchFailure> {
         let Bound::Batch(prepared, call) = self.bound else { panic!("a record listener") };
         let (records, partition) = (delivered(sent), TopicPartition::new("orders", 3));
-        call(prepared, BatchDelivery { records, partition, listener: "test", attempt: 2, acks: None }).await
+        call(
+            prepared,
+            BatchDelivery { records, partition, listener: "test", attempt: 2, acks: None, tx: None },
+        )
+        .await
     }
 
     /// What it saw since the last call.
