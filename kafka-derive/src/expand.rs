@@ -64,7 +64,7 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
     let bind = &names.bind;
     let batch = settings.batch;
     let attributes = attributes(settings);
-    let types = extracted(listener).map(|argument| &argument.ty);
+    let types: Vec<_> = extracted(listener).map(|argument| &argument.ty).collect();
     let ack_agreement = ack_agreement(settings);
     // With a name, so that it can also stand in an `impl`, where it fails for one reason: that the function is not free.
     let constant = format_ident!("__KAFKA_LISTENER_{}", name.to_uppercase());
@@ -87,6 +87,12 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
                 false #(|| __kafka::AckOr::<#types>::IS_ACK)*
             };
 
+            const __TAKES_TX: bool = {
+                #[allow(unused_imports)]
+                use __kafka::NotTx as _;
+                false #(|| __kafka::TxOr::<#types>::IS_TX)*
+            };
+
             #ack_agreement
 
             #handler
@@ -99,6 +105,7 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
                     attributes: #attributes,
                     batch: #batch,
                     takes_ack: __TAKES_ACK,
+                    takes_tx: __TAKES_TX,
                     bind: __kafka::Bound::#bind::<__Listener>,
                 }
             }
@@ -440,20 +447,20 @@ fn attributes(settings: &Settings) -> TokenStream {
     let retry_topics = option(settings.retry_topics.as_ref().map(retry_topics));
     let (retry, dead_letter) = (retry(&settings.retry), dead_letter(&settings.dead_letter));
     let [on_exhausted, handler_timeout] = [&settings.on_exhausted, &settings.handler_timeout].map(optional);
+    let [transactional, commit] = [&settings.transactional, &settings.commit]
+        .map(|said| option(said.as_ref().map(|(text, _)| quote!(#text))));
     let ordering = option(settings.ordering.as_ref().map(|(ordering, _)| quote!(#ordering)));
-    let [pattern, group, concurrency, prefetch, members, commit, commit_remember, auto_startup, client_id] =
-        [
-            &settings.pattern,
-            &settings.group,
-            &settings.concurrency,
-            &settings.prefetch,
-            &settings.members,
-            &settings.commit,
-            &settings.commit_remember,
-            &settings.auto_startup,
-            &settings.client_id,
-        ]
-        .map(optional);
+    let [pattern, group, concurrency, prefetch, members, commit_remember, auto_startup, client_id] = [
+        &settings.pattern,
+        &settings.group,
+        &settings.concurrency,
+        &settings.prefetch,
+        &settings.members,
+        &settings.commit_remember,
+        &settings.auto_startup,
+        &settings.client_id,
+    ]
+    .map(optional);
     let properties = properties.iter().map(|(name, value)| quote!((#name, #value)));
     let controls = controls(&settings.controls);
     quote! {
@@ -466,6 +473,7 @@ fn attributes(settings: &Settings) -> TokenStream {
             concurrency: #concurrency,
             prefetch: #prefetch,
             members: #members,
+            transactional: #transactional,
             commit: #commit,
             commit_every: #commit_every,
             commit_remember: #commit_remember,

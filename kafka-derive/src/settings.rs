@@ -25,6 +25,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("concurrency", "concurrency = 4"),
     ("prefetch", "prefetch = \"16MB\""),
     ("members", "members = 2"),
+    ("transactional", "transactional"),
     ("commit", "commit = \"combined\""),
     ("commit_every", "commit_every = \"batch\"` or `commit_every(records = 500, time = \"2s\")"),
     ("commit_remember", "commit_remember = false"),
@@ -50,8 +51,6 @@ const KNOWN: &[(&str, &str)] = &[
     ("properties", "properties(\"max.poll.records\" = \"10\")"),
     ("crate", "crate = \"::kafka_runtime\""),
 ];
-/// What there will be.
-const LATER: [&str; 1] = ["transactional"];
 /// What it is called by `@KafkaListener` and by other clients, in small letters.
 const ELSEWHERE: [(&str, &str); 12] = [
     ("retryabletopic", "retry_topics"),
@@ -82,7 +81,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: Option<String>,
     pub(crate) prefetch: Option<String>,
     pub(crate) members: Option<String>,
-    pub(crate) commit: Option<String>,
+    pub(crate) transactional: Option<(String, Span)>,
+    pub(crate) commit: Option<(String, Span)>,
     pub(crate) commit_every: Option<(CommitEvery, Span)>,
     pub(crate) commit_remember: Option<String>,
     pub(crate) ack: Option<(String, Span)>,
@@ -176,7 +176,8 @@ impl Settings {
             "concurrency" => self.concurrency = Some(single(setting, Kind::Number, text::count)?),
             "prefetch" => self.prefetch = Some(single(setting, Kind::Number, text::not_empty)?),
             "members" => self.members = Some(single(setting, Kind::Number, text::count)?),
-            "commit" => self.commit = Some(single(setting, Kind::Text, text::commit)?),
+            "transactional" => self.transactional = Some((flag(setting)?, setting.span())),
+            "commit" => self.commit = Some((single(setting, Kind::Text, text::commit)?, setting.span())),
             "commit_every" => self.commit_every = Some((commit_every(setting)?, setting.span())),
             "commit_remember" => self.commit_remember = Some(single(setting, Kind::Boolean, text::boolean)?),
             "ack" => self.ack = Some((single(setting, Kind::Text, text::ack)?, setting.span())),
@@ -213,9 +214,6 @@ fn conflict(name: &str, before: &[String]) -> Option<String> {
 }
 
 fn unknown(name: &str) -> String {
-    if LATER.contains(&name) {
-        return format!("`{name}` is not supported yet");
-    }
     let lower = name.to_lowercase();
     let elsewhere = ELSEWHERE.iter().find(|(other, _)| *other == lower).map(|(_, ours)| *ours);
     let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
@@ -392,6 +390,14 @@ fn reply(setting: &Setting) -> syn::Result<bool> {
             "write `reply`: the answer goes to the topic that the record names in `kafka_replyTopic`; a topic for records \
              that name none stands in `send_to`",
         )),
+    }
+}
+
+/// The name alone, or `name = true`.
+fn flag(setting: &Setting) -> syn::Result<String> {
+    match &setting.value {
+        Value::None => Ok("true".to_owned()),
+        _ => single(setting, Kind::Boolean, text::boolean),
     }
 }
 

@@ -160,6 +160,7 @@ fn check_combinations(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
         );
         mistakes.push(syn::Error::new(at, what));
     }
+    transactional(settings, mistakes);
     let Some((ordering, span)) = &settings.ordering else { return };
     let wrong = match (ordering.as_str(), &settings.ack) {
         ("key" | "none", _) if settings.batch => "a batch listener takes records in the partition's order",
@@ -169,4 +170,36 @@ fn check_combinations(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
         _ => return,
     };
     mistakes.push(syn::Error::new(*span, format!("{wrong}: `ordering = \"{ordering}\"` cannot be kept")));
+}
+
+/// What does not go with transactions.
+fn transactional(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
+    if !settings.transactional.as_ref().is_some_and(|(said, _)| said == "true") {
+        return;
+    }
+    let mut refuse = |span, what: &str| mistakes.push(syn::Error::new(span, what));
+    if let Some((ack, span)) = &settings.ack
+        && ack.starts_with("manual")
+    {
+        refuse(*span, "in transactions the handler's return says that a record is done: leave `ack` out");
+    }
+    if let Some((commit, span)) = &settings.commit
+        && commit == "async"
+    {
+        refuse(*span, "a transaction's end is waited for: leave `commit = \"async\"` out");
+    }
+    if let Some((ordering, span)) = &settings.ordering
+        && matches!(ordering.as_str(), "key" | "none")
+    {
+        refuse(
+            *span,
+            "the records of a transaction are handled in the partition's order: leave `ordering` out",
+        );
+    }
+    if let (Some(_), Some((_, span))) = (&settings.retry_topics, &settings.transactional) {
+        refuse(
+            *span,
+            "transactions and retry topics exclude each other: use `retry(..)`, whose tries are in place",
+        );
+    }
 }

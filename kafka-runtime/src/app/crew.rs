@@ -21,7 +21,7 @@ use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
 use crate::container::{
     Board, Check, CommitHook, CommitPolicy, EventKind, Events, Idleness, ListenerOutlet, ListenerState,
-    ListenerWork, Member, Order, Publisher, Rest, Selection, Sought,
+    ListenerWork, Member, Order, Publisher, Rest, Selection, Sought, Transactions,
 };
 use crate::listener::ListenerDescriptor;
 use crate::template::Template;
@@ -53,7 +53,7 @@ pub(super) struct Crew {
     pub(super) failures: mpsc::UnboundedSender<(&'static str, String)>,
     /// What writes its dead letters.
     pub(super) publisher: Arc<Publisher>,
-    /// What sends on what its handler returns.
+    /// What sends on what its handler returns, and what its transactions send with.
     pub(super) template: Template,
     /// One for each member.
     pub(super) clients: Vec<Client>,
@@ -244,7 +244,11 @@ impl Crew {
             });
         }
         for (index, client) in self.clients.iter().enumerate() {
-            let commits = CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng));
+            let commits = match work.transactions {
+                // The transactions commit.
+                Some(_) => None,
+                None => CommitPolicy::new(&work.settings, Some(self.commit_hook()), Arc::clone(&self.rng)),
+            };
             let consumer = client.consumer(ready.settings.for_member(index).1)?;
             let (orders, ordered) = mpsc::unbounded_channel();
             life.orders.push(orders);
@@ -274,7 +278,14 @@ impl Crew {
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
             let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
             let template = Arc::new(self.template.clone());
-            let work = Arc::new(work.telling(self.events.clone()).forwarding(template));
+            let work = work.telling(self.events.clone()).forwarding(template);
+            let work = Arc::new(match work.settings.transactional {
+                true => work.in_transactions(Transactions {
+                    template: self.template.clone(),
+                    hook: self.commit_hook(),
+                }),
+                false => work,
+            });
             self.board.set_work(&work);
             self.work = Some(work);
         }

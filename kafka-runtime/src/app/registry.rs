@@ -46,6 +46,7 @@ mod tests {
             attributes: Attributes::default(),
             batch: false,
             takes_ack: false,
+            takes_tx: false,
             bind: never,
         }))
     }

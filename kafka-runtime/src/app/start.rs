@@ -19,7 +19,7 @@ use super::prepare::Binding;
 use super::retries::with_retries;
 use super::running::RunningApp;
 use super::{App, registry};
-use crate::config::ListenerSettings;
+use crate::config::{ListenerSettings, TemplateSettings};
 use crate::container::{Board, Check, ListenerState, Publisher};
 use crate::error::{Error, Result};
 use crate::listener::{ListenerDescriptor, Preparation, States};
@@ -63,6 +63,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     states.entry(TypeId::of::<Listeners>()).or_insert_with(|| Arc::new(listeners.clone()));
     let ready = bind(&chosen, settings, &states, &of_template.client, &mut problems);
     problems.extend(ready.iter().filter_map(|ready| missing_check(ready, &app.checks)));
+    problems.extend(transactions(&ready, &of_template));
     if problems.is_empty() && !declared.is_empty() {
         let client = clients.get(&admin.client).map_err(|source| error("admin", source))?;
         declare(&client, &admin, &declared).await?;
@@ -169,6 +170,18 @@ fn missing_check(ready: &Ready, checks: &BTreeMap<String, Check>) -> Option<Stri
         "listener `{id}` ({location}): it pauses when `{check}` is down, and the application has no check of this \
          name ({known}): give it one with `.downstream(\"{check}\", ..)`"
     ))
+}
+
+/// Transactions need a producer that loses nothing.
+fn transactions(ready: &[Ready], template: &TemplateSettings) -> Option<String> {
+    let listener = ready.iter().find(|ready| ready.settings.transactional)?.descriptor;
+    (!template.producer.idempotence).then(|| {
+        let ListenerDescriptor { id, location, .. } = listener;
+        format!(
+            "listener `{id}` ({location}) is transactional, and the producer is not idempotent: transactions need \
+             `acks: all`, retries and idempotence under `spring.kafka.producer`"
+        )
+    })
 }
 
 /// `missing-topics-fatal`: asks for the topics of the listeners that have it.

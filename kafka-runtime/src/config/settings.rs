@@ -269,6 +269,9 @@ pub struct ListenerSettings {
     /// Whether records that are finished ahead of the committed offset are remembered in the commit's metadata, so
     /// that they are not handled again. For `key` and `none` **(true)**.
     pub remember: bool,
+    /// Whether its records are handled in transactions, each with the offsets of what it was made from **(false)**. The
+    /// cadence is that of the transactions then **(100 ms)**, and the isolation level is read_committed unless it is said.
+    pub transactional: bool,
     /// Strategy.
     pub commit: CommitStrategy,
     /// Cadence.

@@ -65,7 +65,8 @@ impl Again {
             let Some((record, batch)) = record else { continue };
             let delivery = lane.work.recovery.delivery_of(record.headers);
             let tries = attempt + (delivery - 1);
-            let failed = Failed { record, batch, partition: lane.partition(), attempt: tries, since };
+            let failed =
+                Failed { record, batch, partition: lane.partition(), attempt: tries, since, tx: None };
             match lane.resolve(&failed, &failure).await {
                 Resolution::Retry(wait) => {
                     let attempt = attempt + 1;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::drive::{guarded, wanted};
 use super::lane::{End, Lane, Verdict};
 use super::recovery::Failed;
+use super::transact::Tried;
 use super::work::Span;
 use crate::listener::{BatchDelivery, BatchFailure, BatchHandler, Delivery, Failure, Prepared};
 
@@ -22,7 +23,7 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
     lane: &mut Lane,
 ) -> End {
     let (records, unreadable) = gather::<H>(&span, lane);
-    for slice in records.chunks(span.most.max(1)) {
+    for slice in slices(&records, span.most.max(1), lane.to_itself()) {
         if let Some(end) = hand_over::<H>(prepared, &span, slice, lane).await {
             return end;
         }
@@ -35,6 +36,17 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
         lane.pass_to(last.next_offset(), last.batch().header().leader_epoch);
     }
     End::Done
+}
+
+/// At most `most` at once; a transaction that begins at `from` begins a slice.
+fn slices<'a, 'r>(
+    records: &'a [One<'r>],
+    most: usize,
+    from: Option<i64>,
+) -> impl Iterator<Item = &'a [One<'r>]> {
+    let before = from.map_or(0, |from| records.partition_point(|(record, _)| record.offset < from));
+    let (before, after) = records.split_at(before);
+    before.chunks(most).chain(after.chunks(most))
 }
 
 /// The span's records, up to the first that cannot be read.
@@ -60,8 +72,16 @@ fn gather<'r, H: BatchHandler>(span: &Span<'r>, lane: &mut Lane) -> (Vec<One<'r>
 
 fn is_wanted<H: BatchHandler>(span: &Span<'_>, record: Record<'_>, batch: &ChunkBatch, lane: &Lane) -> bool {
     let (partition, listener) = (lane.partition(), span.work.id);
-    let delivery =
-        Delivery { record, batch, partition, listener, attempt: span.attempt, acks: None, outbox: None };
+    let delivery = Delivery {
+        record,
+        batch,
+        partition,
+        listener,
+        attempt: span.attempt,
+        acks: None,
+        outbox: None,
+        tx: None,
+    };
     wanted(|| H::keeps(&delivery))
 }
 
@@ -89,6 +109,7 @@ async fn hand_over<H: BatchHandler>(
                 lane.split(skipped.offset);
                 lane.settle_by_policy(skipped.offset);
                 lane.give_back(length(rest));
+                lane.commit_soon();
                 attempt = 1;
             }
             Settled::End(end) => return Some(end),
@@ -117,15 +138,30 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
     loop {
         let now = rest.get(..1).filter(|_| one_by_one).unwrap_or(rest);
         let Some((last, _)) = now.last() else { return Settled::All };
-        let Err(failed) = call::<H>(prepared, span, (now, rest), attempt, lane).await else {
+        let outcome = match rest.first().and_then(|(first, _)| lane.failed_before(first.offset)) {
+            None => call::<H>(prepared, span, (now, rest), attempt, lane).await,
+            Some(tried) => {
+                attempt = tried.attempt;
+                Err(BatchFailure { index: 0, failure: tried.failure })
+            }
+        };
+        let Err(mut failed) = outcome else {
             rest = advance(rest, now.len(), false, lane);
-            if rest.is_empty() {
-                break;
+            let Some((next, _)) = rest.first() else { break };
+            // One by one, each for itself.
+            if let Some(end) = lane.commit_before(next.offset, length(rest)).await {
+                return Settled::End(end);
             }
             continue;
         };
         // An index behind the end would mean that nothing failed; something did.
         let done = failed.index.min(now.len() - 1);
+        let at = now.get(done).map_or(last.offset, |(record, _)| record.offset);
+        let tried = Tried { failure: failed.failure, attempt: if done > 0 { 1 } else { attempt }, since };
+        failed.failure = match lane.roll_back(at, tried, length(rest)).await {
+            Ok(tried) => tried.failure,
+            Err(end) => return Settled::End(end),
+        };
         if done > 0 {
             attempt = 1;
             // What could be decoded may have an `Ack` of its own, and what goes on has one; otherwise the handler's word is what counts.
@@ -142,7 +178,9 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
         if attempt == 1 {
             since = Instant::now();
         }
-        let failed_one = Failed { record, batch, partition: lane.partition(), attempt, since };
+        let tx = lane.tx();
+        let failed_one =
+            Failed { record, batch, partition: lane.partition(), attempt, since, tx: tx.as_deref() };
         if left > 1
             && !matches!(failed.failure, Failure::Decode(_))
             && lane.work.recovery.is_spent(&failed.failure, attempt, since)
@@ -162,6 +200,7 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
     }
     if attempt > 1 {
         lane.recovered();
+        lane.commit_soon();
     }
     Settled::All
 }
@@ -180,17 +219,21 @@ async fn call<H: BatchHandler>(
     }
     let (partition, listener) = (lane.partition(), span.work.id);
     let outbox = span.exit.map(|exit| &exit.outbox);
-    let delivery = BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer, outbox };
+    let tx = lane.tx();
+    let tx = tx.as_deref();
+    let delivery =
+        BatchDelivery { records: now, partition, listener, attempt, acks: span.issuer, outbox, tx };
     let failed = |failure| BatchFailure { index: 0, failure };
     let handled = guarded(lane, length(rest), || H::call(prepared, delivery), failed).await;
-    match (span.exit, span.issuer) {
-        // What precedes a record that could not be decoded has been handled.
-        (Some(exit), Some(issuer)) => {
-            exit.send(issuer).await.map_err(|(index, failure)| BatchFailure { index, failure })?;
-            handled
-        }
-        _ => handled,
+    let Some(exit) = span.exit else { return handled };
+    if handled.is_err() && tx.is_some() {
+        // It is aborted.
+        exit.discard();
+        return handled;
     }
+    // What precedes a record that could not be decoded has been handled.
+    exit.send(span.issuer, tx).await.map_err(|(index, failure)| BatchFailure { index, failure })?;
+    handled
 }
 
 /// The first `count` of what is in hand are handled; what is left. The last ones are settled with the whole.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::forward::Exit;
 use super::lane::{End, Lane, Verdict};
 use super::recovery::Failed;
+use super::transact::Tried;
 use super::work::Span;
 use crate::listener::{Delivery, Failure, Handler, Prepared};
 
@@ -53,13 +54,14 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                 continue;
             }
             lane.deliver(record.offset, record.offset);
-            match call::<H>(prepared, delivery, span.exit, lane).await {
-                Ok(()) => {}
-                Err(failure) => {
-                    if let Some(end) = again::<H>(prepared, delivery, failure, span.exit, lane).await {
-                        return end;
-                    }
-                }
+            let failed = match lane.failed_before(record.offset) {
+                None => first::<H>(prepared, delivery, span.exit, lane).await.err(),
+                failed => failed,
+            };
+            if let Some(tried) = failed
+                && let Some(end) = again::<H>(prepared, delivery, tried, span.exit, lane).await
+            {
+                return end;
             }
         }
         if span.to.is_none() {
@@ -81,7 +83,21 @@ fn delivery<'r>(
         true => attempt + (work.recovery.delivery_of(record.headers) - 1),
         false => attempt,
     };
-    Delivery { record, batch, partition, listener: work.id, attempt, acks, outbox }
+    Delivery { record, batch, partition, listener: work.id, attempt, acks, outbox, tx: None }
+}
+
+/// The first try. The transaction is let go of with it.
+#[inline]
+async fn first<H: Handler>(
+    prepared: &Prepared,
+    delivery: Delivery<'_>,
+    exit: Option<&Exit>,
+    lane: &mut Lane,
+) -> Result<(), Tried> {
+    let tx = lane.tx();
+    let delivery = Delivery { tx: tx.as_deref(), ..delivery };
+    let called = call::<H>(prepared, delivery, exit, lane).await;
+    called.map_err(|failure| Tried { failure, attempt: delivery.attempt, since: Instant::now() })
 }
 
 /// Calls the handler, and sends on what it returns.
@@ -93,47 +109,56 @@ async fn call<H: Handler>(
     lane: &mut Lane,
 ) -> Result<(), Failure> {
     let handled = guarded(lane, 1, || H::call(prepared, delivery), |failure| failure).await;
-    let (Some(exit), Some(issuer)) = (exit, delivery.acks) else { return handled };
+    let Some(exit) = exit else { return handled };
     if handled.is_err() {
         exit.discard();
         return handled;
     }
-    exit.send(issuer).await.map_err(|(_, failure)| failure)
+    exit.send(delivery.acks, delivery.tx).await.map_err(|(_, failure)| failure)
 }
 
 /// The way of a record that failed: tries until it succeeds or the policy has its last word. `Some` ends the batch.
 #[cold]
 async fn again<H: Handler>(
     prepared: &Prepared,
-    mut delivery: Delivery<'_>,
-    mut failure: Failure,
+    delivery: Delivery<'_>,
+    mut tried: Tried,
     exit: Option<&Exit>,
     lane: &mut Lane,
 ) -> Option<End> {
-    let (offset, since) = (delivery.record.offset, Instant::now());
+    let Delivery { record, batch, partition, .. } = delivery;
+    let offset = record.offset;
     loop {
         if !lane.take_back(offset) {
             // It was acknowledged before the handler failed, and that is the word that counts.
             return None;
         }
-        let Delivery { record, batch, partition, attempt, .. } = delivery;
-        let failed = Failed { record, batch, partition, attempt, since };
-        match lane.failed(&failed, &failure, 1).await {
-            Verdict::Retry => delivery.attempt += 1,
+        tried = match lane.roll_back(offset, tried, 1).await {
+            Ok(tried) => tried,
+            Err(end) => return Some(end),
+        };
+        let tx = lane.tx();
+        let Tried { ref failure, ref mut attempt, since } = tried;
+        let failed = Failed { record, batch, partition, attempt: *attempt, since, tx: tx.as_deref() };
+        match lane.failed(&failed, failure, 1).await {
+            Verdict::Retry => *attempt += 1,
             Verdict::Again => {}
             Verdict::Skip => {
                 lane.settle_by_policy(offset);
+                lane.commit_soon();
                 return None;
             }
             Verdict::End(end) => return Some(end),
         }
         lane.deliver(offset, offset);
+        let delivery = Delivery { attempt: *attempt, tx: tx.as_deref(), ..delivery };
         match call::<H>(prepared, delivery, exit, lane).await {
             Ok(()) => {
                 lane.recovered();
+                lane.commit_soon();
                 return None;
             }
-            Err(next) => failure = next,
+            Err(failure) => tried.failure = failure,
         }
     }
 }

@@ -24,8 +24,8 @@ use tokio::sync::mpsc;
 use super::ack::AckIssuer;
 use super::shared::{Shared, Signal};
 use crate::config::SendTo;
-use crate::listener::{Failure, Fatal, HandlerError, Outbox, Sorts};
-use crate::template::{Record, SendError, Template, TemplateError};
+use crate::listener::{Failure, Fatal, HandlerError, Outbox, Returned, Sorts};
+use crate::template::{Record, SendError, Template, TemplateError, Tx};
 
 /// Ends when the record has arrived as the producer's `acks` say, or says why it has not and will not.
 pub(crate) type Arrival = Pin<Box<dyn Future<Output = Result<(), TemplateError>> + Send>>;
@@ -70,6 +70,14 @@ impl Onward {
     }
 }
 
+/// Makes them part of the transaction; what becomes of them shows in its commit.
+async fn join(tx: &Tx, records: Vec<Record>) -> Result<(), Failure> {
+    for record in records {
+        drop(tx.enqueue_record(record).await.map_err(|error| failure(error).into_failure())?);
+    }
+    Ok(())
+}
+
 /// Waits for all of them; the first failure.
 pub(crate) async fn arrived(arrivals: Vec<Arrival>) -> Result<(), HandlerError> {
     let mut failed = None;
@@ -102,30 +110,46 @@ impl Exit {
         Self { outbox, onward, waiter: Waiter::start(), shared }
     }
 
-    /// Sends on what the handler has returned. Each record's delivery is settled when all that it led to has arrived; at
-    /// once where that is nothing. An error names which of the records could not be handed over; those before it could.
-    pub(crate) async fn send(&self, issuer: &AckIssuer) -> Result<(), (usize, Failure)> {
+    /// Sends on what the handler has returned: in its transaction, whose commit waits for it; otherwise each record's
+    /// delivery is settled when all that it led to has arrived, at once where that is nothing. An error names which of the
+    /// records could not be handed over; those before it could.
+    pub(crate) async fn send(
+        &self,
+        issuer: Option<&AckIssuer>,
+        tx: Option<&Tx>,
+    ) -> Result<(), (usize, Failure)> {
         for (index, returned) in self.outbox.take().into_iter().enumerate() {
-            issuer.desk().split(returned.offset);
-            let arrivals = self.onward.send(returned.records).await.map_err(|failed| (index, failed))?;
-            let ack = issuer.issue(returned.offset);
-            if arrivals.is_empty() {
-                // Given away meanwhile: another member handles it again.
-                let _ = ack.ack();
-                continue;
-            }
-            let shared = Arc::clone(&self.shared);
-            self.waiter.watch(async move {
-                match arrived(arrivals).await {
-                    Ok(()) => _ = ack.ack(),
-                    Err(error) => {
-                        ack.fail(error);
-                        // No record goes before it any more.
-                        shared.raise(Signal::Look);
-                    }
-                }
-            });
+            let sent = match (tx, issuer) {
+                (Some(tx), _) => join(tx, returned.records).await,
+                (None, Some(issuer)) => self.watched(issuer, returned).await,
+                (None, None) => Ok(()),
+            };
+            sent.map_err(|failed| (index, failed))?;
         }
+        Ok(())
+    }
+
+    /// Hands over what a record led to, and settles that record when it has arrived.
+    async fn watched(&self, issuer: &AckIssuer, returned: Returned) -> Result<(), Failure> {
+        issuer.desk().split(returned.offset);
+        let arrivals = self.onward.send(returned.records).await?;
+        let ack = issuer.issue(returned.offset);
+        if arrivals.is_empty() {
+            // Given away meanwhile: another member handles it again.
+            let _ = ack.ack();
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        self.waiter.watch(async move {
+            match arrived(arrivals).await {
+                Ok(()) => _ = ack.ack(),
+                Err(error) => {
+                    ack.fail(error);
+                    // No record goes before it any more.
+                    shared.raise(Signal::Look);
+                }
+            }
+        });
         Ok(())
     }
 

@@ -83,6 +83,8 @@ pub(crate) struct Exit {
     pub(crate) board: Arc<Board>,
     pub(crate) committer: Option<Committer>,
     pub(crate) drain_timeout: Duration,
+    /// Whether commits are the loops' own.
+    pub(crate) transactional: bool,
     pub(crate) on_revoke: OnRevoke,
     pub(crate) lingering: Arc<Lingering>,
 }
@@ -122,6 +124,7 @@ impl Exit {
 
     /// The end of what is in hand, or of our interest in it.
     fn cut_off(&self, held: &mut Held) {
+        held.remote.shared.cut_off();
         match self.on_revoke {
             OnRevoke::Cancel => held.abandon(),
             OnRevoke::Finish => {

@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::commit::{CommitPolicy, Committer};
 use super::give_back::{Exit, Held};
 use super::listed::Listed;
-use super::partition;
+use super::partition::{self, Commits};
 use super::shared::PartitionPhase;
 use super::status::{Board, EventKind, Idleness, ListenerState, Rest, describe};
 use super::steering::Order;
@@ -74,6 +74,7 @@ impl Member {
             board: Arc::clone(&board),
             committer: commits.map(|policy| Committer::start(handle.clone(), policy)),
             drain_timeout: work.settings.drain_timeout,
+            transactional: work.transactions.is_some(),
             on_revoke: work.settings.on_revoke,
             lingering: Arc::default(),
         };
@@ -189,7 +190,10 @@ impl Member {
         }
         self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
-        let (remote, task) = partition::begin(stream, &start, shared, work, committer, self.handle.lease());
+        let transact = work.transactions.as_ref();
+        let transact = transact.and_then(|all| all.of(partition, &work.settings, self.handle.clone()));
+        let commits = Commits { committer, transact };
+        let (remote, task) = partition::begin(stream, &start, shared, work, commits, self.handle.lease());
         self.held.insert(partition, Held::new(remote, task));
     }
 

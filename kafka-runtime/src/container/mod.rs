@@ -17,6 +17,7 @@
 //! listed     partitions in a line, for messages
 //! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
 //! cadence    when to commit (pure)
+//! transact   exactly once: transactions instead of commits; bounds: where they begin and end (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
 //! permits    handlers at once, over partitions in order
 //! shared     what a partition's loop shares with its member
@@ -55,6 +56,7 @@ mod status;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod transact;
 mod work;
 
 pub use ack::{Ack, AckError, AckIssuer};
@@ -73,5 +75,6 @@ pub use status::{
 };
 pub use steering::Selection;
 pub(crate) use steering::{Order, Sought};
+pub(crate) use transact::Transactions;
 pub use work::Bound;
 pub(crate) use work::ListenerWork;

@@ -26,6 +26,7 @@ use super::lane::{End, Lane};
 use super::parallel::Feeder;
 use super::shared::{PartitionPhase, Shared, Signal};
 use super::status::EventKind;
+use super::transact::Transact;
 use super::work::{ListenerWork, Span};
 use crate::config::AckMode;
 
@@ -48,24 +49,34 @@ pub(crate) struct PartitionRemote {
     pub(crate) desk: Option<Arc<AckDesk>>,
 }
 
+/// How a partition's progress is kept.
+pub(crate) struct Commits {
+    /// Without a group, and in transactions, none.
+    pub(crate) committer: Option<Committer>,
+    /// Instead of it.
+    pub(crate) transact: Option<Transact>,
+}
+
 /// Starts the loop of a partition that begins at `start`, which `shared` was made for.
 pub(crate) fn begin(
     source: impl Source,
     start: &Start,
     shared: Arc<Shared>,
     work: Arc<ListenerWork>,
-    committer: Option<Committer>,
+    commits: Commits,
     lease: Arc<Lease>,
 ) -> (PartitionRemote, JoinHandle<()>) {
     let (listener, held) = (work.id, Arc::clone(&shared));
     match shared.desk().cloned() {
+        // Transactions go in the partition's order: the configuration refuses the rest.
         Some(desk) => {
+            let committer = commits.committer;
             let feeder = Feeder::new(source, start, (shared, desk), work, committer, lease);
             let remote = PartitionRemote { shared: Arc::clone(&held), desk: None };
             (remote, tokio::spawn(visibly(listener, held, feeder.run())))
         }
         None => {
-            let partition = Partition::new(source, start, shared, work, committer, lease);
+            let partition = Partition::new(source, start, shared, work, commits, lease);
             (partition.remote(), tokio::spawn(visibly(listener, held, partition.work_off())))
         }
     }
@@ -88,7 +99,7 @@ impl<S: Source> Partition<S> {
         start: &Start,
         shared: Arc<Shared>,
         work: Arc<ListenerWork>,
-        committer: Option<Committer>,
+        Commits { committer, transact }: Commits,
         lease: Arc<Lease>,
     ) -> Self {
         let issuer = work.settles_late().then(|| {
@@ -96,10 +107,11 @@ impl<S: Source> Partition<S> {
             Arc::new(AckIssuer::new(AckDesk::new(Arc::clone(&shared), start.offset, immediate)))
         });
         let lane =
-            Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), lease);
+            Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), lease)
+                .transacting(transact);
         let exit = work.onward.as_ref().map(|onward| Exit::new(onward, Arc::clone(&shared)));
         let (feed, again) = (Feed::new(source), Again::default());
-        let this = Self { feed, work, shared, lane, committer, issuer, exit, again };
+        let mut this = Self { feed, work, shared, lane, committer, issuer, exit, again };
         this.commit_start(start);
         this
     }
@@ -133,12 +145,16 @@ impl<S: Source> Partition<S> {
     async fn wait(&mut self) -> Option<Fed> {
         self.lane.drained().await;
         loop {
+            if self.lane.is_dead() {
+                self.stop_reading().await;
+                return None;
+            }
             let (shared, desk) = (Arc::clone(&self.shared), self.issuer.clone());
             let look = || {
                 let news = desk.as_ref().is_some_and(|issuer| issuer.desk().has_news());
                 (news || shared.signal() > Signal::Run).then_some(())
             };
-            let again_at = self.lane.again_at;
+            let (again_at, due_at) = (self.lane.again_at, self.lane.transaction_due_at());
             tokio::select! {
                 biased;
                 () = shared.woken(look) => match shared.signal() {
@@ -150,6 +166,7 @@ impl<S: Source> Partition<S> {
                     Signal::Drain | Signal::Abort => return None,
                 },
                 () = sleep_until(again_at), if again_at.is_some() => {}
+                () = sleep_until(due_at), if due_at.is_some() => {}
                 fed = self.feed.next() => return Some(fed),
             }
             match self.deliver_again().await {
@@ -279,11 +296,14 @@ impl<S: Source> Partition<S> {
 
     /// A start that was chosen rather than committed is committed at once, or a crash before the first commit would
     /// choose again, further on.
-    fn commit_start(&self, start: &Start) {
+    fn commit_start(&mut self, start: &Start) {
         let chosen = start.committed.as_ref().is_none_or(|committed| committed.offset != start.offset);
         let reset = self.work.settings.consumer.auto_offset_reset;
-        if let Some(committer) = self.committer.as_ref().filter(|_| chosen && reset != OffsetReset::Earliest)
-        {
+        if !chosen || reset == OffsetReset::Earliest {
+            return;
+        }
+        self.lane.commit_soon();
+        if let Some(committer) = &self.committer {
             committer.insist(self.shared.partition);
         }
     }
@@ -302,6 +322,7 @@ impl<S: Source> Partition<S> {
 
     async fn stop_reading(&mut self) {
         self.feed.end();
+        self.lane.finish_transaction().await;
         loop {
             match self.shared.raised(Signal::Commit).await {
                 Signal::Commit => self.lane.commit_as_asked().await,
@@ -313,6 +334,7 @@ impl<S: Source> Partition<S> {
     /// Acknowledgements that are on their way are waited for, as a handler in hand is: as long as the member lets it.
     async fn drain(mut self) {
         self.lane.leave();
+        self.lane.finish_transaction().await;
         let Some(issuer) = &self.issuer else { return };
         let look = || (self.shared.signal() == Signal::Abort || issuer.desk().is_clear()).then_some(());
         if self.shared.phase() != PartitionPhase::Stopped {

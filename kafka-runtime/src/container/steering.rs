@@ -169,9 +169,12 @@ impl Errand {
         self.exit.release(std::slice::from_mut(&mut self.held), self.deadline).await;
         let offset = shared.safe().offset;
         // What was committed has more to say than its offset.
-        let stopped_at = match self.exit.committer.is_some() && shared.committed() == offset {
-            true => StartAt::Committed,
-            false => StartAt::Offset(offset),
+        let stopped_at = match (self.exit.transactional, self.exit.committer.is_some()) {
+            // What is handled and not committed is no more.
+            (true, _) if shared.committed() < 0 => StartAt::Offset(shared.start()),
+            (true, _) => StartAt::Committed,
+            (false, true) if shared.committed() == offset => StartAt::Committed,
+            (false, _) => StartAt::Offset(offset),
         };
         self.handle.restart(shared.partition, at.unwrap_or(stopped_at)).await
     }

@@ -19,6 +19,7 @@ use super::permits::Permits;
 use super::recovery::{Outlet, Recovery};
 use super::shared::Shared;
 use super::status::Events;
+use super::transact::Transactions;
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
 
@@ -41,6 +42,8 @@ pub(crate) struct ListenerWork {
     pub(crate) onward: Option<Onward>,
     /// Where it tells what happens.
     pub(crate) events: Events,
+    /// Where its records are handled in transactions.
+    pub(crate) transactions: Option<Transactions>,
 }
 
 impl ListenerWork {
@@ -55,7 +58,18 @@ impl ListenerWork {
         let pool = Arc::new(Pool::new(settings.concurrency.unwrap_or(1)));
         let recovery = Recovery::new(id, &settings, rng, outlet);
         let flow = Flow::new(&settings);
-        Self { id, settings, bound, permits, pool, recovery, flow, onward: None, events: Events::default() }
+        Self {
+            id,
+            settings,
+            bound,
+            permits,
+            pool,
+            recovery,
+            flow,
+            onward: None,
+            events: Events::default(),
+            transactions: None,
+        }
     }
 
     /// The same, telling these subscribers.
@@ -68,6 +82,11 @@ impl ListenerWork {
     pub(crate) fn forwarding(self, forwarder: Arc<dyn Forwarder>) -> Self {
         let onward = self.settings.send_to.map(|to| Onward { to, forwarder });
         Self { onward, ..self }
+    }
+
+    /// The same, handling its records in transactions.
+    pub(crate) fn in_transactions(self, transactions: Transactions) -> Self {
+        Self { transactions: Some(transactions), ..self }
     }
 
     /// What the loop of a partition that begins at `start` shares with its member.
@@ -109,7 +128,7 @@ impl ListenerWork {
 
     /// Whether records may be settled after their handler's return, where they are handed over one after the other.
     pub(crate) fn settles_late(&self) -> bool {
-        self.by_hand() || self.onward.is_some()
+        self.by_hand() || (self.onward.is_some() && self.transactions.is_none())
     }
 
     /// Whether records are acknowledged by hand.

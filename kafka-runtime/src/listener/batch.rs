@@ -80,7 +80,7 @@ impl<T> Batch<T> {
         // The record was read before, so it can be read again.
         let record = batch.batch().record_at(position).ok()?;
         let Origin { partition, listener, attempt } = self.origin;
-        Some(Delivery { record, batch, partition, listener, attempt, acks: None, outbox: None })
+        Some(Delivery { record, batch, partition, listener, attempt, acks: None, outbox: None, tx: None })
     }
 
     /// Room for the payloads of `delivery`.

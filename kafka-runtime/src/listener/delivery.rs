@@ -8,6 +8,7 @@ use kafka_client::records::Record;
 
 use super::Outbox;
 use crate::container::AckIssuer;
+use crate::template::Tx;
 
 /// One record with all that an argument can be made from. `Copy`: no count is touched to hand it on.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,8 @@ pub struct Delivery<'r> {
     pub acks: Option<&'r AckIssuer>,
     /// Takes what the handler returns, where that goes on.
     pub outbox: Option<&'r Outbox>,
+    /// The transaction that it is handled in, where the listener is transactional.
+    pub tx: Option<&'r Tx>,
 }
 
 impl<'r> Delivery<'r> {
@@ -57,6 +60,8 @@ pub struct BatchDelivery<'r> {
     pub acks: Option<&'r AckIssuer>,
     /// Takes what the handler returns, where that goes on.
     pub outbox: Option<&'r Outbox>,
+    /// The transaction that they are handled in, where the listener is transactional.
+    pub tx: Option<&'r Tx>,
 }
 
 impl<'r> BatchDelivery<'r> {
@@ -75,6 +80,7 @@ impl<'r> BatchDelivery<'r> {
             attempt: self.attempt,
             acks: self.acks,
             outbox: self.outbox,
+            tx: self.tx,
         }
     }
 }

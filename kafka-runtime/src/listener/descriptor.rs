@@ -132,6 +132,8 @@ pub struct Attributes {
     pub prefetch: Option<&'static str>,
     /// `ordering = "partition" | "key" | "none"`.
     pub ordering: Option<&'static str>,
+    /// `transactional`.
+    pub transactional: Option<&'static str>,
     /// `concurrency = 4` or `"${..}"`.
     pub concurrency: Option<&'static str>,
     /// `members = 2`.
@@ -183,6 +185,8 @@ pub struct ListenerDescriptor {
     pub batch: bool,
     /// Whether an argument is `Ack`.
     pub takes_ack: bool,
+    /// Whether an argument is `&Tx`.
+    pub takes_tx: bool,
     /// Looks up what the handler needs and binds it: the only call into the generated code before records come.
     pub bind: fn(&mut Preparation<'_>) -> Bound,
 }

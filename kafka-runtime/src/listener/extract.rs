@@ -11,11 +11,12 @@ use super::metadata::Metadata;
 use super::state::{self, State, StateRejection};
 use super::{BatchDelivery, Delivery};
 use crate::container::{Ack, AckIssuer};
+use crate::template::Tx;
 
 /// Makes an argument of a listener from a record.
 ///
-/// Implemented for [`Key`](super::Key), [`Headers`], [`HeadersView`], [`Metadata`], [`State`], `&State<T>` and
-/// [`Ack`]; implement it for a type of your own to use that as an argument, after the payload and in any order:
+/// Implemented for [`Key`](super::Key), [`Headers`], [`HeadersView`], [`Metadata`], [`State`], `&State<T>`, [`Ack`] and
+/// `&`[`Tx`]; implement it for a type of your own to use that as an argument, after the payload and in any order:
 ///
 /// ```
 /// use kafka_runtime::prelude::*;
@@ -38,8 +39,8 @@ use crate::container::{Ack, AckIssuer};
     message = "`{Self}` cannot be an argument of a listener",
     label = "not an argument that can be made from a record",
     note = "the first argument is the payload (or the one marked `#[payload]`); the others are `Key<K>`, `Headers`, \
-            `HeadersView<'_>`, `#[header(\"name\")] x: T`, `Metadata`, `State<T>`, `&State<T>`, `Ack`, or a type \
-            of your own that implements `FromDelivery`",
+            `HeadersView<'_>`, `#[header(\"name\")] x: T`, `Metadata`, `State<T>`, `&State<T>`, `Ack`, `&Tx`, or a \
+            type of your own that implements `FromDelivery`",
     note = "for a value of the application write `State<{Self}>` and give it with `.state(..)`"
 )]
 pub trait FromDelivery<'r>: Sized {
@@ -66,7 +67,7 @@ pub trait FromDelivery<'r>: Sized {
     message = "`{Self}` cannot be an argument of a batch listener",
     label = "not an argument that can be made from a batch",
     note = "the first argument is the payload, `Vec<T>`, `Batch<T>` or `&[T]`; the others are `Metadata`, \
-            `State<T>`, `&State<T>`, `Ack`, or a type of your own that implements `FromBatch`",
+            `State<T>`, `&State<T>`, `Ack`, `&Tx`, or a type of your own that implements `FromBatch`",
     note = "keys and headers belong to single records: take the payload as `Batch<T>`, whose `items()` have them"
 )]
 pub trait FromBatch<'r>: Sized {
@@ -160,6 +161,36 @@ impl<'r> FromBatch<'r> for Ack {
     }
 }
 
+/// The transaction of the records in hand, by both kinds of listeners.
+fn transaction<'r>(tx: Option<&'r Tx>) -> Result<&'r Tx, TxRejection> {
+    tx.ok_or(TxRejection)
+}
+
+impl<'r> FromDelivery<'r> for &'r Tx {
+    type Rejection = TxRejection;
+    fn from_delivery(delivery: &Delivery<'r>, _: &'r Slot) -> Result<Self, TxRejection> {
+        transaction(delivery.tx)
+    }
+}
+
+/// What is sent for the whole batch.
+impl<'r> FromBatch<'r> for &'r Tx {
+    type Rejection = TxRejection;
+    fn from_batch(batch: &BatchDelivery<'r>, _: &'r Slot) -> Result<Self, TxRejection> {
+        transaction(batch.tx)
+    }
+}
+
+/// A transaction was asked for where the listener has none.
+#[derive(Debug, Clone, Copy)]
+pub struct TxRejection;
+
+impl fmt::Display for TxRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the argument `&Tx` needs a transactional listener: `transactional` in its attribute")
+    }
+}
+
 fn issue(acks: Option<&AckIssuer>, offset: i64) -> Result<Ack, AckRejection> {
     acks.map(|acks| acks.issue(offset)).ok_or(AckRejection)
 }
@@ -198,6 +229,7 @@ macro_rules! rejections {
 rejections!(
     StateRejection,
     AckRejection,
+    TxRejection,
     BatchRejection,
     super::part::PartRejection,
     super::payload::PayloadRejection

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::handler::{Preparation, Prepared, Site, Slot};
 use super::{BatchDelivery, Delivery};
 use crate::container::Ack;
+use crate::template::Tx;
 
 /// Asks for an argument's part in the preparation; see [`FormOf`](super::payload::FormOf) for how that is found. A
 /// type that is no argument has none, so that it is one error, where the argument is made.
@@ -72,6 +73,23 @@ pub trait NotAck {
 }
 
 impl<T> NotAck for AckOr<T> {}
+
+/// Tells whether a type is `&Tx`, as [`AckOr`] does.
+#[derive(Debug)]
+pub struct TxOr<T>(PhantomData<fn() -> T>);
+
+impl TxOr<&Tx> {
+    /// It is.
+    pub const IS_TX: bool = true;
+}
+
+/// Any other type.
+pub trait NotTx {
+    /// It is not.
+    const IS_TX: bool = false;
+}
+
+impl<T> NotTx for TxOr<T> {}
 
 /// Prepares one argument after the other.
 #[derive(Debug)]

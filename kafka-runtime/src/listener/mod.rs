@@ -48,7 +48,7 @@ pub use descriptor::{
     Attributes, CommitEvery, ControlsAttribute, DeadLetterAttribute, ListenerDescriptor, PartitionsAttribute,
     RetryAttribute, RetryTopicsAttribute, SourceLocation,
 };
-pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery};
+pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery, TxRejection};
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
 pub use forward::{Forward, ForwardBatch};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
@@ -56,6 +56,7 @@ pub use headers::{FromHeader, Headers};
 pub use key::{FromKey, Key};
 pub use metadata::Metadata;
 pub use outbox::Outbox;
+pub(crate) use outbox::Returned;
 pub use outcome::{BatchError, IntoBatchOutcome, IntoOutcome};
 pub use outgoing::Outgoing;
 pub use part::{PartProblem, PartRejection};
@@ -70,8 +71,8 @@ pub mod __private {
     pub use super::batch_payload::{BatchOf, NotABatch, batch};
     pub use super::forward::{Layer, NoLayer, ReturnedOf, SentAsJson, SentOf, forward, forward_batch};
     pub use super::generated::{
-        AckOr, NotAck, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, argument,
-        batch_argument,
+        AckOr, NotAck, NotTx, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, TxOr,
+        argument, batch_argument,
     };
     pub use super::headers::header;
     pub use super::letter::{LetterOf, NotALetter};

@@ -2,6 +2,7 @@
 
 use super::batch_payload::Settling;
 use super::failure::{BatchFailure, BoxError, Failure, HandlerError};
+use crate::template::TxError;
 
 /// What a listener may return: nothing, or `Result<(), E>` with any error that converts into a boxed one
 /// (`anyhow::Error`, `Box<dyn Error + Send + Sync>`, `String`, an enum of your own with `thiserror`).
@@ -31,6 +32,12 @@ impl IntoOutcome for () {
 impl<E: Into<BoxError>> IntoOutcome for Result<(), E> {
     fn into_outcome(self) -> Result<(), Failure> {
         self.map_err(|error| Failure::Handler(HandlerError::new(error)))
+    }
+}
+
+impl IntoOutcome for Result<(), TxError> {
+    fn into_outcome(self) -> Result<(), Failure> {
+        self.map_err(|error| Failure::Handler(HandlerError::new(error.into_source())))
     }
 }
 
@@ -122,6 +129,12 @@ impl<E: Into<BoxError>> IntoBatchOutcome for Result<(), BatchError<E>> {
             index,
             failure: Failure::Handler(HandlerError::new(error)),
         })
+    }
+}
+
+impl IntoBatchOutcome for Result<(), TxError> {
+    fn into_outcome(self) -> Result<(), BatchFailure> {
+        IntoBatchOutcome::into_outcome(self.map_err(TxError::into_source))
     }
 }
 

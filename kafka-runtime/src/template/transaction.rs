@@ -65,20 +65,21 @@ impl Pool {
     }
 }
 
-/// The transaction of [`Template::in_transaction`]: sends as the template does, seen by readers of committed records when
-/// it is committed, or never.
-pub struct Tx<'t> {
+/// A transaction: of [`Template::in_transaction`], or the one that a transactional listener's records are handled in
+/// (`#[kafka_listener(.., transactional)]`, argument `tx: &Tx`). It sends as the template does, seen by readers of
+/// committed records when it is committed, or never.
+pub struct Tx {
     transaction: Transaction,
-    template: &'t Template,
+    template: Template,
 }
 
-impl fmt::Debug for Tx<'_> {
+impl fmt::Debug for Tx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tx").field(&self.transaction.id()).finish()
     }
 }
 
-impl Tx<'_> {
+impl Tx {
     /// As [`Template::send`]. (The commit waits for every record, so there is no need to wait for each.)
     ///
     /// # Errors
@@ -139,14 +140,38 @@ impl Tx<'_> {
     pub async fn send_offsets(&self, offsets: Offsets, group: GroupMetadata) -> Result<()> {
         Ok(self.transaction.send_offsets(offsets, group).await?)
     }
+
+    /// A transaction of `template`'s, for whoever commits it.
+    pub(crate) fn of(transaction: Transaction, template: Template) -> Self {
+        Self { transaction, template }
+    }
+
+    /// The client's own, for what is no business of interceptors.
+    pub(crate) fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// To end it.
+    pub(crate) fn into_transaction(self) -> Transaction {
+        self.transaction
+    }
 }
 
-/// Why the work of a transaction failed, so that it is aborted: any error becomes one by `?`.
+/// Why the work of a transaction failed, so that it is aborted: any error becomes one by `?`. A transactional listener may
+/// return it; its sorts of errors (`retry(only = ..)`) are found in it as in a boxed error.
 pub struct TxError(Box<dyn StdError + Send + Sync>);
 
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for TxError {
     fn from(error: E) -> Self {
         Self(error.into())
+    }
+}
+
+impl TxError {
+    /// The error that it was made from.
+    #[must_use]
+    pub fn into_source(self) -> Box<dyn StdError + Send + Sync> {
+        self.0
     }
 }
 
@@ -163,6 +188,13 @@ impl fmt::Display for TxError {
 }
 
 impl Template {
+    /// A producer of its own for transactions, under the id prefix, with the template's settings.
+    pub(crate) fn transactional_producer(&self, name: &str) -> Result<TransactionalProducer> {
+        let Some(pool) = self.transactions() else { return Err(TemplateError::NoTransactionIdPrefix) };
+        let made = pool.client.transactional_producer(pool.config.clone(), &format!("{}{name}", pool.prefix));
+        made.map_err(|source| TemplateError::NoTransactions { source })
+    }
+
     /// Does `work` in a transaction: commits when it returns `Ok`, aborts when it returns an error, panics or is dropped.
     /// `read_committed` readers see all of its records or none. Needs `spring.kafka.producer.transaction-id-prefix`, which
     /// no two processes may share.
@@ -188,11 +220,11 @@ impl Template {
     /// ([`TemplateError::Transaction`]).
     pub async fn in_transaction<T, F>(&self, work: F) -> Result<T>
     where
-        F: AsyncFnOnce(&Tx<'_>) -> Result<T, TxError>,
+        F: AsyncFnOnce(&Tx) -> Result<T, TxError>,
     {
         let Some(pool) = self.transactions() else { return Err(TemplateError::NoTransactionIdPrefix) };
         let (transaction, producer) = pool.begin().await?;
-        let tx = Tx { transaction, template: self };
+        let tx = Tx { transaction, template: self.clone() };
         let done = work(&tx).await;
         let ended = match &done {
             Ok(_) => tx.transaction.commit().await,

@@ -203,6 +203,13 @@ impl Coordination {
         protocol.map_err(|trouble| self.not_ready(trouble))
     }
 
+    /// Whether the group's coordinator checks who commits offsets.
+    pub(super) async fn knows_members(&self, group: &str) -> Result<(), TransactionError> {
+        let group = self.group(group);
+        let asked = self.persist_with(&group, || requests::checks_members(&group)).await;
+        asked.map_err(|trouble| self.not_ready(trouble))
+    }
+
     /// Waits until no transaction is about to end.
     pub(super) async fn idle(&self) {
         self.until(|machine| !machine.is_ending()).await;

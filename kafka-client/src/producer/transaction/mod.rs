@@ -94,6 +94,20 @@ impl TransactionalProducer {
         self.ready().await.map(|_| ())
     }
 
+    /// As [`prepare`](Self::prepare), and makes sure that the group's coordinator can tell the members of `group` from
+    /// those that were (KIP-447): without that, offsets of a member whose partitions are another's by now could be
+    /// committed. For consume-transform-produce with the group's own assignment.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare); [`TransactionError::Fatal`] before Kafka 2.5.
+    pub async fn prepare_for(&self, group: &str) -> Result<(), TransactionError> {
+        self.prepare().await?;
+        let (coordination, group) = (Arc::clone(&self.coordination), group.to_owned());
+        let known =
+            self.handle.context.on_io(async move { Ok(coordination.knows_members(&group).await) }).await;
+        known.unwrap_or_else(|_| Err(TransactionError::Closed { id: self.id().to_owned() }))
+    }
+
     async fn ready(&self) -> Result<Protocol, TransactionError> {
         let coordination = Arc::clone(&self.coordination);
         let ready = self.handle.context.on_io(async move { Ok(coordination.prepare().await) }).await;

@@ -185,6 +185,17 @@ pub(super) async fn protocol(coordinator: &Coordinator) -> Result<Protocol> {
     })
 }
 
+/// Refuses a coordinator that would take offsets from whoever was a member once.
+pub(super) async fn checks_members(group: &Coordinator) -> Result<()> {
+    match connect(group).await?.version::<TxnOffsetCommitRequest>()? >= NAMES_MEMBERS {
+        true => Ok(()),
+        false => Err(Error::Config(
+            "brokers before Kafka 2.5 do not check who commits offsets in a transaction (KIP-447): exactly once needs 2.5"
+                .into(),
+        )),
+    }
+}
+
 async fn connect(coordinator: &Coordinator) -> Result<std::sync::Arc<Connection>> {
     coordinator.connection(Purpose::Commit).await
 }

@@ -10,7 +10,7 @@ use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::settings::{AckMode, Cadence, CommitStrategy};
 use super::super::value::{Notation, Value as _};
-use super::{Binding, Client, Declared, Place, of_listener};
+use super::{Binding, Client, Declared, Place, of_listener, transactional};
 
 /// How a listener's offsets are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,8 +20,17 @@ pub(super) struct Committing {
     pub ack: AckMode,
 }
 
-pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener: &Declared) -> Committing {
-    let (spring, from) = of_spring(binding, client);
+pub(super) fn committing(
+    binding: &mut Binding<'_>,
+    client: Client<'_>,
+    listener: &Declared,
+    in_transactions: bool,
+) -> Committing {
+    let (mut spring, from) = of_spring(binding, client);
+    let mut cadence_from = from.clone();
+    if in_transactions && from.is_none() {
+        (spring.cadence, cadence_from) = (transactional::cadence(), Some(transactional::origin()));
+    }
     let own = of_listener(listener);
     let attributes = &listener.attributes;
     let layered = |keys: &[&str], argument: &'static str, said| {
@@ -55,7 +64,7 @@ pub(super) fn committing(binding: &mut Binding<'_>, client: Client<'_>, listener
             binding.derive(name, from);
         }
     }
-    let cadence = cadence(binding, listener, spring.cadence, from);
+    let cadence = cadence(binding, listener, spring.cadence, cadence_from);
     Committing { strategy, cadence, ack }
 }
 

@@ -12,7 +12,7 @@ use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
     Binding, Client, Declared, Place, client, commit, consumer, controls, forward, of_listener, order,
-    recovery, rules, subscription,
+    recovery, rules, subscription, transactional,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -22,6 +22,7 @@ pub(crate) fn listener(binding: &mut Binding<'_>, listener: &Declared) -> Listen
     let subscribed = subscription::subscription(binding, listener);
     let settings = settings(binding, listener, subscribed);
     commit::contradictions(binding, listener, settings.cadence, settings.ack);
+    transactional::contradictions(binding, listener, &settings);
     order::contradictions(binding, listener, &settings);
     forward::contradictions(binding, listener, &settings);
     rules::of_listener(binding, listener, &settings);
@@ -37,6 +38,7 @@ pub(crate) fn every_listener(binding: &mut Binding<'_>) {
         attributes: Attributes::default(),
         batch: false,
         takes_ack: false,
+        takes_tx: false,
     };
     binding.section("every listener");
     let nothing = Subscribed { subscription: Subscription::Topics(Vec::new()), whole_topics: Vec::new() };
@@ -45,8 +47,12 @@ pub(crate) fn every_listener(binding: &mut Binding<'_>) {
 
 fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscribed) -> ListenerSettings {
     let client = Client { scope: Scope::Consumer, listener: Some(listener) };
-    let consumer = consumer::consumer(binding, client, subscribed.subscription);
-    let committing = commit::committing(binding, client, listener);
+    let mut consumer = consumer::consumer(binding, client, subscribed.subscription);
+    let transactional = transactional::transactional(binding, listener);
+    if transactional {
+        consumer.isolation = transactional::isolation(binding, consumer.isolation);
+    }
+    let committing = commit::committing(binding, client, listener, transactional);
     let max_poll_interval = match &consumer.group {
         Some(group) => group.rebalance_timeout,
         None => binding.time(
@@ -73,6 +79,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         concurrency: concurrency(binding, listener),
         ordering: order::ordering(binding, listener),
         remember: order::remember(binding, listener),
+        transactional,
         commit: committing.strategy,
         cadence: committing.cadence,
         ack: committing.ack,

@@ -23,6 +23,7 @@ mod recovery;
 mod rules;
 mod subscription;
 mod topics;
+mod transactional;
 
 use std::time::Duration;
 

@@ -15,12 +15,13 @@ pub(crate) struct Declared {
     pub attributes: Attributes,
     pub batch: bool,
     pub takes_ack: bool,
+    pub takes_tx: bool,
 }
 
 impl From<&ListenerDescriptor> for Declared {
     fn from(listener: &ListenerDescriptor) -> Self {
-        let ListenerDescriptor { id, location, attributes, batch, takes_ack, .. } = *listener;
-        Self { id, location, attributes, batch, takes_ack }
+        let ListenerDescriptor { id, location, attributes, batch, takes_ack, takes_tx, .. } = *listener;
+        Self { id, location, attributes, batch, takes_ack, takes_tx }
     }
 }
 

@@ -30,6 +30,7 @@ const EVERY_LISTENER: &[Key] = &[
     key("commit.every.time", Time, "1s", Honoured),
     key("commit.remember", Flag, "true", Honoured),
     key("prefetch", Size, "64MB", Honoured),
+    key("transactional", Flag, "false", Honoured),
     key("ordering", Word(ORDERINGS), "partition", Honoured),
     key("ack", Word(ACKS), "auto", Honoured),
     key("retry.attempts", Whole(1), "10", Honoured),

@@ -11,6 +11,7 @@ mod order;
 mod own_keys;
 mod producer;
 mod spring;
+mod transactional;
 
 use super::{Config, ConfigBuilder, ListenerSettings};
 use crate::container::Bound;
@@ -33,6 +34,7 @@ fn named(id: &'static str, attributes: Attributes) -> ListenerDescriptor {
         attributes,
         batch: false,
         takes_ack: false,
+        takes_tx: false,
         bind: never,
     }
 }

@@ -304,11 +304,15 @@ impl<P: CommitPort> Task<P> {
     fn call_hook(&self, partitions: Vec<PartitionCommit>) {
         let Some(hook) = &self.policy.hook else { return };
         let (listener, group) = (Arc::clone(&self.policy.listener), Arc::clone(&self.policy.group));
-        let event = CommitEvent { listener, group, partitions };
-        let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&event)));
-        if called.is_err() {
-            warn!(listener = &*self.policy.listener, "the commit callback panicked; commits go on");
-        }
+        call_hook(hook, &CommitEvent { listener, group, partitions });
+    }
+}
+
+/// Tells the application of a commit.
+pub(crate) fn call_hook(hook: &CommitHook, event: &CommitEvent) {
+    let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(event)));
+    if called.is_err() {
+        warn!(listener = &*event.listener, "the commit callback panicked; commits go on");
     }
 }
 

@@ -17,7 +17,7 @@ impl Lane {
 
     /// Whether dispatch may go on.
     pub(super) async fn commit_if_due(&mut self, drained: bool) -> bool {
-        let Some(committer) = &self.committer else { return true };
+        let Some(committer) = &self.committer else { return self.transaction_if_due(drained).await };
         self.meter.confirmed(self.shared.committed());
         match self.meter.due(drained) {
             Due::Nothing => true,

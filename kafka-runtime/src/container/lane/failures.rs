@@ -29,6 +29,7 @@ impl Lane {
         };
         if let Verdict::End(_) = verdict {
             self.give_back(in_hand);
+            self.abort_transaction().await;
         }
         verdict
     }

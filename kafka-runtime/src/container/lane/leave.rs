@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::{Lane, Verdict};
+use crate::container::commit::sleep_until;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
 use crate::container::recovery::Failed;
@@ -20,6 +21,7 @@ impl Lane {
         // Whoever waits here needs no permit.
         self.permit = None;
         let shared = Arc::clone(&self.shared);
+        let due = self.transaction_due_at();
         tokio::select! {
             biased;
             pass = flow.pass(wish) => {
@@ -27,6 +29,7 @@ impl Lane {
                 true
             }
             _ = shared.raised(Signal::Look) => false,
+            () = sleep_until(due), if due.is_some() => false,
         }
     }
 

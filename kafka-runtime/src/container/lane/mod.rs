@@ -7,6 +7,7 @@
 mod commits;
 mod failures;
 mod leave;
+mod transactions;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::commit::{Committer, sleep_until};
 use super::flow::Pass;
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use super::status::EventKind;
+use super::transact::Transact;
 use super::work::ListenerWork;
 
 /// Records between two looks at the lease, while handlers return at once.
@@ -67,6 +69,8 @@ pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
     issuer: Option<Arc<AckIssuer>>,
     committer: Option<Committer>,
+    /// Where records are handled in transactions: instead of a committer.
+    transact: Option<Transact>,
     lease: Arc<Lease>,
     /// The lease's epoch when the partition was assigned.
     lease_epoch: u64,
@@ -104,6 +108,7 @@ impl Lane {
             shared,
             issuer,
             committer,
+            transact: None,
             lease_epoch: lease.epoch(),
             lease,
             meter,
@@ -181,6 +186,9 @@ impl Lane {
                 break;
             }
         }
+        if let Some(end) = self.begin_transaction(offset).await {
+            return Some(end);
+        }
         self.refuel().await;
         None
     }
@@ -188,6 +196,9 @@ impl Lane {
     /// Follows the signals and waits for the lease.
     async fn clear(&mut self) -> Option<End> {
         loop {
+            if let Some(cause) = self.transact.as_ref().and_then(Transact::death).map(str::to_owned) {
+                return Some(self.dead_end(cause));
+            }
             match self.shared.signal() {
                 Signal::Drain | Signal::Abort => return Some(End::Leave),
                 // All that was held was lost since; the event of it is on its way.
@@ -265,6 +276,9 @@ impl Lane {
         self.rest = PartitionPhase::Idle;
         self.shared.set_phase(self.rest);
         self.meter.restart();
+        if let Some(transact) = &mut self.transact {
+            transact.bounds.moved();
+        }
         if let Some(issuer) = &self.issuer {
             issuer.desk().restart(offset);
         }
@@ -300,7 +314,8 @@ impl Lane {
         }
         // At least one: an allowance of none was waited for.
         let leave = self.pass.as_ref().map_or(LOOK_EVERY, Pass::left);
-        self.granted = self.room().min(leave).clamp(1, LOOK_EVERY);
+        let most = if self.to_itself().is_some() { 1 } else { LOOK_EVERY };
+        self.granted = self.room().min(leave).clamp(1, most);
         self.fuel = self.granted;
         self.lent = self.granted;
         self.since_yield += self.granted;
@@ -309,10 +324,13 @@ impl Lane {
 
     /// Until it goes on, or something stronger is asked for.
     pub(crate) async fn wait_while_paused(&mut self) {
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         let stays = || shared.signal() == Signal::Look && shared.is_paused() && !shared.is_outdated();
         if stays() {
             self.permit = None;
+            self.commit_transaction().await;
+        }
+        if stays() {
             shared.set_phase(PartitionPhase::Paused);
             shared.woken(|| (!stays()).then_some(())).await;
             shared.set_phase(self.rest);
@@ -394,12 +412,15 @@ impl Lane {
             return true;
         }
         self.shared.set_phase(PartitionPhase::Waiting);
+        // A transaction does not wait along.
+        let due = self.transaction_due_at();
         tokio::select! {
             permit = permits.acquire_owned() => {
                 self.permit = permit.ok();
                 true
             }
             _ = self.shared.raised(Signal::Look) => false,
+            () = sleep_until(due), if due.is_some() => false,
         }
     }
 

@@ -141,7 +141,7 @@ fn delivery<'r>(work: &ListenerWork, site: &Site, ticket: &'r Ticket) -> Result<
     let Taken { offset, attempt } = ticket.taken;
     let record = batch.batch().record_at(ticket.item.position);
     let record = record.map_err(|error| Next::Stop(format!("{partition} at offset {offset}: {error}")))?;
-    Ok(Delivery { record, batch, partition, listener: work.id, attempt, acks: None, outbox: None })
+    Ok(Delivery { record, batch, partition, listener: work.id, attempt, acks: None, outbox: None, tx: None })
 }
 
 /// Waits for what the handler returned to arrive; its worker is at other records.
@@ -209,7 +209,7 @@ async fn resolve(
 ) -> Next {
     let Delivery { record, batch, partition, attempt, .. } = delivery;
     let since = failed.unwrap_or_else(Instant::now);
-    let failed = Failed { record, batch, partition, attempt, since };
+    let failed = Failed { record, batch, partition, attempt, since, tx: None };
     work.events.emit(work.id, || EventKind::RecordFailed {
         partition,
         offset: record.offset,

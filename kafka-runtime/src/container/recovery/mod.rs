@@ -41,6 +41,7 @@ use super::status::{EventKind, Events};
 use crate::config::{DeadLetters, ListenerSettings, OnExhausted};
 use crate::dead_letter::headers::{self, FirstPlace, NextTry, Reason};
 use crate::listener::{Failure, causes};
+use crate::template::Tx;
 
 /// A delivery that failed.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +54,8 @@ pub(crate) struct Failed<'r> {
     pub(crate) attempt: u32,
     /// When it failed for the first time.
     pub(crate) since: Instant,
+    /// The transaction that what becomes of it is part of.
+    pub(crate) tx: Option<&'r Tx>,
 }
 
 impl<'r> Failed<'r> {
@@ -166,6 +169,11 @@ impl Recovery {
                 self.stop(record, &format!("{cause} (on-exhausted: stop)"))
             }
         }
+    }
+
+    /// Chance, for waits.
+    pub(crate) fn unit(&self) -> f64 {
+        self.rng.unit()
     }
 
     /// Whether trying again can help, by the failure's sort.
@@ -349,8 +357,8 @@ fn letter<'a>(
     headers: headers::Written,
     plan: &'a DeadLetters,
 ) -> Letter<'a> {
-    let Failed { record, partition, .. } = *failed;
-    Letter { topic, source: partition, key: record.key, value: record.value, headers, plan }
+    let Failed { record, partition, tx, .. } = *failed;
+    Letter { topic, source: partition, key: record.key, value: record.value, headers, plan, tx }
 }
 
 /// What a dead letter calls the failure, and what stands where Spring writes the exception's class.

@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::config::{AdminSettings, DeadLetters, TemplateSettings};
 use crate::dead_letter::headers::Written;
+use crate::template::Tx;
 
 /// How soon a cluster is asked again that could not answer, or does not show yet what was created.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -33,6 +34,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) headers: Written,
     /// How the topic is made when it is missing.
     pub(crate) plan: &'a DeadLetters,
+    /// The transaction that it is part of.
+    pub(crate) tx: Option<&'a Tx>,
 }
 
 /// The acknowledgement, or why there is none and will be none.
@@ -124,7 +127,11 @@ impl Publisher {
             value: letter.value,
             headers: &headers,
         };
-        self.producer()?.send(record).await.map_err(|error| {
+        let sent = match letter.tx {
+            Some(tx) => tx.transaction().send(record).await,
+            None => self.producer()?.send(record).await,
+        };
+        sent.map_err(|error| {
             if matches!(error, SendError::UnknownTopic { .. } | SendError::UnknownPartition { .. }) {
                 self.topics().remove(&letter.topic);
                 return Trouble::Passing(error.to_string());

@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     /// Records of earlier epochs are not wanted any more.
     wanted_epoch: AtomicU64,
     stuck: AtomicBool,
+    /// Left to itself: it commits nothing any more.
+    cut_off: AtomicBool,
     wake: Notify,
     cause: Mutex<Option<String>>,
     in_hand: InHand,
@@ -90,6 +92,7 @@ impl Shared {
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
             stuck: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
             attempt: AtomicU32::new(1),
@@ -143,6 +146,15 @@ impl Shared {
         if self.is_paused() || self.is_outdated() {
             self.raise(Signal::Look);
         }
+    }
+
+    /// What it still does comes to nothing: the partition may be another's by now.
+    pub(crate) fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
     }
 
     /// Hands out no further records; the one in hand is finished.

@@ -53,6 +53,7 @@ pub(crate) struct ListenerDescriptor {
     pub(crate) attributes: Attributes,
     pub(crate) batch: bool,
     pub(crate) takes_ack: bool,
+    pub(crate) takes_tx: bool,
     pub(crate) bind: fn(&mut Preparation<'_>) -> Bound,
 }
 
@@ -143,7 +144,16 @@ impl Running {
         let partition = TopicPartition::new("orders", 3);
         call(
             prepared,
-            Delivery { record, batch, partition, listener: "test", attempt: 2, acks: None, outbox: None },
+            Delivery {
+                record,
+                batch,
+                partition,
+                listener: "test",
+                attempt: 2,
+                acks: None,
+                outbox: None,
+                tx: None,
+            },
         )
         .await
     }
@@ -154,7 +164,15 @@ impl Running {
         let (records, partition) = (delivered(sent), TopicPartition::new("orders", 3));
         call(
             prepared,
-            BatchDelivery { records, partition, listener: "test", attempt: 2, acks: None, outbox: None },
+            BatchDelivery {
+                records,
+                partition,
+                listener: "test",
+                attempt: 2,
+                acks: None,
+                outbox: None,
+                tx: None,
+            },
         )
         .await
     }

@@ -1,9 +1,0 @@
-use kafka_runtime::prelude::*;
-
-#[kafka_listener(topic = "orders", transactional)]
-async fn listener_0(_: String) {}
-
-// The functions stay callable: no errors but their attributes'.
-fn main() {
-    drop(listener_0(String::new()));
-}
