@@ -174,7 +174,7 @@ fn check_combinations(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
 
 /// What does not go with transactions.
 fn transactional(settings: &Settings, mistakes: &mut Vec<syn::Error>) {
-    if !settings.transactional.as_ref().is_some_and(|(said, _)| said == "true") {
+    if settings.transactional.as_ref().is_none_or(|(said, _)| said != "true") {
         return;
     }
     let mut refuse = |span, what: &str| mistakes.push(syn::Error::new(span, what));

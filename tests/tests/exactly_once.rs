@@ -388,7 +388,7 @@ async fn frozen(name: &str, properties: &str) {
     successor.has_handled(50).await;
     zombie.signal("-CONT").await;
     let (group, ends) = (format!("{}-pipeline", scene.from), scene.ends().await);
-    eventually("all is committed", LIMIT, || async { scene.committed(&group).await == ends }).await;
+    eventually("all is committed", 4 * LIMIT, || async { scene.committed(&group).await == ends }).await;
     assert_exactly_once(&scene, RECORDS).await;
 }
 

@@ -162,7 +162,7 @@ impl<'r> FromBatch<'r> for Ack {
 }
 
 /// The transaction of the records in hand, by both kinds of listeners.
-fn transaction<'r>(tx: Option<&'r Tx>) -> Result<&'r Tx, TxRejection> {
+fn transaction(tx: Option<&Tx>) -> Result<&Tx, TxRejection> {
     tx.ok_or(TxRejection)
 }
 
