@@ -34,7 +34,7 @@ async fn answers(
     tx: &Tx,
 ) -> Result<(), TxError> {
     probe.saw(meta.partition(), meta.offset(), None, value.clone());
-    tx.send_record(Record::to(&to.0).partition(meta.partition()).text(&format!("{value}!"))).await?;
+    tx.send_record(Record::to(&to.0).partition(meta.partition()).text(format!("{value}!"))).await?;
     match value.as_str() {
         "once" if meta.attempt() == 1 => Err("once".into()),
         "never" => Err("never".into()),
@@ -58,7 +58,7 @@ async fn batches(
     tx: &Tx,
 ) -> Result<(), BatchError<String>> {
     for (index, value) in values.iter().enumerate() {
-        let record = Record::to(&to.0).partition(meta.partition()).text(&format!("{value}!"));
+        let record = Record::to(&to.0).partition(meta.partition()).text(format!("{value}!"));
         tx.send_record(record).await.map_err(|error| BatchError::at(index, error.to_string()))?;
         if value == "bad" {
             return Err(BatchError::at(index, "bad".to_owned()));
@@ -77,7 +77,7 @@ async fn batches(
 )]
 async fn blind(values: Vec<String>, meta: Metadata, to: &State<To>, tx: &Tx) -> Result<(), TxError> {
     for value in &values {
-        tx.send_record(Record::to(&to.0).partition(meta.partition()).text(&format!("{value}!"))).await?;
+        tx.send_record(Record::to(&to.0).partition(meta.partition()).text(format!("{value}!"))).await?;
     }
     if values.iter().any(|value| value == "bad") { Err("one of them is bad".into()) } else { Ok(()) }
 }
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     async fn start(&self, listener: &str, probe: &Probe, more: &str) -> RunningApp {
-        let app = App::from_yaml(&self.yaml(more)).unwrap().only([listener]);
+        let app = App::from_yaml(self.yaml(more)).unwrap().only([listener]);
         app.state(probe.clone()).state(To(self.to.clone())).start().await.unwrap()
     }
 

@@ -17,7 +17,7 @@ static TO: LazyLock<String> = LazyLock::new(|| std::env::var("PIPELINE_TO").unwr
 
 #[kafka_listener(transactional)]
 async fn pipeline(record: Numbered, meta: Metadata, tx: &Tx) -> Result<(), TxError> {
-    let to = Record::to(&*TO).partition(meta.partition()).text(&record.n.to_string());
+    let to = Record::to(&*TO).partition(meta.partition()).text(record.n.to_string());
     drop(tx.enqueue_record(to).await?);
     // Long enough to be killed in.
     tokio::time::sleep(Duration::from_millis(2)).await;
