@@ -291,7 +291,7 @@ impl Process {
             "kafka-runtime:\n  listeners:\n    pipeline: {{topic: {from}, group: {from}-pipeline, properties: {{{properties}}}}}\n",
             from = scene.from
         ));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_transformer"));
         command.env("PIPELINE_YAML", yaml).env("PIPELINE_TO", &scene.to);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
