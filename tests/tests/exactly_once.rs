@@ -82,6 +82,46 @@ async fn blind(values: Vec<String>, meta: Metadata, to: &State<To>, tx: &Tx) -> 
     if values.iter().any(|value| value == "bad") { Err("one of them is bad".into()) } else { Ok(()) }
 }
 
+/// What is returned is sent in the transaction; fails as the value says, after a send of its own.
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-returns",
+    retry(attempts = 3, backoff = "10ms"),
+    transactional,
+    send_to = "${suite.topic}-to"
+)]
+async fn returns(
+    value: String,
+    meta: Metadata,
+    probe: &State<Probe>,
+    to: &State<To>,
+    tx: &Tx,
+) -> Result<Vec<String>, TxError> {
+    probe.saw(meta.partition(), meta.offset(), None, value.clone());
+    tx.send_record(Record::to(&to.0).partition(meta.partition()).text(format!("{value}!"))).await?;
+    match value.as_str() {
+        "once" if meta.attempt() == 1 => Err("once".into()),
+        "never" => Err("never".into()),
+        _ => Ok(vec![format!("{value} 1"), format!("{value} 2")]),
+    }
+}
+
+/// The same without a transaction in hand, for batches: one value for each record.
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-returns-all",
+    retry(attempts = 2, backoff = "10ms"),
+    transactional,
+    send_to = "${suite.topic}-to",
+    batch
+)]
+async fn returns_all(values: Vec<String>) -> Result<Vec<String>, String> {
+    if values.iter().any(|value| value == "bad") {
+        return Err("one of them is bad".to_owned());
+    }
+    Ok(values.into_iter().map(|value| format!("{value}!")).collect())
+}
+
 struct To(String);
 
 struct Scene {
@@ -224,6 +264,30 @@ async fn what_a_failed_try_sent_is_never_seen() {
     );
     let tries = probe.seen().iter().filter(|seen| seen.value == "never").count();
     assert_eq!(tries, 3, "the policy counts tries, not what had to be done again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_returns_is_part_of_its_transaction() {
+    let scene = Scene::new("returned", 1).await;
+    let probe = Probe::default();
+    scene.send(&scene.from, 0, &["a", "once", "never", "b"]).await;
+    let app = scene.start("returns", &probe, "").await;
+    scene.all_committed(&format!("{}-returns", scene.from), 0, 4).await;
+    app.stop().await.unwrap();
+    let wanted = ["a!", "a 1", "a 2", "once!", "once 1", "once 2", "b!", "b 1", "b 2"];
+    assert_eq!(scene.results(&scene.to, 1).await[&0], wanted);
+    assert_eq!(scene.results(&format!("{}-dlt", scene.from), 1).await[&0], ["never"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_returns_is_part_of_its_transaction() {
+    let scene = Scene::new("returned-all", 1).await;
+    scene.send(&scene.from, 0, &["a", "b", "bad", "c"]).await;
+    let app = scene.start("returns_all", &Probe::default(), "").await;
+    scene.all_committed(&format!("{}-returns-all", scene.from), 0, 4).await;
+    app.stop().await.unwrap();
+    assert_eq!(scene.results(&scene.to, 1).await[&0], ["a!", "b!", "c!"]);
+    assert_eq!(scene.results(&format!("{}-dlt", scene.from), 1).await[&0], ["bad"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
