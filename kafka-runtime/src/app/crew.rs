@@ -277,8 +277,7 @@ impl Crew {
             let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
             let work = ListenerWork::new(self.id(), settings, bound, rng, outlet);
-            let template = Arc::new(self.template.clone());
-            let work = work.telling(self.events.clone()).forwarding(template);
+            let work = work.telling(self.events.clone()).forwarding(&self.template);
             let work = Arc::new(match work.settings.transactional {
                 true => work.in_transactions(Transactions {
                     template: self.template.clone(),

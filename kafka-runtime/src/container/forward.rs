@@ -1,8 +1,8 @@
 //! What handlers return goes on: the record that it came from is done when that has arrived.
 //!
 //! ```text
-//!   handler ──returned──▶ Outbox ──▶ Forwarder (the template's producer) ──arrival──▶ Waiter ──▶ ledger: settled
-//!      ▲ next record at once                                                             └──▶ failed: the policy's
+//!   handler ──returned──▶ Outbox ──▶ the template's producer ──arrival──▶ Waiter ──▶ ledger: settled
+//!      ▲ next record at once                                            └──▶ failed: the policy's
 //! ```
 //!
 //! Nobody waits for an acknowledgement but the ledger: the handler of the next record is called as soon as there is room in the
@@ -12,7 +12,6 @@
 //! again with its handler, then dead-lettered. The handler is run again since only it knows whether what it would send
 //! is still right.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,46 +24,22 @@ use super::ack::AckIssuer;
 use super::shared::{Shared, Signal};
 use crate::config::SendTo;
 use crate::listener::{Failure, Fatal, HandlerError, Outbox, Returned, Sorts};
-use crate::template::{Record, SendError, Template, TemplateError, Tx};
-
-/// Ends when the record has arrived as the producer's `acks` say, or says why it has not and will not.
-pub(crate) type Arrival = Pin<Box<dyn Future<Output = Result<(), TemplateError>> + Send>>;
-
-/// Waits for room; see [`Forwarder::forward`].
-pub(crate) type Accepting<'a> = Pin<Box<dyn Future<Output = Result<Arrival, TemplateError>> + Send + 'a>>;
-
-/// The seam between dispatch and whoever sends: a plain producer, or a transaction.
-pub(crate) trait Forwarder: Send + Sync + fmt::Debug {
-    /// Takes the record in the order of the calls and waits for room only. The source record is settled when the arrival
-    /// ends; dropping that does not take the record back.
-    fn forward(&self, record: Record) -> Accepting<'_>;
-}
-
-/// The template: its producer, its interceptors.
-impl Forwarder for Template {
-    fn forward(&self, record: Record) -> Accepting<'_> {
-        Box::pin(async move {
-            let pending = self.enqueue_awaited(record).await?;
-            let arrival: Arrival = Box::pin(async move { pending.await.map(drop) });
-            Ok(arrival)
-        })
-    }
-}
+use crate::template::{Pending, Record, SendError, Template, TemplateError, Tx};
 
 /// Where a listener's returned values go, and through what.
 #[derive(Debug, Clone)]
 pub(crate) struct Onward {
     pub(crate) to: SendTo,
-    pub(crate) forwarder: Arc<dyn Forwarder>,
+    pub(crate) template: Template,
 }
 
 impl Onward {
-    /// Hands records over in their order. They may have gone out in part when it fails.
-    pub(crate) async fn send(&self, records: Vec<Record>) -> Result<Vec<Arrival>, Failure> {
+    /// Hands records over in their order, and waits for room only. They may have gone out in part when it fails.
+    pub(crate) async fn send(&self, records: Vec<Record>) -> Result<Vec<Pending>, Failure> {
         let mut arrivals = Vec::with_capacity(records.len());
         for record in records {
-            arrivals
-                .push(self.forwarder.forward(record).await.map_err(|error| failure(error).into_failure())?);
+            let pending = self.template.enqueue_awaited(record).await;
+            arrivals.push(pending.map_err(|error| failure(error).into_failure())?);
         }
         Ok(arrivals)
     }
@@ -79,7 +54,7 @@ async fn join(tx: &Tx, records: Vec<Record>) -> Result<(), Failure> {
 }
 
 /// Waits for all of them; the first failure.
-pub(crate) async fn arrived(arrivals: Vec<Arrival>) -> Result<(), HandlerError> {
+pub(crate) async fn arrived(arrivals: Vec<Pending>) -> Result<(), HandlerError> {
     let mut failed = None;
     for arrival in arrivals {
         failed = failed.or(arrival.await.err());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! member     a group member (or a reader of fixed partitions): its events, its partitions, its commits
-//! forward    what handlers return goes on; the seam to whoever sends it
+//! forward    what handlers return goes on, by the template or in the record's transaction
 //! flow       the gate of all records: rate limit, circuit breaker (both pure); downstream: what is asked whether it is up
 //! steering   what it does when its operator wants something; pauses: what is paused
 //! give_back  revoked: drain, commit, let go; lost: drop

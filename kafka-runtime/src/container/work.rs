@@ -12,7 +12,7 @@ use super::ack::AckIssuer;
 use super::batch_drive::drive_batches;
 use super::drive::drive;
 use super::flow::Flow;
-use super::forward::{Exit, Forwarder, Onward};
+use super::forward::{Exit, Onward};
 use super::lane::{End, Lane};
 use super::parallel::{self, Desk, Pool, Worker};
 use super::permits::Permits;
@@ -22,6 +22,7 @@ use super::status::Events;
 use super::transact::Transactions;
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, Ordering};
 use crate::listener::{BatchHandler, Handler, Preparation, Prepared};
+use crate::template::Template;
 
 /// A listener's handler and what it runs by.
 #[derive(Debug)]
@@ -79,8 +80,8 @@ impl ListenerWork {
     }
 
     /// The same, sending on what its handler returns, if the settings say where to.
-    pub(crate) fn forwarding(self, forwarder: Arc<dyn Forwarder>) -> Self {
-        let onward = self.settings.send_to.map(|to| Onward { to, forwarder });
+    pub(crate) fn forwarding(self, template: &Template) -> Self {
+        let onward = self.settings.send_to.map(|to| Onward { to, template: template.clone() });
         Self { onward, ..self }
     }
 

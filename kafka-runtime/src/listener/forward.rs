@@ -23,7 +23,7 @@ use super::failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
 use super::outgoing::{Outgoing, Own as OwnParts};
 use super::payload::{Json, Raw};
 use super::raw::for_each_raw_form;
-use crate::template::{Destination, Record, TemplateError};
+use crate::template::{Destination, Record, TemplateError, TxError};
 
 /// `Result`.
 #[derive(Debug, Clone, Copy)]
@@ -276,6 +276,12 @@ pub trait IntoError {
 impl<E: Into<BoxError>> IntoError for E {
     fn into_failure(self) -> Failure {
         Failure::Handler(HandlerError::new(self))
+    }
+}
+
+impl IntoError for TxError {
+    fn into_failure(self) -> Failure {
+        Failure::Handler(HandlerError::new(self.into_source()))
     }
 }
 

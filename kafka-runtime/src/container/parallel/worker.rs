@@ -11,13 +11,14 @@ use super::dispatch::Taken;
 use super::pool::Worker;
 use crate::container::drive::{caught, wanted};
 use crate::container::flow::{Fate, Pass};
-use crate::container::forward::{Arrival, arrived};
+use crate::container::forward::arrived;
 use crate::container::outcome::told;
 use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
 use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
 use crate::listener::{Delivery, Failure, Handler, Outbox, Prepared};
+use crate::template::Pending;
 
 /// Records of one partition before the next partition has its turn.
 const TURN: u32 = 64;
@@ -65,7 +66,7 @@ async fn leave(work: &ListenerWork, site: &Site) -> Option<Option<Pass>> {
 enum Next {
     Handled,
     /// What its handler returned is on its way; the record is open until that has arrived.
-    Sent(Vec<Arrival>),
+    Sent(Vec<Pending>),
     /// Done without its handler.
     Settled,
     Retry(Duration),
@@ -150,7 +151,7 @@ async fn conclude(
     site: Arc<Site>,
     ticket: Ticket,
     mut pass: Option<Pass>,
-    arrivals: Vec<Arrival>,
+    arrivals: Vec<Pending>,
 ) {
     let concluded = async {
         match (arrived(arrivals).await, delivery(&work, &site, &ticket)) {
