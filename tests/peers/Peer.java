@@ -326,6 +326,9 @@ public class Peer {
                     if (!records.isEmpty()) consumer.commitSync();
                 } catch (org.apache.kafka.common.errors.RebalanceInProgressException later) {
                     // Partitions that stay are committed with the next records.
+                } catch (org.apache.kafka.clients.consumer.CommitFailedException later) {
+                    // By KIP-848 a commit may meet a new epoch before this client hears of it (STALE_MEMBER_EPOCH).
+                    if (!assignor.equals("consumer")) throw later;
                 }
             }
         } catch (org.apache.kafka.common.errors.WakeupException stop) {
