@@ -279,6 +279,7 @@ impl<E: Into<BoxError>> IntoError for E {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoError for TxError {
     fn into_failure(self) -> Failure {
         Failure::Handler(HandlerError::new(self.into_source()))
