@@ -24,7 +24,7 @@ pub enum ConsumerEvent {
     /// Partitions that are gone: stop at once, never commit.
     Lost(Vec<TopicPartition>),
     /// Partitions that were assigned and whose committed offset is part of a transaction that is still open
-    /// (UNSTABLE_OFFSET_COMMIT): their `Assigned` comes when that has ended. Where its owner is gone, that is after its
+    /// (UNSTABLE_OFFSET_COMMIT), told once for each assignment: their `Assigned` comes when that has ended. Where its owner is gone, that is after its
     /// `transaction.timeout.ms`, or as soon as somebody
     /// [prepares](crate::producer::TransactionalProducer::prepare) a producer with its transactional id.
     HeldUp(Vec<TopicPartition>),

@@ -132,12 +132,12 @@ impl Task {
             return partitions.into_iter().for_each(|partition| self.begin_by_policy(partition));
         };
         let turn = self.next_turn();
-        // Whoever moves a partition knows of its transactions.
+        // Once for each assignment; whoever moves a partition knows of its transactions.
         let mut begins = Vec::new();
         for partition in &partitions {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.tracker.asked_as(turn);
-                if !held.announced {
+                if !held.announced && !held.held_up {
                     begins.push(*partition);
                 }
             }
@@ -181,6 +181,7 @@ impl Task {
                 Ok(None) => self.begin_by_policy(partition),
                 Err(error) if gives_up(&error) => self.stop(partition, error),
                 Err(error) => {
+                    held.held_up |= error.code() == Some(ResponseError::UnstableOffsetCommit);
                     self.problem(error);
                     again.push(partition);
                 }

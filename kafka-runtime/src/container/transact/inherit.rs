@@ -18,11 +18,9 @@ impl Inheritance {
     /// Ends what the owner before left open. `transact` is the partition's, and has begun nothing.
     pub(crate) fn accept(&mut self, mut transact: Transact) {
         self.0.retain(|_, task| !task.is_finished());
-        let partition = transact.partition;
-        let task = tokio::spawn(async move { transact.end_what_is_left().await });
-        if let Some(before) = self.0.insert(partition, task) {
-            before.abort();
-        }
+        // One that is still at it does the same.
+        let at = self.0.entry(transact.partition);
+        at.or_insert_with(|| tokio::spawn(async move { transact.end_what_is_left().await }));
     }
 
     /// What the partition has to wait for before it begins: a producer that is made ready later would shut out its own.
