@@ -56,7 +56,7 @@ impl Record {
     /// # Errors
     /// As [`Record::value`].
     pub fn json<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
-        self.encoded(serde_json::to_vec(value))
+        self.encoded(super::value::to_json(value))
     }
 
     fn encoded(mut self, value: serde_json::Result<Vec<u8>>) -> Result<Self> {

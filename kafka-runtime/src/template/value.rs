@@ -3,6 +3,7 @@
 //! compiler's rules for methods, which need the type itself; here it is a parameter).
 
 use std::any::type_name;
+use std::cell::Cell;
 
 use serde::Serialize;
 use serde::de::value::SeqDeserializer;
@@ -26,10 +27,31 @@ fn form<V: ?Sized>() -> Form {
     if bytes.contains(&name) { Form::Bytes } else { Form::Json }
 }
 
+thread_local! {
+    /// Where JSON grows, so that a record's own is allocated once, in its size.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger scratch is not kept.
+const KEPT_SCRATCH: usize = 64 << 10;
+
+/// JSON, whatever the type.
+pub(super) fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
+    // Taken, so that a value which encodes another one on its way finds none instead of this one.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let written = serde_json::to_writer(&mut scratch, value);
+    let json = written.map(|()| scratch.as_slice().to_vec());
+    if scratch.capacity() <= KEPT_SCRATCH {
+        SCRATCH.set(scratch);
+    }
+    json
+}
+
 /// The value's bytes.
 pub(super) fn encode<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
     // Nobody but serde can be asked for what is in a `V`: this is its answer.
-    let json = serde_json::to_vec(value)?;
+    let json = to_json(value)?;
     match form::<V>() {
         Form::Text => serde_json::from_slice(&json).map(String::into_bytes),
         Form::Bytes => serde_json::from_slice(&json),
