@@ -52,12 +52,12 @@ mod typed {
     pub(crate) const TICKS: Topic<Tick<'static>> = Topic::new("ticks");
 }
 
-#[kafka_listener(topics = [typed::ORDERS, "returns", self::typed::MORE_ORDERS], dead_letter = typed::ORDERS)]
+#[kafka_listener(topics = [typed::ORDERS, "returns", typed::MORE_ORDERS], dead_letter = typed::ORDERS)]
 async fn typed_topics(order: Option<Order>) {
     let _ = order;
 }
 
-#[kafka_listener(topics = [typed::TICKS], batch, dead_letter(partitions = 3, topic = crate::typed::TICKS))]
+#[kafka_listener(topics = [typed::TICKS], batch, dead_letter(partitions = 3, topic = typed::TICKS))]
 async fn typed_ticks(ticks: Vec<Tick<'_>>) {
     drop(ticks);
 }
