@@ -16,9 +16,11 @@ const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const PARTITIONS: i32 = 4;
 
 pub(crate) fn run(options: &Options, servers: &str) -> String {
-    let mut all = vec![rust("ours", "produce", "ours many"), rust("rdkafka base", "produce", "librdkafka many")];
+    let mut all =
+        vec![rust("ours", "produce", "ours many"), rust("rdkafka base", "produce", "librdkafka many")];
     all.retain(|one| options.wants(one.name));
-    let title = format!("Compression: {} orders sent to {PARTITIONS} partitions, batches of 64 KB", options.records);
+    let title =
+        format!("Compression: {} orders sent to {PARTITIONS} partitions, batches of 64 KB", options.records);
     let columns = ["codec, contestant", "thousand records/s", "us of CPU a record", "ratio"];
     let mut text = heading(&title, options.rounds, &columns);
     let mut plain = None;
