@@ -1,7 +1,10 @@
 //! What the client can be told. Every field has Kafka's name in its description and Kafka's default.
 
+mod compression;
+
 use std::time::Duration;
 
+pub use self::compression::{Compression, LevelError, Packing};
 use crate::ids::TopicPartition;
 pub use crate::producer::{Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner};
 
@@ -261,37 +264,6 @@ pub enum Acks {
     All,
 }
 
-/// `compression.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Compression {
-    /// `none` **(default)**
-    #[default]
-    None,
-    /// `gzip`
-    Gzip,
-    /// `snappy` (xerial framing, as the Java client writes it)
-    Snappy,
-    /// `lz4` (frame format)
-    Lz4,
-    /// `zstd`, Kafka 2.1 and later
-    Zstd,
-}
-
-/// How batches are compressed: a codec, at its usual level unless one is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Packing {
-    /// The codec.
-    pub codec: Compression,
-    /// From 1 to 9 for gzip; the other codecs have one level each here.
-    pub level: Option<u8>,
-}
-
-impl From<Compression> for Packing {
-    fn from(codec: Compression) -> Self {
-        Self { codec, level: None }
-    }
-}
-
 /// A producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -322,11 +294,9 @@ pub struct ProducerConfig {
     pub max_request_size: usize,
     /// `max.in.flight.requests.per.connection` **(5)**.
     pub max_in_flight: usize,
-    /// `compression.type`.
-    pub compression: Compression,
-    /// `compression.gzip.level` **(6)** where `compression` is gzip: from 1, fast, to 9, small. The other codecs have one
-    /// level each here.
-    pub compression_level: Option<u8>,
+    /// `compression.type` **(none)**, and `compression.gzip.level` and the like: a [`Compression`] by `.into()`, or
+    /// [`at_level`](Compression::at_level).
+    pub compression: Packing,
     /// `partitioner.class`, `partitioner.ignore.keys`; librdkafka's `partitioner`.
     pub partitioner: Partitioner,
     /// `partitioner.adaptive.partitioning.enable` **(true)**: where [`Partitioner`] sticks to a partition until a batch is
@@ -335,14 +305,6 @@ pub struct ProducerConfig {
     /// `transaction.timeout.ms` **(60 s)**: after that without an end the coordinator aborts a transaction. The broker's
     /// `transaction.max.timeout.ms` (15 min) bounds it.
     pub transaction_timeout: Duration,
-}
-
-impl ProducerConfig {
-    /// `compression.type` and its level.
-    #[must_use]
-    pub fn packing(&self) -> Packing {
-        Packing { codec: self.compression, level: self.compression_level }
-    }
 }
 
 impl Default for ProducerConfig {
@@ -360,8 +322,7 @@ impl Default for ProducerConfig {
             max_block: Duration::from_secs(60),
             max_request_size: 1 << 20,
             max_in_flight: 5,
-            compression: Compression::None,
-            compression_level: None,
+            compression: Packing::default(),
             partitioner: Partitioner::Murmur2,
             adaptive_partitioning: true,
             transaction_timeout: Duration::from_secs(60),

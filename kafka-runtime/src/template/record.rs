@@ -1,7 +1,5 @@
 //! A record on its way out, with everything that it can have.
 
-use std::cell::Cell;
-
 use kafka_client::TopicName;
 use kafka_client::producer::{Outgoing, Unsent};
 use serde::Serialize;
@@ -44,14 +42,27 @@ impl Record {
         self
     }
 
-    /// Its value, as JSON.
+    /// Its value, as [`Template::send`](super::Template::send) writes it: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`,
+    /// `Bytes`) as they are, everything else as JSON.
     ///
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).
-    pub fn json<V: Serialize + ?Sized>(mut self, value: &V) -> Result<Self> {
-        match to_json(value) {
-            Ok(json) => {
-                self.value = Some(json);
+    pub fn value<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
+        self.encoded(super::value::encode(value))
+    }
+
+    /// Its value, as JSON whatever it is: text in quotes, as Spring's `JsonSerializer` writes it.
+    ///
+    /// # Errors
+    /// As [`Record::value`].
+    pub fn json<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
+        self.encoded(super::value::to_json(value))
+    }
+
+    fn encoded(mut self, value: serde_json::Result<Vec<u8>>) -> Result<Self> {
+        match value {
+            Ok(value) => {
+                self.value = Some(value);
                 Ok(self)
             }
             Err(source) => {
@@ -157,26 +168,6 @@ impl Record {
             headers,
         }
     }
-}
-
-thread_local! {
-    /// Where JSON grows, so that a record's own is allocated once, in its size.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A larger scratch is not kept.
-const KEPT_SCRATCH: usize = 64 << 10;
-
-fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
-    // Taken, so that a value which encodes another one on its way finds none instead of this one.
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let written = serde_json::to_writer(&mut scratch, value);
-    let json = written.map(|()| scratch.as_slice().to_vec());
-    if scratch.capacity() <= KEPT_SCRATCH {
-        SCRATCH.set(scratch);
-    }
-    json
 }
 
 /// The record that an error gives back, as it was: without the partition that the partitioner chose.
