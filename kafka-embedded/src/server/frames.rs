@@ -16,8 +16,10 @@ use crate::faults::Delivery;
 
 /// `socket.request.max.bytes`
 const MAX_FRAME: usize = 100 * 1024 * 1024;
-/// What a connection that waits for a frame has room for: thousands of them wait.
+/// What a connection that waits for a frame has room for at least: thousands of them wait.
 const ROOM: usize = 1024;
+/// What it has room for at most, where its last frame was as large: the next one, or several, come with one read.
+const MOST_ROOM: usize = 64 * 1024;
 /// What a read within a frame has room for at least. However long a frame claims to be, memory is taken as its bytes
 /// come.
 const READ_AHEAD: usize = 16 * 1024;
@@ -52,7 +54,11 @@ impl Drop for Claim<'_> {
 
 /// What a connection has read.
 #[derive(Debug, Default)]
-pub(crate) struct Input(BytesMut);
+pub(crate) struct Input {
+    buffer: BytesMut,
+    /// Bytes of the last frame.
+    last: usize,
+}
 
 impl Input {
     /// The next frame without its length; `None` where the peer ended the stream between frames. A peer that sends
@@ -63,12 +69,12 @@ impl Input {
         idle: Duration,
         incoming: &Incoming,
     ) -> Result<Option<Bytes>, Closed> {
-        let Self(buffer) = self;
+        let Self { buffer, last } = self;
         if buffer.is_empty() && buffer.capacity() > KEPT {
             *buffer = BytesMut::new();
         }
         while buffer.len() < 4 {
-            buffer.reserve(ROOM);
+            buffer.reserve((4 + *last).clamp(ROOM, MOST_ROOM));
             if read(stream, buffer, idle).await? == 0 {
                 return if buffer.is_empty() { Ok(None) } else { Err(truncated()) };
             }
@@ -87,13 +93,14 @@ impl Input {
                 return Err(truncated());
             }
         }
+        *last = length;
         Ok(Some(buffer.split_to(length).freeze()))
     }
 
     /// Reads on while a request is being answered, not more than a buffer full, so that a peer that goes is noticed.
     pub(crate) async fn watch(&mut self, stream: &mut impl Stream) -> Result<(), Closed> {
-        while self.0.len() < READ_AHEAD {
-            if stream.read_buf(&mut self.0).await? == 0 {
+        while self.buffer.len() < READ_AHEAD {
+            if stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(truncated());
             }
         }
