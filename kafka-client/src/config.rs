@@ -1,7 +1,10 @@
 //! What the client can be told. Every field has Kafka's name in its description and Kafka's default.
 
+mod compression;
+
 use std::time::Duration;
 
+pub use self::compression::{Compression, LevelError, Packing};
 use crate::ids::TopicPartition;
 pub use crate::producer::{Choice, ChoosePartition, KeyHash, Keyless, OwnPartitioner, Partitioner};
 
@@ -261,37 +264,6 @@ pub enum Acks {
     All,
 }
 
-/// `compression.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub enum Compression {
-    /// `none` **(default)**
-    #[default]
-    None,
-    /// `gzip`
-    Gzip,
-    /// `snappy` (xerial framing, as the Java client writes it)
-    Snappy,
-    /// `lz4` (frame format)
-    Lz4,
-    /// `zstd`, Kafka 2.1 and later
-    Zstd,
-}
-
-/// How batches are compressed: a codec, at its usual level unless one is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Packing {
-    /// The codec.
-    pub codec: Compression,
-    /// From 1 to 9 for gzip; the other codecs have one level each here.
-    pub level: Option<u8>,
-}
-
-impl From<Compression> for Packing {
-    fn from(codec: Compression) -> Self {
-        Self { codec, level: None }
-    }
-}
-
 /// A producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -308,8 +280,12 @@ pub struct ProducerConfig {
     /// `linger.ms` **(5 ms, as Kafka 4)**: how long a batch gathers records. A batch with a record that somebody waits for
     /// (`send`) goes out at once when nothing of its partition is under way.
     pub linger: Duration,
-    /// `batch.size` **(16 KiB)**.
+    /// `batch.size` **(16 KiB)**: a batch of so many bytes lingers no longer. 0: each record is a batch of its own.
     pub batch_size: usize,
+    /// `batch.max.size` **(256 KiB)**: how large a full batch may become while it cannot leave, since as many requests as
+    /// may be are under way (KIP-782). Nothing waits for it: with `batch_size` or less a busy producer sends more and
+    /// smaller batches instead. A topic that takes less (`max.message.bytes`) is noticed, and gets smaller ones from then on.
+    pub batch_max_size: usize,
     /// `buffer.memory` **(32 MiB)**.
     pub buffer_memory: usize,
     /// `max.block.ms` **(60 s)**: how long a send waits for buffer memory or metadata.
@@ -318,11 +294,9 @@ pub struct ProducerConfig {
     pub max_request_size: usize,
     /// `max.in.flight.requests.per.connection` **(5)**.
     pub max_in_flight: usize,
-    /// `compression.type`.
-    pub compression: Compression,
-    /// `compression.gzip.level` **(6)** where `compression` is gzip: from 1, fast, to 9, small. The other codecs have one
-    /// level each here.
-    pub compression_level: Option<u8>,
+    /// `compression.type` **(none)**, and `compression.gzip.level` and the like: a [`Compression`] by `.into()`, or
+    /// [`at_level`](Compression::at_level).
+    pub compression: Packing,
     /// `partitioner.class`, `partitioner.ignore.keys`; librdkafka's `partitioner`.
     pub partitioner: Partitioner,
     /// `partitioner.adaptive.partitioning.enable` **(true)**: where [`Partitioner`] sticks to a partition until a batch is
@@ -331,14 +305,6 @@ pub struct ProducerConfig {
     /// `transaction.timeout.ms` **(60 s)**: after that without an end the coordinator aborts a transaction. The broker's
     /// `transaction.max.timeout.ms` (15 min) bounds it.
     pub transaction_timeout: Duration,
-}
-
-impl ProducerConfig {
-    /// `compression.type` and its level.
-    #[must_use]
-    pub fn packing(&self) -> Packing {
-        Packing { codec: self.compression, level: self.compression_level }
-    }
 }
 
 impl Default for ProducerConfig {
@@ -351,12 +317,12 @@ impl Default for ProducerConfig {
             request_timeout: Duration::from_secs(30),
             linger: Duration::from_millis(5),
             batch_size: 16 << 10,
+            batch_max_size: 256 << 10,
             buffer_memory: 32 << 20,
             max_block: Duration::from_secs(60),
             max_request_size: 1 << 20,
             max_in_flight: 5,
-            compression: Compression::None,
-            compression_level: None,
+            compression: Packing::default(),
             partitioner: Partitioner::Murmur2,
             adaptive_partitioning: true,
             transaction_timeout: Duration::from_secs(60),

@@ -60,7 +60,8 @@ async fn every_codec_and_every_acks_is_read_by_kafkas_own_consumer() {
         [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
     {
         for acks in [Acks::None, Acks::Leader, Acks::All] {
-            let config = ProducerConfig { compression, acks, ..ProducerConfig::default() };
+            let config =
+                ProducerConfig { compression: compression.into(), acks, ..ProducerConfig::default() };
             let producer = cluster.client.producer(config).unwrap();
             for number in 0..50 {
                 let value = format!("{compression:?}-{acks:?}-{number}-{}", "padding ".repeat(20));

@@ -21,16 +21,26 @@ pub(crate) enum Value {
     None,
     /// `= literal`
     Literal(Lit),
-    /// `= [literal, ..]`
-    List(Vec<Lit>, Span),
+    /// `= [literal, ..]`, or paths where a setting names typed topics.
+    List(Vec<Element>, Span),
     /// `= path`, where a setting names a function or a typed topic.
     Path(Path),
     /// `(argument, ..)`
     Arguments(Vec<Argument>, Span),
 }
 
+/// What stands in a list.
+pub(crate) enum Element {
+    Literal(Lit),
+    Path(Path),
+}
+
 /// Settings whose value may be a path: of a function, of a typed topic.
-const PATHS: [&str; 3] = ["filter", "topic", "send_to"];
+const PATHS: [&str; 4] = ["filter", "topic", "send_to", "dead_letter"];
+/// Settings whose value may be a list of paths.
+const LISTS_OF_PATHS: [&str; 1] = ["topics"];
+/// Arguments whose value may be a path.
+const ARGUMENTS_OF_PATHS: [&str; 1] = ["topic"];
 
 /// What stands in the parentheses of a setting.
 pub(crate) enum Argument {
@@ -38,6 +48,8 @@ pub(crate) enum Argument {
     Positional(Lit),
     /// `name = literal` or `"name" = literal`
     Named(Name, Lit),
+    /// `name = path`, where an argument names a typed topic.
+    Path(Name, Path),
     /// `name = [Type, ..]`
     Types(Name, Vec<Type>, Span),
     /// `(argument, ..)`
@@ -119,7 +131,8 @@ fn assigned(name: &Ident, input: ParseStream<'_>) -> syn::Result<Value> {
     if input.is_empty() {
         return Err(syn::Error::new(name.span(), format!("`{name} =` has no value")));
     }
-    if PATHS.iter().any(|setting| name == setting) && !input.peek(Lit) && !input.peek(token::Bracket) {
+    let mut may_be_path = PATHS.iter().chain(&LISTS_OF_PATHS);
+    if may_be_path.any(|setting| name == setting) && !input.peek(Lit) && !input.peek(token::Bracket) {
         return input.parse().map(Value::Path);
     }
     if !input.peek(token::Bracket) {
@@ -127,7 +140,11 @@ fn assigned(name: &Ident, input: ParseStream<'_>) -> syn::Result<Value> {
     }
     let content;
     let brackets = bracketed!(content in input);
-    let list = Punctuated::<Lit, Token![,]>::parse_terminated_with(&content, literal)?;
+    let element = match LISTS_OF_PATHS.iter().any(|setting| name == setting) {
+        true => literal_or_path,
+        false => |input: ParseStream<'_>| literal(input).map(Element::Literal),
+    };
+    let list = Punctuated::<Element, Token![,]>::parse_terminated_with(&content, element)?;
     Ok(Value::List(list.into_iter().collect(), brackets.span.join()))
 }
 
@@ -141,6 +158,13 @@ fn literal(input: ParseStream<'_>) -> syn::Result<Lit> {
         found.span(),
         "expected a literal; a value that is known only at run time comes from the configuration: `\"${key:default}\"`",
     ))
+}
+
+fn literal_or_path(input: ParseStream<'_>) -> syn::Result<Element> {
+    match input.peek(Ident::peek_any) || input.peek(Token![::]) {
+        true if !input.peek(Lit) => input.parse().map(Element::Path),
+        _ => literal(input).map(Element::Literal),
+    }
 }
 
 fn nested(input: ParseStream<'_>) -> syn::Result<(Vec<Argument>, Span)> {
@@ -163,6 +187,13 @@ impl Parse for Argument {
                 let brackets = bracketed!(content in input);
                 let types = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
                 return Ok(Self::Types(name, types.into_iter().collect(), brackets.span.join()));
+            }
+            if !name.quoted
+                && ARGUMENTS_OF_PATHS.contains(&&*name.text)
+                && let Element::Path(path) = input.fork().call(literal_or_path)?
+            {
+                input.parse::<Path>()?;
+                return Ok(Self::Path(name, path));
             }
             return literal(input).map(|value| Self::Named(name, value));
         }
@@ -197,7 +228,7 @@ impl Argument {
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Positional(literal) => literal.span(),
-            Self::Named(name, _) | Self::Types(name, ..) => name.span,
+            Self::Named(name, _) | Self::Path(name, _) | Self::Types(name, ..) => name.span,
             Self::Nested(_, span) => *span,
         }
     }

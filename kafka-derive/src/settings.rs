@@ -9,7 +9,7 @@ use syn::{Lit, LitStr, Path};
 
 pub(crate) use self::controls::ControlSettings;
 pub(crate) use self::recovery::{DeadLetterSettings, RetrySettings, RetryTopicsSettings};
-use crate::attr::{Argument, Setting, Value};
+use crate::attr::{Argument, Element, Setting, Value};
 use crate::nearest::nearest;
 use crate::text::{self, Check};
 
@@ -147,6 +147,14 @@ impl Settings {
             seen.push(name);
         }
         read
+    }
+
+    /// The topics whose type the payload has: those that are read, and the one that takes what could not be handled.
+    pub(crate) fn typed_topics(&self) -> impl Iterator<Item = &Path> {
+        self.topics.iter().chain(&self.dead_letter.topic).filter_map(|topic| match topic {
+            TopicIs::Typed(path) => Some(path),
+            TopicIs::Text(_) => None,
+        })
     }
 
     /// Whether what the function returns goes on.
@@ -292,9 +300,10 @@ fn topic(setting: &Setting) -> syn::Result<TopicIs> {
 
 fn topics(setting: &Setting) -> syn::Result<Vec<TopicIs>> {
     match &setting.value {
-        Value::List(list, _) if !list.is_empty() => {
-            all(list.iter().map(|topic| literal(topic, Kind::Text, text::topic).map(TopicIs::Text)))
-        }
+        Value::List(list, _) if !list.is_empty() => all(list.iter().map(|topic| match topic {
+            Element::Literal(name) => literal(name, Kind::Text, text::topic).map(TopicIs::Text),
+            Element::Path(path) => Ok(TopicIs::Typed(path.clone())),
+        })),
         _ => Err(usage(setting)),
     }
 }

@@ -44,6 +44,24 @@ async fn with_lifetimes_of_its_own<'a, 'b: 'a>(tick: Tick<'a>, Key(key): Key<&'b
     Ok(())
 }
 
+/// Topics with a type, wherever an attribute names one.
+mod typed {
+    use super::{Order, Tick, Topic};
+    pub(crate) const ORDERS: Topic<Order> = Topic::new("orders");
+    pub(crate) const MORE_ORDERS: Topic<Order> = Topic::new("${app.topics.more:more}");
+    pub(crate) const TICKS: Topic<Tick<'static>> = Topic::new("ticks");
+}
+
+#[kafka_listener(topics = [typed::ORDERS, "returns", typed::MORE_ORDERS], dead_letter = typed::ORDERS)]
+async fn typed_topics(order: Option<Order>) {
+    let _ = order;
+}
+
+#[kafka_listener(topics = [typed::TICKS], batch, dead_letter(partitions = 3, topic = typed::TICKS))]
+async fn typed_ticks(ticks: Vec<Tick<'_>>) {
+    drop(ticks);
+}
+
 #[kafka_listener(topics = ["${app.topics.a:a}", "b"], id = "by-alias")]
 async fn aliases(order: Maybe, ack: Acknowledgement) -> Outcome {
     let _ = order;
@@ -220,6 +238,15 @@ fn an_attribute_is_registered_as_it_is_written() {
 fn an_empty_attribute_says_nothing() {
     let listener = the("configured_elsewhere");
     assert_eq!(listener.attributes, Default::default());
+}
+
+#[test]
+fn typed_topics_are_registered_by_their_names() {
+    let attributes = the("typed_topics").attributes;
+    assert_eq!(attributes.topics, ["orders", "returns", "${app.topics.more:more}"]);
+    assert_eq!(attributes.dead_letter.topic, Some("orders"));
+    let letters = the("typed_ticks").attributes.dead_letter;
+    assert_eq!((letters.topic, letters.partitions), (Some("ticks"), Some("3")));
 }
 
 #[test]

@@ -55,7 +55,7 @@ async fn shows_what_was_handled_failed_sent_and_committed() {
     let failed = app.failures("work");
     assert_eq!(failed.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(failed[0].fate, Fate::Failed("job 7 is not ready".into()));
-    assert_eq!(failed[0].json::<Job>(), Job { id: 7 });
+    assert_eq!(failed[0].read::<Job>(), Job { id: 7 });
     assert_eq!(app.done::<Job>("work"), [Job { id: 7 }]);
 
     let sent = app.records("done").await;
@@ -114,7 +114,7 @@ async fn a_batch_is_seen_record_by_record() {
     }
     app.handled("store", 2).await;
     let failed = app.failed("store", 5).await;
-    assert!(failed.iter().any(|one| one.json::<Job>().id == 13), "{failed:?}");
+    assert!(failed.iter().any(|one| one.read::<Job>().id == 13), "{failed:?}");
     let mut done: Vec<u32> = app.done::<Job>("store").iter().map(|job| job.id).collect();
     done.dedup();
     assert_eq!(done, [12, 14]);

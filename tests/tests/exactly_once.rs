@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kafka_client::config::StartAt;
+use kafka_client::config::{ProducerConfig, StartAt};
+use kafka_client::consumer::GroupMetadata;
+use kafka_client::group::CommittedOffset;
+use kafka_client::producer::Outgoing;
 use kafka_client::{ResponseError, TopicPartition};
 use kafka_runtime::container::PartitionPhase;
 use kafka_runtime::prelude::*;
@@ -328,6 +331,40 @@ async fn a_batch_that_fails_as_a_whole_has_one_result_for_each() {
     app.stop().await.unwrap();
     assert_eq!(scene.results(&scene.to, 1).await[&0], ["a!", "b!", "c!", "d!"]);
     assert_eq!(scene.results(&format!("{}-dlt", scene.from), 1).await[&0], ["bad"]);
+}
+
+/// The id is the partition's, so its next owner ends what the last one left open, and does not wait for the timeout.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_died_between_its_offsets_and_the_end_holds_nobody_up() {
+    let scene = Scene::new("heir", 1).await;
+    scene.send(&scene.from, 0, &["a", "b", "c"]).await;
+    let group = format!("{}-answers", scene.from);
+    let config =
+        ProducerConfig { transaction_timeout: Duration::from_secs(600), ..ProducerConfig::default() };
+    let id = format!("{from}-{group}.{from}.0", from = scene.from);
+    let dead = scene.cluster.client().transactional_producer(config, &id).unwrap();
+    let open = dead.begin().await.unwrap();
+    let result = Outgoing {
+        topic: scene.to.as_str().into(),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(b"of the dead"),
+        headers: &[],
+    };
+    open.send(result).await.unwrap();
+    let offset = CommittedOffset { offset: 2, leader_epoch: -1, metadata: String::new() };
+    let consumed = vec![(TopicPartition::new(scene.from.as_str(), 0), offset)];
+    open.send_offsets(consumed, GroupMetadata::nobody(group.as_str())).await.unwrap();
+
+    let probe = Probe::default();
+    let app = scene.start("answers", &probe, "").await;
+    scene.all_committed(&group, 0, 3).await;
+    app.stop().await.unwrap();
+    let woken = open.commit().await.unwrap_err();
+    assert!(woken.is_fenced(), "{woken}");
+    assert_eq!(scene.results(&scene.to, 1).await[&0], ["a!", "b!", "c!"]);
+    probe.assert_each_once_in_order();
 }
 
 /// Numbers `from..to` to the partitions in turn.

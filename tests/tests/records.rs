@@ -129,10 +129,27 @@ async fn other_clients_records_in_every_codec() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_clients_read_ours_in_every_codec() {
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+    let mut codecs = vec![
+        ("none", None),
+        ("gzip", None),
+        ("gzip", Some(1)),
+        ("gzip", Some(9)),
+        ("snappy", None),
+        ("lz4", None),
+        ("lz4", Some(9)),
+        ("zstd", None),
+        ("zstd", Some(1)),
+    ];
+    if cfg!(feature = "zstd-c") {
+        codecs.extend([("zstd", Some(-7)), ("zstd", Some(3)), ("zstd", Some(19)), ("zstd", Some(22))]);
+    }
+    for (codec, level) in codecs {
         let cluster = Cluster::start().await;
         let topic = cluster.topic(&format!("ours-{codec}"), 2).await;
-        let yaml = cluster.yaml(&format!("    producer: {{compression-type: {codec}}}\n"));
+        let level = level.map_or_else(String::new, |level: i32| {
+            format!(", properties: {{compression.{codec}.level: {level}}}")
+        });
+        let yaml = cluster.yaml(&format!("    producer: {{compression-type: {codec}{level}}}\n"));
         let app = App::from_yaml(&yaml).unwrap().only([]).start().await.unwrap();
         for n in 0..500 {
             let record = Record::to(&topic)
@@ -151,7 +168,7 @@ async fn other_clients_read_ours_in_every_codec() {
                 continue;
             };
             let records: Vec<_> = lines.iter().filter(|line| line[0] == "record").collect();
-            assert_eq!(records.len(), 500, "{kind:?} {codec}");
+            assert_eq!(records.len(), 500, "{kind:?} {codec}{level}");
             assert!(
                 records.iter().all(|line| line[7] == "h=MQ==,h=Mg=="),
                 "{kind:?} {codec}: {:?}",

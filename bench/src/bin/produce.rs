@@ -1,7 +1,8 @@
 //! Sends the orders and waits until all are acknowledged: `CLIENT WAY`, with CLIENT `ours`, `client` (our client without
 //! the template) or `librdkafka`, and WAY `many` (as fast as it can), `one` (each waits for the one before) or `tasks` (a
 //! thousand tasks that each wait). Prints `filled N SUM BYTES` at the end, and in the waiting ways `latency P50 P99` in
-//! microseconds before it. With acks all and idempotence; everything else is at its default.
+//! microseconds before it. With acks all and idempotence; everything else is at its default, unless `BENCH_CODEC` names a
+//! codec: then batches of 64 KB are compressed with it, on both sides, since a codec's ratio follows from its batches.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -14,6 +15,8 @@ use kafka_runtime::prelude::*;
 use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _};
 
 const TASKS: u64 = 1000;
+/// `batch.size` where codecs are compared.
+const PACKED_BATCH: usize = 64 << 10;
 
 /// Orders that are sent again and again, so that making them is not measured.
 static ORDERS: LazyLock<Vec<Order>> = LazyLock::new(|| (0..10_000).map(order).collect());
@@ -59,8 +62,16 @@ fn done(task: &Task) {
     wait_for_the_end();
 }
 
+/// `BENCH_CODEC`.
+fn codec() -> Option<String> {
+    std::env::var("BENCH_CODEC").ok()
+}
+
 async fn ours(task: &Task, way: &str) {
-    let yaml = format!("spring: {{kafka: {{bootstrap-servers: '{}'}}}}\n", task.servers);
+    let producer = codec().map_or_else(String::new, |codec| {
+        format!(", producer: {{compression-type: {codec}, batch-size: {PACKED_BATCH}}}")
+    });
+    let yaml = format!("spring: {{kafka: {{bootstrap-servers: '{}'{producer}}}}}\n", task.servers);
     let app = App::from_yaml(yaml).expect("yaml").only([]).start().await.expect("start");
     let template = app.template();
     if way == "many" {
@@ -111,6 +122,9 @@ async fn client(task: &Task) {
 fn config(task: &Task) -> rdkafka::ClientConfig {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", &task.servers).set("enable.idempotence", "true");
+    if let Some(codec) = codec() {
+        config.set("compression.type", codec).set("batch.size", PACKED_BATCH.to_string());
+    }
     config
 }
 

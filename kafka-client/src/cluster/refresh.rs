@@ -24,7 +24,7 @@ pub(super) async fn run(known: Arc<Known>) {
     let client_id = StrBytes::from_string(known.config().client_id.clone());
     let connections = Connections::new(Arc::clone(&known), client_id);
     let mut trouble = Trouble::default();
-    let mut last = Last::Complete;
+    let (mut last, mut haste) = (Last::Complete, Haste::Left);
     known.demanded(0).await;
     loop {
         let agenda = known.agenda();
@@ -33,16 +33,36 @@ pub(super) async fn run(known: Arc<Known>) {
         let failure = outcome.err();
         trouble.tell(failure.as_ref(), known.seams().clock.now());
         known.finish(Round { served: agenda.demand, failure });
-        pause(&known, agenda.demand, last).await;
+        let finished = known.seams().clock.now();
+        pause(&known, agenda.demand, last, haste).await;
+        haste = Haste::after(known.seams().clock.now() - finished, known.config().retry_backoff.max);
+    }
+}
+
+/// Whether the next round may follow at once.
+#[derive(Debug, Clone, Copy)]
+enum Haste {
+    Left,
+    Spent,
+}
+
+impl Haste {
+    /// What a pause leaves of it: quiet restores it.
+    fn after(pause: Duration, quiet: Duration) -> Self {
+        if pause >= quiet { Self::Left } else { Self::Spent }
     }
 }
 
 /// Waits until the next round is due: by age, by demand, or because the last one failed or left something open.
-/// Rounds keep a back-off's distance whatever happens.
-async fn pause(known: &Known, served: u64, last: Last) {
+/// Rounds keep a back-off's distance, but for the second one after a quiet time: what the first is taken for often names
+/// what is asked for next (at the start the topics, and the broker that is the group's coordinator).
+async fn pause(known: &Known, served: u64, last: Last, haste: Haste) {
     let config = known.config();
     let unit = known.seams().rng.unit();
-    let distance = config.retry_backoff.wait(0, unit);
+    let distance = match haste {
+        Haste::Left => Duration::ZERO,
+        Haste::Spent => config.retry_backoff.wait(0, unit),
+    };
     match last {
         Last::Failed(before) => tokio::time::sleep(config.retry_backoff.wait(before, unit)).await,
         Last::Complete | Last::Incomplete(_) => {

@@ -32,6 +32,11 @@ impl Outbox {
         }
     }
 
+    /// For whoever has something to tell while the consumer lasts. It does not make it last.
+    pub(super) fn apart(&self) -> Option<mpsc::WeakUnboundedSender<ConsumerEvent>> {
+        self.events.as_ref().map(mpsc::UnboundedSender::downgrade)
+    }
+
     /// Tells of a problem, if it was not told just now.
     pub(super) fn problem(&mut self, error: Error, now: Instant) {
         self.told.retain(|_, at| now.saturating_duration_since(*at) < AGAIN);

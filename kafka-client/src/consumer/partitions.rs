@@ -32,6 +32,8 @@ pub(super) struct Held {
     /// Whether the user has its stream.
     pub(super) announced: bool,
     pub(super) committed: Option<CommittedOffset>,
+    /// Whether the user knows that a transaction holds its offset up.
+    pub(super) held_up: bool,
     pub(super) paused: bool,
     /// Who waits for a seek.
     pub(super) seeker: Option<oneshot::Sender<Result<u64>>>,
@@ -74,6 +76,7 @@ impl Task {
             assignment,
             announced: false,
             committed: None,
+            held_up: false,
             paused: false,
             seeker,
         };

@@ -8,16 +8,16 @@ use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::Offsets;
 use super::commit::{CommitJob, Persistence};
 use super::task::{Done, Task};
+use super::{ConsumerEvent, Offsets};
 use crate::cluster::ClusterMetadata;
 use crate::config::{StartAt, Subscription};
 use crate::error::{At, Error, Result};
 use crate::fetch::Map;
 use crate::fetch::reset::{Target, Why};
 use crate::fetch::slot::{Position, Queued};
-use crate::group::{CommittedOffset, fetch_committed};
+use crate::group::{CommittedOffset, fetch_committed_watched};
 use crate::ids::{TopicName, TopicPartition};
 
 /// The partitions that there were when the consumer began. Later ones start at their first record.
@@ -132,15 +132,29 @@ impl Task {
             return partitions.into_iter().for_each(|partition| self.begin_by_policy(partition));
         };
         let turn = self.next_turn();
+        // Once for each assignment; whoever moves a partition knows of its transactions.
+        let mut begins = Vec::new();
         for partition in &partitions {
             if let Some(held) = self.partitions.get_mut(partition) {
                 held.tracker.asked_as(turn);
+                if !held.announced && !held.held_up {
+                    begins.push(*partition);
+                }
             }
         }
+        let events = self.outbox.apart();
+        let held_up = move |mut partitions: Vec<TopicPartition>| {
+            partitions.retain(|partition| begins.contains(partition));
+            if let (Some(events), false) =
+                (events.as_ref().and_then(|weak| weak.upgrade()), partitions.is_empty())
+            {
+                let _ = events.send(ConsumerEvent::HeldUp(partitions));
+            }
+        };
         let deadline = self.env.config.api_timeout;
         self.jobs.spawn(async move {
             sleep(pause).await;
-            let answer = fetch_committed(&coordinator, &partitions, deadline).await;
+            let answer = fetch_committed_watched(&coordinator, &partitions, deadline, held_up).await;
             Done::Committed { partitions, turn, answer }
         });
     }
@@ -167,6 +181,7 @@ impl Task {
                 Ok(None) => self.begin_by_policy(partition),
                 Err(error) if gives_up(&error) => self.stop(partition, error),
                 Err(error) => {
+                    held.held_up |= error.code() == Some(ResponseError::UnstableOffsetCommit);
                     self.problem(error);
                     again.push(partition);
                 }

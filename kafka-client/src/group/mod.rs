@@ -38,7 +38,7 @@ use crate::net::Pool;
 
 pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
-pub(crate) use offsets::{commit, fetch_committed};
+pub(crate) use offsets::{commit, fetch_committed, fetch_committed_watched};
 
 use consumer_protocol::Speaker;
 use driver::{Command, Starting};

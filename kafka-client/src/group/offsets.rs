@@ -46,6 +46,17 @@ pub(crate) async fn fetch_committed(
     partitions: &[TopicPartition],
     deadline: Duration,
 ) -> Result<HashMap<TopicPartition, Committed>> {
+    fetch_committed_watched(coordinator, partitions, deadline, |_| {}).await
+}
+
+/// [`fetch_committed`] that tells, once, of each partition whose offset an open transaction holds up: whoever can end
+/// that need not wait for its timeout.
+pub(crate) async fn fetch_committed_watched(
+    coordinator: &Coordinator,
+    partitions: &[TopicPartition],
+    deadline: Duration,
+    held_up: impl Fn(Vec<TopicPartition>),
+) -> Result<HashMap<TopicPartition, Committed>> {
     let cluster = coordinator.pool().cluster();
     let mut retry = Retry::within(cluster, deadline);
     let mut known: HashMap<TopicPartition, Committed> = HashMap::new();
@@ -67,11 +78,20 @@ pub(crate) async fn fetch_committed(
                 error
             }
             Ok(Ok(answers)) => {
+                let mut unstable = Vec::new();
                 for (partition, answer) in answers {
                     match answer {
-                        Err(code) if code.is_retriable() => _ = open.insert(partition, code),
+                        Err(code) if code.is_retriable() => {
+                            let before = open.insert(partition, code);
+                            if code == ResponseError::UnstableOffsetCommit && before != Some(code) {
+                                unstable.push(partition);
+                            }
+                        }
                         answer => _ = known.insert(partition, answer),
                     }
+                }
+                if !unstable.is_empty() {
+                    held_up(unstable);
                 }
                 let code = ask.iter().find_map(|one| open.get(one)).copied();
                 let code = code.unwrap_or(ResponseError::CoordinatorNotAvailable);

@@ -132,24 +132,31 @@ fn doubt(doubtful: bool) -> &'static str {
     if doubtful { " (it may have been written)" } else { "" }
 }
 
+/// The record of an error, borrowed as the error is.
+macro_rules! record_of {
+    ($error:expr) => {
+        match $error {
+            SendError::TooLarge { record, .. }
+            | SendError::UnknownTopic { record, .. }
+            | SendError::UnknownPartition { record, .. }
+            | SendError::NoPartition { record }
+            | SendError::BufferFull { record, .. }
+            | SendError::DeliveryTimeout { record, .. }
+            | SendError::Refused { record, .. }
+            | SendError::RetriesSpent { record, .. }
+            | SendError::TopicUnavailable { record, .. }
+            | SendError::NoTransaction { record, .. }
+            | SendError::Closed { record, .. } => Some(record),
+            SendError::FlushTimeout { .. } => None,
+        }
+    };
+}
+
 impl SendError {
     /// The record, to be looked at or sent again; `None` where this is about no single record (a flush).
     #[must_use]
     pub fn record(&self) -> Option<&Unsent> {
-        match self {
-            Self::TooLarge { record, .. }
-            | Self::UnknownTopic { record, .. }
-            | Self::UnknownPartition { record, .. }
-            | Self::NoPartition { record }
-            | Self::BufferFull { record, .. }
-            | Self::DeliveryTimeout { record, .. }
-            | Self::Refused { record, .. }
-            | Self::RetriesSpent { record, .. }
-            | Self::TopicUnavailable { record, .. }
-            | Self::NoTransaction { record, .. }
-            | Self::Closed { record, .. } => Some(record),
-            Self::FlushTimeout { .. } => None,
-        }
+        record_of!(self)
     }
 
     /// The record's topic.
@@ -186,19 +193,8 @@ impl SendError {
 
     /// The same failure, of this record.
     pub(super) fn of(mut self, unsent: Unsent) -> Self {
-        match &mut self {
-            Self::TooLarge { record, .. }
-            | Self::UnknownTopic { record, .. }
-            | Self::UnknownPartition { record, .. }
-            | Self::NoPartition { record }
-            | Self::BufferFull { record, .. }
-            | Self::DeliveryTimeout { record, .. }
-            | Self::Refused { record, .. }
-            | Self::RetriesSpent { record, .. }
-            | Self::TopicUnavailable { record, .. }
-            | Self::NoTransaction { record, .. }
-            | Self::Closed { record, .. } => *record = unsent,
-            Self::FlushTimeout { .. } => {}
+        if let Some(record) = record_of!(&mut self) {
+            *record = unsent;
         }
         self
     }

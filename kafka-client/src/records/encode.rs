@@ -112,7 +112,7 @@ impl BatchBuilder {
         let packing = packing.into();
         let mut header = BatchHeader {
             last_offset: i64::from(self.count) - 1,
-            codec: codec_of(packing.codec),
+            codec: codec_of(packing.codec()),
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             record_count: self.count,
@@ -125,7 +125,7 @@ impl BatchBuilder {
     }
 
     fn compressed(self, packing: Packing) -> Result<Vec<u8>, RecordError> {
-        if packing.codec == Compression::None {
+        if packing.codec() == Compression::None {
             return Ok(self.buffer);
         }
         let (room, records) = self.buffer.split_at_checked(BATCH_OVERHEAD).unwrap_or_default();

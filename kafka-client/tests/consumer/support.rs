@@ -62,7 +62,9 @@ impl Cluster {
     }
 
     pub(crate) fn producer(&self, compression: Compression) -> Producer {
-        self.client.producer(ProducerConfig { compression, ..ProducerConfig::default() }).unwrap()
+        self.client
+            .producer(ProducerConfig { compression: compression.into(), ..ProducerConfig::default() })
+            .unwrap()
     }
 
     /// `count` records over all partitions, whose values are `from`, `from + 1`...

@@ -130,8 +130,9 @@ fn retry_topics(settings: &RetryTopicsSettings) -> TokenStream {
 
 fn dead_letter(settings: &DeadLetterSettings) -> TokenStream {
     let DeadLetterSettings { topic, create, partitions, replication, retention } = settings;
-    let [topic, create, partitions, replication, retention] =
-        [topic, create, partitions, replication, retention].map(optional);
+    let topic = option(topic.as_ref().map(topic_name));
+    let [create, partitions, replication, retention] =
+        [create, partitions, replication, retention].map(optional);
     quote! {
         __kafka::DeadLetterAttribute {
             topic: #topic,

@@ -266,19 +266,16 @@ fn made_arguments(listener: &Listener) -> TokenStream {
     quote!(#payload #others)
 }
 
-/// Where the topic has a type, the payload has to fit.
+/// Where topics have a type, the payload has to fit.
 fn typed(listener: &Listener) -> TokenStream {
     let payload = listener.arguments.iter().find(|(_, source)| matches!(source, Source::Payload));
-    let ([TopicIs::Typed(topic)], Some((Argument { ty, span, slice_of, .. }, _))) =
-        (&*listener.settings.topics, payload)
-    else {
-        return TokenStream::new();
-    };
-    match (listener.settings.batch, slice_of) {
+    let Some((Argument { ty, span, slice_of, .. }, _)) = payload else { return TokenStream::new() };
+    let fits = listener.settings.typed_topics().map(|topic| match (listener.settings.batch, slice_of) {
         (false, _) => quote_spanned!(at(*span)=> __kafka::reads::<#ty, _>(#topic);),
         (true, None) => quote_spanned!(at(*span)=> __kafka::reads_batch::<#ty, _>(#topic);),
         (true, Some(item)) => quote_spanned!(at(*span)=> __kafka::reads::<#item, _>(#topic);),
-    }
+    });
+    fits.collect()
 }
 
 /// A topic's name, as a constant.

@@ -2,7 +2,7 @@
 
 use syn::{Lit, Type};
 
-use super::{Kind, all, literal, single, usage};
+use super::{Kind, TopicIs, all, literal, single, usage};
 use crate::attr::{Argument, Name, Setting, Value};
 use crate::text::{self, Check};
 
@@ -18,10 +18,10 @@ pub(crate) struct RetrySettings {
     pub(crate) never: Vec<Type>,
 }
 
-/// `dead_letter = "orders-dlt"` or `dead_letter(topic = "orders-dlt", partitions = 3)`
+/// `dead_letter = "orders-dlt"` or `dead_letter(topic = "orders-dlt", partitions = 3)`; the topic may be a path.
 #[derive(Default)]
 pub(crate) struct DeadLetterSettings {
-    pub(crate) topic: Option<String>,
+    pub(crate) topic: Option<TopicIs>,
     pub(crate) create: Option<String>,
     pub(crate) partitions: Option<String>,
     pub(crate) replication: Option<String>,
@@ -58,7 +58,7 @@ fn set(name: &Name, value: &Lit, fields: Vec<Field<'_>>) -> syn::Result<()> {
     };
     match place.replace(literal(value, kind, check)?) {
         None => Ok(()),
-        Some(_) => Err(syn::Error::new(name.span, format!("`{}` is given twice", name.text))),
+        Some(_) => Err(twice(name)),
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn retry(setting: &Setting) -> syn::Result<RetrySettings> {
             };
             match (types.is_empty(), place.is_empty()) {
                 (true, _) => Err(syn::Error::new(*span, "name at least one type of error")),
-                (false, false) => Err(syn::Error::new(name.span, format!("`{}` is given twice", name.text))),
+                (false, false) => Err(twice(name)),
                 (false, true) => {
                     place.clone_from(types);
                     Ok(())
@@ -136,24 +136,41 @@ pub(super) fn dead_letter(setting: &Setting) -> syn::Result<DeadLetterSettings> 
     let arguments = match &setting.value {
         Value::Arguments(arguments, _) if !arguments.is_empty() => arguments,
         Value::Literal(_) => {
-            letter.topic = Some(single(setting, Kind::Text, text::topic_template)?);
+            letter.topic = Some(TopicIs::Text(single(setting, Kind::Text, text::topic_template)?));
+            return Ok(letter);
+        }
+        Value::Path(path) => {
+            letter.topic = Some(TopicIs::Typed(path.clone()));
             return Ok(letter);
         }
         _ => return Err(usage(setting)),
     };
+    let mut named = None;
     all(arguments.iter().map(|argument| match argument {
         Argument::Named(name, value) => set(
             name,
             value,
             vec![
-                ("topic", Kind::Text, text::topic_template as Check, &mut letter.topic),
+                ("topic", Kind::Text, text::topic_template as Check, &mut named),
                 ("create", Kind::Boolean, text::boolean, &mut letter.create),
                 ("partitions", Kind::Number, text::count, &mut letter.partitions),
                 ("replication", Kind::Number, text::count, &mut letter.replication),
                 ("retention", Kind::Number, text::duration, &mut letter.retention),
             ],
         ),
+        Argument::Path(name, path) => match letter.topic.replace(TopicIs::Typed(path.clone())) {
+            None => Ok(()),
+            Some(_) => Err(twice(name)),
+        },
         _ => Err(usage(setting)),
     }))?;
+    letter.topic = match (named.map(TopicIs::Text), letter.topic) {
+        (Some(_), Some(_)) => return Err(syn::Error::new(setting.span(), "`topic` is given twice")),
+        (text, typed) => text.or(typed),
+    };
     Ok(letter)
+}
+
+fn twice(name: &Name) -> syn::Error {
+    syn::Error::new(name.span, format!("`{}` is given twice", name.text))
 }

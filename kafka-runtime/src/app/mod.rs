@@ -33,6 +33,7 @@ pub use self::listeners::{Answer, ListenerError, ListenerHandle, Listeners};
 pub use self::running::RunningApp;
 pub use self::signal::shutdown_signal;
 pub use self::summary::Summary;
+use kafka_client::config::{ChoosePartition, OwnPartitioner};
 use kafka_client::seams::Seams;
 
 use crate::config::{Config, Explanation};
@@ -179,6 +180,38 @@ impl App {
     /// Sees every record that the template sends; several are called in the order in which they were given.
     pub fn interceptor(mut self, interceptor: impl Interceptor) -> Self {
         self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
+    /// Gives `partitioner.class` (under `spring.kafka.producer.properties`) one more name, by which the template's records
+    /// find their partitions: your own way, where none of the built-in ones will do.
+    ///
+    /// ```no_run
+    /// use kafka_runtime::prelude::*;
+    /// use kafka_runtime::template::{Choice, ChoosePartition, OutgoingRecord, partition_for_key};
+    ///
+    /// /// What is urgent has the last partition to itself.
+    /// #[derive(Debug)]
+    /// struct ByUrgency;
+    ///
+    /// impl ChoosePartition for ByUrgency {
+    ///     fn choose(&self, record: &OutgoingRecord<'_>, choice: &Choice<'_>) -> i32 {
+    ///         let last = choice.partitions - 1;
+    ///         match record.key {
+    ///             Some(key) if !key.starts_with(b"urgent") => partition_for_key(key, last.max(1)),
+    ///             _ => last,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), kafka_runtime::Error> {
+    /// // spring.kafka.producer.properties.partitioner.class: by-urgency
+    /// App::from_config("application.yml")?.partitioner("by-urgency", ByUrgency).run().await
+    /// # }
+    /// ```
+    pub fn partitioner(mut self, name: impl Into<String>, partitioner: impl ChoosePartition) -> Self {
+        self.config.add_partitioner(name.into(), OwnPartitioner::new(partitioner));
         self
     }
 

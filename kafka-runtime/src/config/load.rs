@@ -113,7 +113,8 @@ impl Loader {
         let mut list = self.fixed;
         list.extend(active.into_iter().rev());
         let notices = self.problems.notices().to_vec();
-        let config = Config { sources: Sources { list }, inactive, profiles, files: self.names, notices };
+        let (files, partitioners) = (self.names, BTreeMap::new());
+        let config = Config { sources: Sources { list }, inactive, profiles, files, notices, partitioners };
         self.problems.or(config)
     }
 

@@ -41,11 +41,12 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kafka_client::config::ClientConfig;
+use kafka_client::config::{ClientConfig, OwnPartitioner};
 use serde::de::DeserializeOwned;
 
 use crate::listener::ListenerDescriptor;
@@ -70,7 +71,11 @@ pub struct Config {
     profiles: Profiles,
     files: Vec<Arc<str>>,
     notices: Vec<Problem>,
+    partitioners: Partitioners,
 }
+
+/// The application's own partitioners, by the name that `partitioner.class` has for them.
+pub(crate) type Partitioners = BTreeMap<String, OwnPartitioner>;
 
 /// Names only: values can be secrets.
 impl fmt::Debug for Config {
@@ -114,6 +119,11 @@ impl Config {
             Some(Source::Document(document)) => document.push(property),
             _ => self.sources.list.insert(0, Source::Document(Document::new(vec![property]))),
         }
+    }
+
+    /// Gives `partitioner.class` one more name.
+    pub(crate) fn add_partitioner(&mut self, name: String, partitioner: OwnPartitioner) {
+        self.partitioners.insert(name, partitioner);
     }
 
     /// The active profiles, the strongest last.
@@ -280,7 +290,7 @@ impl Config {
         linked: Option<&[&ListenerDescriptor]>,
         chosen: &[&ListenerDescriptor],
     ) -> (Vec<ListenerSettings>, Binding<'_>) {
-        let mut binding = Binding::new(&self.sources);
+        let mut binding = Binding::new(&self.sources, &self.partitioners);
         self.notices.iter().for_each(|notice| binding.problems.notice(notice.clone()));
         binding.problems.extend(check::unknown_names(&self.sources, &self.inactive));
         bind::template(&mut binding);
@@ -299,7 +309,7 @@ impl Config {
     }
 
     fn bound<T>(&self, read: impl FnOnce(&mut Binding<'_>) -> T) -> Result<T, ConfigErrors> {
-        let mut binding = Binding::new(&self.sources);
+        let mut binding = Binding::new(&self.sources, &self.partitioners);
         let value = read(&mut binding);
         binding.problems.or(value)
     }

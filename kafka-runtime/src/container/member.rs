@@ -18,6 +18,7 @@ use super::listed::Listed;
 use super::partition::{self, Commits};
 use super::status::{Board, EventKind, ListenerState};
 use super::steering::Order;
+use super::transact::{Inheritance, Transact};
 use super::watch::Watched;
 use super::work::ListenerWork;
 use crate::config::OnRevoke;
@@ -45,6 +46,8 @@ pub(crate) struct Member {
     /// Partitions that wait until what was in hand in their last life here is finished.
     beginning: JoinSet<PartitionStream>,
     awaited: HashMap<TopicPartition, AbortHandle>,
+    /// Transactions that owners before this member left open.
+    inheritance: Inheritance,
     /// Orders under way.
     pub(super) errands: JoinSet<()>,
     watched: HashMap<TopicPartition, Watched>,
@@ -84,6 +87,7 @@ impl Member {
             leaving,
             beginning,
             awaited,
+            inheritance: Inheritance::default(),
             errands,
             watched,
         }
@@ -145,6 +149,13 @@ impl Member {
                     self.lost(partition);
                 }
             }
+            ConsumerEvent::HeldUp(partitions) => {
+                for partition in partitions {
+                    if let Some(transact) = self.transact(partition) {
+                        self.inheritance.accept(transact);
+                    }
+                }
+            }
             ConsumerEvent::Problem(problem) => self.problem(&problem),
             event => debug!(listener = self.work.id, ?event, "an event that this runtime does not know"),
         }
@@ -154,17 +165,24 @@ impl Member {
         let partition = stream.partition();
         // An owner that did not get away in time would handle the same records beside the new one.
         self.lost(partition);
-        match self.exit.lingering.take(partition) {
-            Some(last) => {
-                let wait = async move {
-                    // It ends well or not, and it ends.
-                    let _ = last.await;
-                    stream
-                };
-                self.awaited.insert(partition, self.beginning.spawn(wait));
-            }
-            None => self.begin(stream),
+        let before = [self.exit.lingering.take(partition), self.inheritance.take(partition)];
+        if before.iter().all(Option::is_none) {
+            return self.begin(stream);
         }
+        let wait = async move {
+            for last in before.into_iter().flatten() {
+                // It ends well or not, and it ends.
+                let _ = last.await;
+            }
+            stream
+        };
+        self.awaited.insert(partition, self.beginning.spawn(wait));
+    }
+
+    /// The transactions of a partition, where the listener has any.
+    fn transact(&self, partition: TopicPartition) -> Option<Transact> {
+        let all = self.work.transactions.as_ref()?;
+        all.of(partition, &self.work.settings, self.handle.clone())
     }
 
     fn begin(&mut self, stream: PartitionStream) {
@@ -182,8 +200,7 @@ impl Member {
         }
         let log_end = stream.log_end();
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
-        let transact = work.transactions.as_ref();
-        let transact = transact.and_then(|all| all.of(partition, &work.settings, self.handle.clone()));
+        let transact = self.transact(partition);
         let commits = Commits { committer, transact };
         let (remote, task) = partition::begin(stream, &start, shared, work, commits, self.handle.lease());
         self.board.add(remote.clone(), log_end, self.exit.committer.clone());

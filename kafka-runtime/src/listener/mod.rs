@@ -34,7 +34,7 @@ mod outcome;
 mod outgoing;
 mod part;
 mod payload;
-mod raw;
+pub(crate) mod raw;
 mod sort;
 mod state;
 #[cfg(test)]

@@ -71,8 +71,8 @@ pub enum TemplateError {
         /// serde's words.
         source: serde_json::Error,
     },
-    /// The record received is not the JSON that was asked for.
-    #[error("{partition} at offset {offset} is not the JSON that was asked for: {source}")]
+    /// The value received is not of the type that was asked for.
+    #[error("{partition} at offset {offset} is not what was asked for: {source}")]
     Decode {
         /// The partition.
         partition: TopicPartition,

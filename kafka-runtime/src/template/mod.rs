@@ -18,6 +18,7 @@ mod record;
 mod request;
 mod topic;
 mod transaction;
+pub(crate) mod value;
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +28,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub use kafka_client::config::{Choice, ChoosePartition};
 use kafka_client::producer::{Delivery, Producer};
+pub use kafka_client::producer::{Outgoing as OutgoingRecord, partition_for_key};
 pub use kafka_client::producer::{ProducerStats, RecordMetadata, Remedy, SendError, TransactionError};
 use kafka_client::{Client, TopicName};
 use serde::Serialize;
@@ -49,11 +52,14 @@ use crate::config::TemplateSettings;
 /// A result of the template.
 pub type Result<T, E = TemplateError> = std::result::Result<T, E>;
 
-/// Sends records, as JSON unless told otherwise, by the settings under `spring.kafka.producer` and
+/// Sends records by the settings under `spring.kafka.producer` and
 /// `spring.kafka.template`. Clones share it. In a handler it is the argument `State<Template>`, elsewhere
 /// [`RunningApp::template`](crate::RunningApp::template).
 ///
-/// What all of its sends have in common: the record is encoded at the call; without a partition the key decides (as
+/// What all of its sends have in common: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`, `Bytes`) are sent as they are,
+/// every other value as JSON, and a listener whose payload has the same type reads it. (So a `String` is what Spring's
+/// `StringSerializer` sends; in quotes, as its `JsonSerializer` has it, it goes by [`Record::json`].) The record is encoded
+/// at the call; without a partition the key decides (as
 /// Java's default partitioner does); what may pass is retried within `delivery.timeout.ms`.
 ///
 /// ```no_run
@@ -113,7 +119,7 @@ impl Template {
         })))
     }
 
-    /// Sends `value` as JSON and waits until it is acknowledged. The topic is a name or a [`Topic`]; `key` is anything
+    /// Sends `value` (text and bytes as they are, all else as JSON) and waits until it is acknowledged. The topic is a name or a [`Topic`]; `key` is anything
     /// [`AsKey`], `()` for none.
     ///
     /// # Errors
@@ -124,7 +130,7 @@ impl Template {
         key: K,
         value: &V,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send + use<'_, K, V, D> {
-        let record = Record::to_topic(topic.topic()).key(key).json(value);
+        let record = Record::to_topic(topic.topic()).key(key).value(value);
         async move { self.send_record(record?).await }
     }
 
@@ -138,7 +144,7 @@ impl Template {
         value: &V,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send {
         let topic = self.0.default_topic.ok_or(TemplateError::NoDefaultTopic);
-        let record = topic.and_then(|topic| Record::to(topic.as_str()).key(key).json(value));
+        let record = topic.and_then(|topic| Record::to(topic.as_str()).key(key).value(value));
         async move { self.send_record(record?).await }
     }
 
@@ -148,7 +154,7 @@ impl Template {
     /// It was not delivered.
     pub fn send_text<K: AsKey>(
         &self,
-        topic: &str,
+        topic: impl AsRef<str>,
         key: K,
         text: &str,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send {
@@ -162,7 +168,7 @@ impl Template {
     /// They were not delivered.
     pub fn send_bytes<K: AsKey>(
         &self,
-        topic: &str,
+        topic: impl AsRef<str>,
         key: K,
         bytes: impl Into<Vec<u8>>,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send {
@@ -176,7 +182,7 @@ impl Template {
     /// It was not delivered.
     pub fn send_tombstone<K: AsKey>(
         &self,
-        topic: &str,
+        topic: impl AsRef<str>,
         key: K,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send {
         let record = Record::to(topic).key(key);
@@ -202,7 +208,7 @@ impl Template {
         key: K,
         value: &V,
     ) -> impl Future<Output = Result<Pending>> + Send + use<'_, K, V, D> {
-        let record = Record::to_topic(topic.topic()).key(key).json(value);
+        let record = Record::to_topic(topic.topic()).key(key).value(value);
         async move { self.enqueue_record(record?).await }
     }
 
@@ -266,7 +272,7 @@ impl Template {
         value: &V,
         callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
     ) {
-        match Record::to_topic(topic.topic()).key(key).json(value) {
+        match Record::to_topic(topic.topic()).key(key).value(value) {
             Ok(record) => self.send_record_async(record, callback),
             Err(error) => callback(Err(error)),
         }

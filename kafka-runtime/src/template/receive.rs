@@ -116,16 +116,25 @@ impl Received {
     pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
         self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
-    /// Its value from JSON; a tombstone is `null`, so an `Option` takes both.
+    /// Its value as a `T`, as a listener's payload of this type reads it: text and bytes (`String`, `Vec<u8>`, `Bytes`) as they
+    /// are, everything else from JSON. A tombstone is `null`, so an `Option` of what is JSON takes both.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        self.decoded(super::value::decode(self.value()))
+    }
+    /// Its value from JSON, whatever the type: text stands in quotes. A tombstone is `null`.
     ///
     /// # Errors
     /// It is not the JSON of a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        crate::json::from_slice(self.value().unwrap_or(b"null")).map_err(|source| TemplateError::Decode {
-            partition: self.partition,
-            offset: self.offset,
-            source,
-        })
+        self.decoded(crate::json::from_slice(self.value().unwrap_or(b"null")))
+    }
+
+    fn decoded<T>(&self, value: serde_json::Result<T>) -> Result<T> {
+        let (partition, offset) = (self.partition, self.offset);
+        value.map_err(|source| TemplateError::Decode { partition, offset, source })
     }
 }
 

@@ -42,14 +42,27 @@ impl Record {
         self
     }
 
-    /// Its value, as JSON.
+    /// Its value, as [`Template::send`](super::Template::send) writes it: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`,
+    /// `Bytes`) as they are, everything else as JSON.
     ///
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).
-    pub fn json<V: Serialize + ?Sized>(mut self, value: &V) -> Result<Self> {
-        match serde_json::to_vec(value) {
-            Ok(json) => {
-                self.value = Some(json);
+    pub fn value<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
+        self.encoded(super::value::encode(value))
+    }
+
+    /// Its value, as JSON whatever it is: text in quotes, as Spring's `JsonSerializer` writes it.
+    ///
+    /// # Errors
+    /// As [`Record::value`].
+    pub fn json<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
+        self.encoded(super::value::to_json(value))
+    }
+
+    fn encoded(mut self, value: serde_json::Result<Vec<u8>>) -> Result<Self> {
+        match value {
+            Ok(value) => {
+                self.value = Some(value);
                 Ok(self)
             }
             Err(source) => {

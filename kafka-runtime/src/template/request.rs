@@ -180,7 +180,7 @@ fn hand_out(
 }
 
 impl Template {
-    /// Sends a question as JSON and waits for its answer, at most `kafka-runtime.template.reply-timeout` (5 s). The
+    /// Sends a question as [`Template::send`] does and waits for its answer, at most `kafka-runtime.template.reply-timeout` (5 s). The
     /// answer comes in `kafka-runtime.template.reply-topic`, from whoever sends it with the question's
     /// `kafka_correlationId`: a Spring listener with `@SendTo`, or one of ours that sends [`Record::answer`].
     ///
@@ -193,14 +193,15 @@ impl Template {
     /// ```
     ///
     /// # Errors
-    /// The question cannot be sent, nobody answered in time, or the answer is not the JSON of an `A`.
+    /// The question cannot be sent, nobody answered in time, or the answer is no `A`: text for a `String`, bytes for a
+    /// `Vec<u8>`, JSON for everything else ([`Received::read`]).
     pub async fn request<A: DeserializeOwned, Q: Serialize + ?Sized>(
         &self,
         topic: impl Destination<Q>,
         question: &Q,
     ) -> Result<Reply<A>> {
-        let record = self.request_record(Record::to_topic(topic.topic()).json(question)?).await?;
-        Ok(Reply { value: record.json()?, record })
+        let record = self.request_record(Record::to_topic(topic.topic()).value(question)?).await?;
+        Ok(Reply { value: record.read()?, record })
     }
 
     /// [`Template::request`] for a question with key and headers; the answer as it was received.
@@ -235,7 +236,7 @@ impl Record {
     /// #[kafka_listener(topic = "prices", group = "pricing")]
     /// async fn price(article: String, headers: Headers, template: State<Template>) -> Result<(), TemplateError> {
     ///     if let Some(answer) = Record::answer(&headers) {
-    ///         template.send_record(answer.json(&42)?).await?;
+    ///         template.send_record(answer.value(&42)?).await?;
     ///     }
     ///     Ok(())
     /// }

@@ -90,7 +90,7 @@ impl Tx {
         key: K,
         value: &V,
     ) -> Result<RecordMetadata> {
-        self.send_record(Record::to_topic(topic.topic()).key(key).json(value)?).await
+        self.send_record(Record::to_topic(topic.topic()).key(key).value(value)?).await
     }
 
     /// As [`Template::send_record`].
@@ -116,7 +116,7 @@ impl Tx {
         key: K,
         value: &V,
     ) -> Result<Pending> {
-        self.enqueue_record(Record::to_topic(topic.topic()).key(key).json(value)?).await
+        self.enqueue_record(Record::to_topic(topic.topic()).key(key).value(value)?).await
     }
 
     /// As [`Template::enqueue_record`].

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::witness::{Fate, Handling, Witness};
 use crate::app::{App, RunningApp, Summary};
 use crate::error::{Error, Result};
-use crate::template::Received;
+use crate::template::{Destination, Received};
 
 /// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -113,12 +113,12 @@ impl TestApp {
         Ok(Self { app, witness, client, patience, broker })
     }
 
-    /// Sends a value as JSON and waits for its acknowledgement: [`Template::send`](crate::template::Template::send)
-    /// for tests.
+    /// Sends a value and waits for its acknowledgement: [`Template::send`](crate::template::Template::send) for tests.
     ///
     /// # Panics
     /// It cannot be sent.
-    pub async fn send<T: Serialize + ?Sized>(&self, topic: &str, key: &str, value: &T) {
+    pub async fn send<T: Serialize + ?Sized>(&self, topic: impl Destination<T>, key: &str, value: &T) {
+        let topic = topic.topic();
         if let Err(error) = self.app.template().send(topic, key, value).await {
             panic!("topic {topic}: {error}");
         }
@@ -158,23 +158,25 @@ impl TestApp {
         self.witness.pick(|one| one.listener == id && one.has_failed())
     }
 
-    /// The values that the listener `id` has handled successfully so far, from JSON, in order.
+    /// The values that the listener `id` has handled successfully so far, in order: text for `String`, bytes for `Vec<u8>`,
+    /// everything else from JSON.
     ///
     /// # Panics
-    /// One is not the JSON of a `T`.
+    /// One is no `T`.
     #[must_use]
     pub fn done<T: DeserializeOwned>(&self, id: &str) -> Vec<T> {
         let done = self.witness.pick(|one| one.listener == id && one.fate == Fate::Done);
-        done.iter().map(Handling::json).collect()
+        done.iter().map(Handling::read).collect()
     }
 
-    /// All values of a topic, from JSON, partition by partition. Nothing for a topic that does not exist.
+    /// All values of a topic, partition by partition: text for `String`, bytes for `Vec<u8>`, everything else from JSON. Nothing
+    /// for a topic that does not exist.
     ///
     /// # Panics
-    /// They cannot be read, or are not the JSON of a `T`.
+    /// They cannot be read, or are no `T`.
     pub async fn sent<T: DeserializeOwned>(&self, topic: &str) -> Vec<T> {
         let records = self.records(topic).await;
-        let value = |record: &Received| record.json().unwrap_or_else(|error| panic!("{error}"));
+        let value = |record: &Received| record.read().unwrap_or_else(|error| panic!("{error}"));
         records.iter().map(value).collect()
     }
 

@@ -61,14 +61,14 @@ pub struct Handling {
 }
 
 impl Handling {
-    /// The value from JSON; a tombstone is `null`.
+    /// The value, as a payload of this type reads it: text for `String`, bytes for `Vec<u8>`, everything else from JSON. A
+    /// tombstone is `null`.
     ///
     /// # Panics
-    /// It is not the JSON of a `T`.
+    /// It is no `T`.
     #[must_use]
-    pub fn json<T: DeserializeOwned>(&self) -> T {
-        let value = self.value.as_deref().unwrap_or(b"null");
-        serde_json::from_slice(value)
+    pub fn read<T: DeserializeOwned>(&self) -> T {
+        crate::template::value::decode(self.value.as_deref())
             .unwrap_or_else(|error| panic!("{} at offset {}: {error}", self.partition, self.offset))
     }
 

@@ -9,12 +9,14 @@
 //! listeners    many listeners in one process, and what they cost while nothing comes
 //! brokers      the embedded broker, Apache Kafka and kfake under the same clients
 //! produce      orders sent as fast as can be, and one at a time
+//! compression  orders sent with each codec: speed, cost, ratio
 //! report       markdown and SVG
 //! ```
 //!
 //! `bench/run` builds everything and starts it under `scripts/with-kafka`. See `options` for the arguments.
 
 mod brokers;
+mod compression;
 mod contestants;
 mod latency;
 mod listeners;
@@ -39,6 +41,7 @@ fn main() {
             Mode::Listeners => listeners::run(&options, &servers),
             Mode::Brokers => brokers::run(&options, &servers),
             Mode::Produce => produce::run(&options, &servers),
+            Mode::Compression => compression::run(&options, &servers),
         };
         println!("{section}");
         text.push_str(&section);

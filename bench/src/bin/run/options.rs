@@ -7,6 +7,7 @@ pub(crate) enum Mode {
     Latency,
     Listeners,
     Produce,
+    Compression,
     Brokers,
 }
 
@@ -29,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) out: Option<String>,
 }
 
-const USAGE: &str = "bench/run [--mode throughput,latency,listeners,produce,brokers] [--records N] [--rounds N] [--partitions 4,12,1000] \
+const USAGE: &str = "bench/run [--mode throughput,latency,listeners,produce,compression,brokers] [--records N] [--rounds N] [--partitions 4,12,1000] \
                      [--codec none,lz4] [--only NAME,..] [--out FILE.md]";
 
 impl Options {
@@ -85,6 +86,7 @@ fn mode(name: &str) -> Mode {
         "latency" => Mode::Latency,
         "listeners" => Mode::Listeners,
         "produce" => Mode::Produce,
+        "compression" => Mode::Compression,
         "brokers" => Mode::Brokers,
         _ => panic!("unknown mode {name}; {USAGE}"),
     }

@@ -76,7 +76,13 @@ fn waiting(options: &Options, servers: &str, way: &str, records: u64) -> String 
 }
 
 /// A topic of its own, led before anybody is measured.
-fn topic(contestant: &Contestant, way: &str, round: usize, partitions: i32, servers: &str) -> String {
+pub(crate) fn topic(
+    contestant: &Contestant,
+    way: &str,
+    round: usize,
+    partitions: i32,
+    servers: &str,
+) -> String {
     let name = format!("produce-{partitions}-{way}-{round}-{}", contestant.name.replace([' ', '\''], "-"));
     let made = Command::new(crate::contestants::programs().join("fill"))
         .arg("none")

@@ -69,6 +69,8 @@ struct Brokers {
     committed: Vec<Option<i64>>,
     /// Codes of the next offset fetches, and commits.
     fetch_codes: Vec<ResponseError>,
+    /// How many of the next offset fetches find an open transaction.
+    unstable: usize,
     commit_codes: Vec<ResponseError>,
     /// Partition, offset and generation of each commit that was accepted.
     commits: Vec<(i32, i64, i32)>,
@@ -199,6 +201,8 @@ impl Brokers {
 
     fn fetch_offsets(&mut self, asked: &Asked) -> Reply {
         let request: OffsetFetchRequest = asked.read();
+        let is_unstable = self.unstable > 0;
+        self.unstable = self.unstable.saturating_sub(1);
         let group = OffsetFetchResponseGroup::default().with_group_id(request.groups[0].group_id.clone());
         let group = if let Some(code) = self.fetch_codes.pop() {
             group.with_error_code(code.code())
@@ -206,9 +210,11 @@ impl Brokers {
             let topics = request.groups[0].topics.iter().flatten();
             let parts = topics.flat_map(|topic| &topic.partition_indexes).map(|index| {
                 let offset = self.committed[usize::try_from(*index).unwrap()].unwrap_or(-1);
+                let code = if is_unstable { ResponseError::UnstableOffsetCommit.code() } else { 0 };
                 OffsetFetchResponsePartitions::default()
                     .with_partition_index(*index)
-                    .with_committed_offset(offset)
+                    .with_committed_offset(if is_unstable { -1 } else { offset })
+                    .with_error_code(code)
                     .with_metadata(Some(StrBytes::from_static_str("kept")))
             });
             let topic =

@@ -19,6 +19,26 @@ async fn a_coordinator_that_is_loading_never_means_that_nothing_is_committed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_offset_that_a_transaction_holds_up_is_told_once() {
+    let world = World::new();
+    world.brokers().committed[0] = Some(7);
+    world.brokers().unstable = 150;
+    let mut consumer = world.consumer(by_hand(0, StartAt::Committed, OffsetReset::Earliest));
+    let (begun, mut told) = (Instant::now(), Vec::new());
+    let stream = loop {
+        match consumer.next().await.unwrap() {
+            ConsumerEvent::HeldUp(partitions) => told.push((partitions, begun.elapsed() < SECOND)),
+            ConsumerEvent::Assigned(mut streams) => break streams.remove(0),
+            ConsumerEvent::Problem(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(begun.elapsed() > 60 * SECOND, "longer than one try's deadline");
+    assert_eq!(stream.start().offset, 7);
+    assert_eq!(told, [(vec![stream.partition()], true)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_at_the_latest_is_in_the_log_of_commits_before_it_is_told() {
     let world = World::new();
     world.brokers().commit_codes = vec![ResponseError::CoordinatorLoadInProgress; 300];

@@ -147,7 +147,7 @@ impl Sender {
         let (mut written, mut broken) = (Vec::new(), Vec::new());
         let mut bytes = Vec::new();
         for mut one in sent {
-            match one.batch.build(config.packing()) {
+            match one.batch.build(config.compression) {
                 Ok(built) => {
                     bytes.push((one.partition.id, built));
                     written.push(one);

@@ -18,10 +18,9 @@ pub(super) fn decompress(input: &[u8], output: &mut Output) -> Result<(), Reason
 }
 
 /// At a level from 1 to 9; without one at zlib's usual, 6.
-pub(super) fn compress(level: Option<u8>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
-    let level = level.map_or_else(flate2::Compression::default, |level| {
-        flate2::Compression::new(u32::from(level.clamp(1, 9)))
-    });
+pub(super) fn compress(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
     let mut encoder = GzEncoder::new(out, level);
     encoder.write_all(input).and_then(|()| encoder.try_finish()).map_err(|error| error.to_string())
 }

@@ -45,22 +45,17 @@ pub(super) fn decompress(codec: Codec, input: &[u8]) -> Result<Bytes, RecordErro
 
 /// Appends `input`, compressed, to `out`, as the Java client would read it.
 pub(super) fn compress(packing: Packing, input: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
-    let done = match packing.codec {
+    let done = match packing.codec() {
         Compression::None => {
             out.extend_from_slice(input);
             Ok(())
         }
-        Compression::Gzip => gzip::compress(packing.level, input, out),
+        Compression::Gzip => gzip::compress(packing.level(), input, out),
         Compression::Snappy => snappy::compress(input, out),
         Compression::Lz4 => lz4::compress(input, out),
-        Compression::Zstd => {
-            zstd::compress(input, out);
-            Ok(())
-        }
+        Compression::Zstd => zstd::compress(packing.level(), input, out),
     };
-    done.map_err(|reason| {
-        RecordError::Malformed(format!("cannot compress ({}): {reason}", codec_of(packing.codec).name()))
-    })
+    done.map_err(|reason| RecordError::Malformed(format!("cannot compress ({}): {reason}", packing.codec())))
 }
 
 /// The codec that stands in a batch's attributes.
@@ -185,19 +180,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn gzip_has_levels() {
+    /// How many bytes come of something like orders at each of the levels, which all can be read again.
+    fn at_levels<const N: usize>(compression: Compression, levels: [i32; N]) -> [usize; N] {
         let input: Vec<u8> =
             (0..20_000u32).flat_map(|n| format!("order {}, ", n * n % 7919).into_bytes()).collect();
-        let packed = |level| {
+        levels.map(|level| {
             let mut packed = Vec::new();
-            compress(Packing { codec: Compression::Gzip, level }, &input, &mut packed).unwrap();
-            assert_eq!(decompress(Codec::Gzip, &packed).unwrap(), input, "{level:?}");
+            compress(compression.at_level(level).unwrap(), &input, &mut packed).unwrap();
+            assert_eq!(decompress(codec_of(compression), &packed).unwrap(), input, "{compression} {level}");
             packed.len()
-        };
-        assert!(packed(Some(9)) < packed(Some(1)), "{} {}", packed(Some(9)), packed(Some(1)));
-        assert_eq!(packed(Some(6)), packed(None), "Kafka's default is 6");
-        assert_eq!(packed(Some(200)), packed(Some(9)), "there is nothing above 9");
+        })
+    }
+
+    #[test]
+    fn gzip_has_levels() {
+        let [fast, usual, small, default] = at_levels(Compression::Gzip, [1, 6, 9, -1]);
+        assert!(small < fast, "{small} {fast}");
+        assert_eq!(usual, default, "Kafka's default is 6");
+    }
+
+    #[test]
+    fn zstd_has_the_levels_of_its_encoder() {
+        let [fast] = at_levels(Compression::Zstd, [1]);
+        if cfg!(feature = "zstd-c") {
+            let [negative, usual, default, small] = at_levels(Compression::Zstd, [-50, 3, 0, 22]);
+            assert!(small < usual && usual < negative, "{small} {usual} {negative}");
+            assert_eq!(usual, default, "0 is zstd's own word for its default");
+            assert!(small < fast, "{small} {fast}");
+        }
     }
 
     #[test]

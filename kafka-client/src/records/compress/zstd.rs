@@ -2,7 +2,6 @@
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::{Output, Reason, take};
 
@@ -38,7 +37,61 @@ fn open_frame(decoder: &mut FrameDecoder, input: &mut &[u8], output: &mut Output
     Ok(())
 }
 
-/// A frame of ruzstd's one level, near zstd's level 1, with a content checksum.
-pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
-    out.append(&mut compress_to_vec(input, CompressionLevel::Fastest));
+#[cfg(feature = "zstd-c")]
+pub(super) use self::in_c::compress;
+#[cfg(not(feature = "zstd-c"))]
+pub(super) use self::in_rust::compress;
+
+#[cfg(not(feature = "zstd-c"))]
+mod in_rust {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    use super::Reason;
+
+    /// A frame of ruzstd's one level, near zstd's level 1, with a content checksum.
+    #[allow(clippy::unnecessary_wraps)]
+    pub(in super::super) fn compress(
+        _level: Option<i32>,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
+        out.append(&mut compress_to_vec(input, CompressionLevel::Fastest));
+        Ok(())
+    }
+}
+
+#[cfg(feature = "zstd-c")]
+mod in_c {
+    use std::cell::RefCell;
+
+    use zstd::bulk::Compressor;
+
+    use super::Reason;
+
+    /// Kafka's default.
+    const USUAL: i32 = 3;
+
+    thread_local! {
+        /// The context of this thread's last batch, with its level: a megabyte and more, which costs more to make than a
+        /// batch costs to compress.
+        static LAST: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    }
+
+    /// A frame of zstd's own library.
+    pub(in super::super) fn compress(
+        level: Option<i32>,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
+        let level = level.unwrap_or(USUAL);
+        let frame = LAST.with_borrow_mut(|last| {
+            if last.as_ref().is_none_or(|(of, _)| *of != level) {
+                *last = Some((level, Compressor::new(level)?));
+            }
+            last.as_mut().map(|(_, context)| context.compress(input)).transpose()
+        });
+        let frame = frame.map_err(|error: std::io::Error| error.to_string())?;
+        out.append(&mut frame.unwrap_or_default());
+        Ok(())
+    }
 }

@@ -35,6 +35,7 @@ pub(crate) use producer::{admin, template};
 pub(crate) use rules::across;
 pub(crate) use topics::topics;
 
+use super::Partitioners;
 use super::explain::{Row, Section};
 use super::names;
 use super::origin::Origin;
@@ -78,11 +79,14 @@ pub(crate) struct Binding<'s> {
     pub sections: Vec<Section>,
     /// The settings of this section that are said, but wrongly: no rule is to be derived from them.
     broken: Vec<String>,
+    /// Partitioners that the application has itself.
+    partitioners: &'s Partitioners,
 }
 
 impl<'s> Binding<'s> {
-    pub(crate) fn new(sources: &'s Sources) -> Self {
-        Self { sources, problems: Problems::default(), sections: Vec::new(), broken: Vec::new() }
+    pub(crate) fn new(sources: &'s Sources, partitioners: &'s Partitioners) -> Self {
+        let (problems, sections, broken) = (Problems::default(), Vec::new(), Vec::new());
+        Self { sources, problems, sections, broken, partitioners }
     }
 
     /// What is read from here on belongs to `title`.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use kafka_client::config::{Acks, Compression, Partitioner, ProducerConfig};
+use kafka_client::config::{Acks, Compression, LevelError, Packing, Partitioner, ProducerConfig};
 
 use super::super::classes;
 use super::super::origin::Origin;
 use super::super::problems::Problem;
 use super::super::schema::Scope;
 use super::super::settings::{AdminSettings, TemplateSettings};
-use super::super::value::{Notation, Size, Value as _};
+use super::super::value::{Size, Value as _};
 use super::{Binding, Client, Place, client, unknown};
 
 const PRODUCER: Client<'static> = Client { scope: Scope::Producer, listener: None };
@@ -84,18 +84,6 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
     let defaults = ProducerConfig::default();
     let places = |name: &'static str| PRODUCER.places(name);
     let acks = binding.parse("acks", &places("acks"), defaults.acks, |text, _| acks(text), show_acks);
-    let compression = binding.word(
-        "compression.type",
-        &places("compression.type"),
-        defaults.compression,
-        &[
-            ("none", Compression::None),
-            ("gzip", Compression::Gzip),
-            ("snappy", Compression::Snappy),
-            ("lz4", Compression::Lz4),
-            ("zstd", Compression::Zstd),
-        ],
-    );
     for name in ["key.serializer", "value.serializer"] {
         let read =
             |text: &str, _| classes::serializer(text).map(|format| format!("{format} ({})", text.trim()));
@@ -115,12 +103,12 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
         request_timeout,
         linger: binding.read("linger.ms", &places("linger.ms"), defaults.linger),
         batch_size: size(binding, "batch.size", defaults.batch_size),
+        batch_max_size: size(binding, "batch.max.size", defaults.batch_max_size),
         buffer_memory: size(binding, "buffer.memory", defaults.buffer_memory),
         max_block: binding.read("max.block.ms", &places("max.block.ms"), defaults.max_block),
         max_request_size: size(binding, "max.request.size", defaults.max_request_size),
         max_in_flight: binding.at_least_one(max_in_flight, &places(max_in_flight), defaults.max_in_flight),
-        compression,
-        compression_level: gzip_level(binding).filter(|_| compression == Compression::Gzip),
+        compression: compression(binding),
         partitioner: partitioner(binding),
         adaptive_partitioning: binding.read(
             "partitioner.adaptive.partitioning.enable",
@@ -138,17 +126,39 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
     config
 }
 
-/// `compression.gzip.level`: 1 to 9, or -1 for the usual one (KIP-390).
-fn gzip_level(binding: &mut Binding<'_>) -> Option<u8> {
-    let name = "compression.gzip.level";
-    let read = |text: &str, notation| match i32::read(text, notation)? {
-        -1 => Ok(None),
-        level => match u8::try_from(level) {
-            Ok(level @ 1..=9) => Ok(Some(level)),
-            _ => Err("is none of -1 (the usual one) and 1 to 9".to_owned()),
-        },
+/// `compression.type`, at its level (KIP-390).
+fn compression(binding: &mut Binding<'_>) -> Packing {
+    let name = "compression.type";
+    let known =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let known = known.map(|codec| (codec.name(), codec));
+    let codec = binding.word(name, &PRODUCER.places(name), Compression::None, &known);
+    let levels = [
+        (Compression::Gzip, "compression.gzip.level"),
+        (Compression::Lz4, "compression.lz4.level"),
+        (Compression::Zstd, "compression.zstd.level"),
+    ]
+    .map(|(of, name)| (of, level(binding, of, name, codec)));
+    let level = levels.into_iter().find(|(of, _)| *of == codec).and_then(|(_, packing)| packing);
+    level.unwrap_or_else(|| codec.into())
+}
+
+/// The level of a codec, where it is the chosen one. Of the others' it is only checked that there are such levels.
+fn level(
+    binding: &mut Binding<'_>,
+    codec: Compression,
+    name: &'static str,
+    chosen: Compression,
+) -> Option<Packing> {
+    let read = |text: &str, notation| match codec.at_level(i32::read(text, notation)?) {
+        Ok(packing) => Ok(Some(packing)),
+        Err(LevelError::NotBuiltIn { .. }) if codec != chosen => Ok(None),
+        Err(error) => Err(format!("cannot be kept: {error}")),
     };
-    let show = |level: &Option<u8>| level.map_or_else(|| "-1".to_owned(), |level| level.to_string());
+    let show = |packing: &Option<Packing>| match packing.and_then(Packing::level) {
+        Some(level) => level.to_string(),
+        None => "its usual one".to_owned(),
+    };
     binding.parse(name, &PRODUCER.places(name), None, read, show)
 }
 
@@ -248,19 +258,24 @@ fn show_acks(acks: &Acks) -> String {
     .to_owned()
 }
 
-/// Java's class, or librdkafka's name, or that of a Go client's way; keys do not count where they are to be ignored.
+/// Java's class, or librdkafka's name, or that of a Go client's way, or that of a partitioner of the application's own; keys
+/// do not count where they are to be ignored.
 fn partitioner(binding: &mut Binding<'_>) -> Partitioner {
     let places: Vec<Place> =
         ["partitioner.class", "partitioner"].into_iter().flat_map(|name| PRODUCER.places(name)).collect();
-    let default = Partitioner::default();
-    let chosen = binding.parse("partitioner.class", &places, default, named, ToString::to_string);
+    let (default, own) = (Partitioner::default(), binding.partitioners);
+    let read = |text: &str, _| match own.get(text.trim()) {
+        Some(own) => Ok(Partitioner::Own(own.clone())),
+        None => Partitioner::named(text).ok_or_else(|| {
+            let built_in: Vec<&str> = Partitioner::names().collect();
+            let own: Vec<&str> = own.keys().map(String::as_str).collect();
+            unknown(&[own, built_in].concat(), text)
+        }),
+    };
+    let chosen = binding.parse("partitioner.class", &places, default, read, ToString::to_string);
     let name = "partitioner.ignore.keys";
     match (binding.read(name, &PRODUCER.places(name), false), &chosen) {
         (true, Partitioner::Murmur2) => Partitioner::Sticky,
         _ => chosen,
     }
-}
-
-fn named(text: &str, _: Notation) -> Result<Partitioner, String> {
-    Partitioner::named(text).ok_or_else(|| unknown(&Partitioner::names().collect::<Vec<_>>(), text))
 }

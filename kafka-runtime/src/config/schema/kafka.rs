@@ -56,7 +56,8 @@ const REMOTE_ASSIGNOR: &str = "`uniform` or `range`, with `group.protocol: consu
 const SYSTEM: &str = "the operating system sizes socket buffers";
 const REBOOTSTRAP: &str = "always so: when no known broker answers, the bootstrap servers are asked again";
 const NO_CLASSES: &str = "Java classes cannot be loaded here";
-const LEVEL: &str = "the encoder in pure Rust has one level";
+const LZ4_LEVEL: &str = "9 alone, Kafka's default: the encoder in pure Rust is the fast one";
+const ZSTD_LEVEL: &str = "-131072 to 22 (3) with the feature `zstd-c`; 1 alone without it";
 
 const fn key(
     name: &'static str,
@@ -108,6 +109,7 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("delivery.timeout.ms", "P", Time, "120000", Honoured),
     key("linger.ms", "P", Time, "5", Honoured),
     key("batch.size", "P", Size, "16384", Honoured),
+    key("batch.max.size", "P", Size, "262144", Honoured),
     key("buffer.memory", "P", Size, "33554432", Honoured),
     key("max.block.ms", "P", Time, "60000", Honoured),
     key("max.request.size", "P", Size, "1048576", Honoured),
@@ -152,8 +154,8 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     ),
     key("group.remote.assignor", "C", Text, "", Mapped(REMOTE_ASSIGNOR)),
     key("share.acknowledgement.mode", "C", Text, "implicit", Ignored("there are no share groups yet")),
-    key("compression.lz4.level", "P", Whole(1), "", Ignored(LEVEL)),
-    key("compression.zstd.level", "P", Whole(-131_072), "", Ignored(LEVEL)),
+    key("compression.lz4.level", "P", Whole(1), "", Mapped(LZ4_LEVEL)),
+    key("compression.zstd.level", "P", Whole(-131_072), "", Mapped(ZSTD_LEVEL)),
     key("partitioner.adaptive.partitioning.enable", "P", Flag, "true", Honoured),
     key(
         "partitioner.availability.timeout.ms",

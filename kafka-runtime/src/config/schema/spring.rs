@@ -122,7 +122,7 @@ const PRODUCER: &[Key] = &[
         "String",
         "value.serializer",
         Mapped(
-            "what is handed to `send` says how it is encoded; a value's JSON is the same bytes under String and Json",
+            "what is handed to `send` says how it is encoded: text and bytes as they are, every other value as JSON",
         ),
     ),
     key("transaction-id-prefix", Text, "", "", Honoured),

@@ -51,7 +51,10 @@ spring.kafka:
     let producer = template.producer;
     assert_eq!((producer.acks, producer.idempotence, producer.retries), (Acks::All, true, 7));
     assert_eq!((producer.batch_size, producer.buffer_memory), (65536, 3 << 30));
-    assert_eq!((producer.compression, producer.partitioner), (Compression::Lz4, Partitioner::RoundRobin));
+    assert_eq!(
+        (producer.compression, producer.partitioner),
+        (Compression::Lz4.into(), Partitioner::RoundRobin)
+    );
     assert_eq!((producer.linger.as_millis(), producer.delivery_timeout.as_secs()), (20, 60));
     assert!(producer.adaptive_partitioning);
     assert_eq!(
@@ -177,19 +180,40 @@ kafka-runtime:
 }
 
 #[test]
-fn gzip_has_a_level_and_only_gzip() {
-    let level = |compression: &str, level: &str| {
-        let properties = format!("{{compression.gzip.level: {level}, compression.zstd.level: 3}}");
-        template(&format!(
-            "spring.kafka.producer: {{compression-type: {compression}, properties: {properties}}}"
-        ))
-        .producer
-        .compression_level
+fn a_codec_is_used_at_its_level() {
+    let chosen = |compression: &str, properties: &str| {
+        let text = format!(
+            "spring.kafka.producer: {{compression-type: {compression}, properties: {{{properties}}}}}"
+        );
+        template(&text).producer.compression
     };
-    assert_eq!((level("gzip", "9"), level("gzip", "-1"), level("lz4", "9")), (Some(9), None, None));
-    for wrong in ["0", "10", "fast"] {
-        let text = format!("spring.kafka.producer.properties.compression.gzip.level: {wrong}");
-        let error = config(&text).check(&[]).unwrap_err().to_string();
-        assert!(error.contains("compression.gzip.level"), "{error}");
+    assert_eq!(chosen("gzip", "compression.gzip.level: 9"), Compression::Gzip.at_level(9).unwrap());
+    assert_eq!(chosen("gzip", "compression.gzip.level: -1"), Compression::Gzip.into());
+    assert_eq!(chosen("lz4", "compression.lz4.level: 9"), Compression::Lz4.at_level(9).unwrap());
+    assert_eq!(chosen("zstd", "compression.zstd.level: 1"), Compression::Zstd.at_level(1).unwrap());
+    // Levels of what is not chosen stay in the file for those that can use them.
+    let others = "compression.gzip.level: 9, compression.lz4.level: 17, compression.zstd.level: 19";
+    assert_eq!(chosen("snappy", others), Compression::Snappy.into());
+}
+
+#[test]
+fn a_level_that_there_is_not_is_an_error() {
+    let mut wrong = vec![
+        ("gzip", "compression.gzip.level: 0", "0 is no level of gzip: there are 1 to 9"),
+        ("none", "compression.gzip.level: 10", "10 is no level of gzip"),
+        ("gzip", "compression.gzip.level: fast", "compression.gzip.level"),
+        ("none", "compression.lz4.level: 18", "18 is no level of lz4: there are 1 to 17"),
+        ("lz4", "compression.lz4.level: 12", "lz4 has no level 12 here: the encoder in pure Rust has 9 only"),
+        ("none", "compression.zstd.level: 23", "23 is no level of zstd: there are -131072 to 22"),
+    ];
+    if !cfg!(feature = "zstd-c") {
+        wrong.push(("zstd", "compression.zstd.level: 3", "build with the feature `zstd-c`"));
+    }
+    for (compression, property, expected) in wrong {
+        let text =
+            format!("spring.kafka.producer: {{compression-type: {compression}, properties: {{{property}}}}}");
+        let mistake = mistake(&text, &[]);
+        assert!(mistake.contains(expected), "{mistake}");
+        assert!(mistake.starts_with("application.yml:1:"), "{mistake}");
     }
 }

@@ -11,11 +11,12 @@
 //! Each partition has a producer of its own, `<transaction-id-prefix><group>.<topic>.<partition>`, so partitions are as
 //! independent of each other as they are without transactions: a record that fails aborts what its own partition did, and
 //! a rebalance ends the transactions of those partitions alone that go. Whoever gets the partition next under the same
-//! prefix aborts what a crashed owner left open.
+//! prefix aborts what a crashed owner left open (`inherit`).
 //!
 //! A value that is to be sent on behalf of a record ([`Tx::enqueue_record`]) needs nobody to wait for it: the commit does.
 
 mod bounds;
+mod inherit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 pub(crate) use self::bounds::{Bounds, Way};
+pub(crate) use self::inherit::Inheritance;
 use super::commit::{CommitEvent, CommitHook, PartitionCommit, call_hook};
 use super::shared::Safe;
 use crate::config::{Cadence, ListenerSettings};

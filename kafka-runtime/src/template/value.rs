@@ -1,0 +1,134 @@
+//! What a value is on the wire: text and bytes as they are, everything else as JSON. A listener's payload of the same type
+//! reads what was written, and `send_to` writes the same (`listener::raw` and `listener::forward` find it by the
+//! compiler's rules for methods, which need the type itself; here it is a parameter).
+
+use std::any::type_name;
+use std::cell::Cell;
+
+use serde::Serialize;
+use serde::de::value::SeqDeserializer;
+use serde::de::{DeserializeOwned, Error as _, IntoDeserializer as _};
+
+enum Form {
+    Text,
+    Bytes,
+    Json,
+}
+
+/// The form of a `V`. Its name is asked for, since a `TypeId` has only what lives for ever. No other type has one of these
+/// names: they begin with the type's crate.
+fn form<V: ?Sized>() -> Form {
+    let name = type_name::<V>();
+    if [type_name::<str>(), type_name::<&str>(), type_name::<String>()].contains(&name) {
+        return Form::Text;
+    }
+    let bytes =
+        [type_name::<[u8]>(), type_name::<&[u8]>(), type_name::<Vec<u8>>(), type_name::<bytes::Bytes>()];
+    if bytes.contains(&name) { Form::Bytes } else { Form::Json }
+}
+
+thread_local! {
+    /// Where JSON grows, so that a record's own is allocated once, in its size.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger scratch is not kept.
+const KEPT_SCRATCH: usize = 64 << 10;
+
+/// JSON, whatever the type.
+pub(super) fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
+    // Taken, so that a value which encodes another one on its way finds none instead of this one.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let written = serde_json::to_writer(&mut scratch, value);
+    let json = written.map(|()| scratch.as_slice().to_vec());
+    if scratch.capacity() <= KEPT_SCRATCH {
+        SCRATCH.set(scratch);
+    }
+    json
+}
+
+/// The value's bytes.
+pub(super) fn encode<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
+    // Nobody but serde can be asked for what is in a `V`: this is its answer.
+    let json = to_json(value)?;
+    match form::<V>() {
+        Form::Text => serde_json::from_slice(&json).map(String::into_bytes),
+        Form::Bytes => serde_json::from_slice(&json),
+        Form::Json => Ok(json),
+    }
+}
+
+/// The value of these bytes; a tombstone is `null`, so an `Option` of what is JSON takes both.
+pub(crate) fn decode<T: DeserializeOwned>(value: Option<&[u8]>) -> serde_json::Result<T> {
+    match (form::<T>(), value) {
+        (Form::Text, Some(bytes)) => {
+            let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+            T::deserialize(text.into_deserializer())
+        }
+        (Form::Bytes, Some(bytes)) => T::deserialize(SeqDeserializer::new(bytes.iter().copied())),
+        (_, value) => crate::json::from_slice(value.unwrap_or(b"null")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::listener::raw::for_each_raw_form;
+
+    #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
+    struct Name(String);
+
+    fn written<V: Serialize + ?Sized>(value: &V) -> String {
+        String::from_utf8(encode(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn text_and_bytes_are_written_as_they_are() {
+        let text = "a \"quoted\"\nline, \u{e9}\u{1f600}\0";
+        assert_eq!([written(text), written(&text), written(&text.to_owned())], [text; 3]);
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(encode(&all).unwrap(), all);
+        assert_eq!(encode(&*all).unwrap(), all);
+        assert_eq!(encode(&&*all).unwrap(), all);
+        assert_eq!((written(""), encode::<[u8]>(&[]).unwrap()), (String::new(), Vec::new()));
+    }
+
+    #[test]
+    fn everything_else_is_json() {
+        assert_eq!(written(&Name("a".into())), "\"a\"");
+        assert_eq!(written(&Cow::Borrowed("a")), "\"a\"");
+        assert_eq!(written(&Some("a")), "\"a\"");
+        assert_eq!(written(&vec![1u16, 2]), "[1,2]");
+        assert_eq!(written(&'a'), "\"a\"");
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let text = "\"not JSON".to_owned();
+        assert_eq!(decode::<String>(Some(&encode(&text).unwrap())).unwrap(), text);
+        let bytes = vec![0u8, 255, 34];
+        assert_eq!(decode::<Vec<u8>>(Some(&encode(&bytes).unwrap())).unwrap(), bytes);
+        let name = Name("a".into());
+        assert_eq!(decode::<Name>(Some(&encode(&name).unwrap())).unwrap(), name);
+        assert_eq!(decode::<Option<u8>>(None).unwrap(), None);
+        assert!(decode::<String>(None).is_err() && decode::<String>(Some(b"\xff")).is_err());
+    }
+
+    /// The forms that a payload takes raw are those that are written so.
+    #[test]
+    #[allow(clippy::extra_unused_lifetimes)]
+    fn the_raw_forms_of_payloads_are_raw_here() {
+        fn each<'r>() {
+            macro_rules! is_raw {
+                ($form:ty) => {
+                    assert!(!matches!(form::<$form>(), Form::Json), stringify!($form));
+                };
+            }
+            for_each_raw_form!(is_raw);
+        }
+        each();
+    }
+}
