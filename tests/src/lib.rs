@@ -7,17 +7,21 @@
 mod cluster;
 mod counting;
 mod fleet;
+mod logging;
 mod nodes;
 mod peer;
 mod probe;
 mod proxy;
 mod tools;
+mod wire;
 
 pub use cluster::{Cluster, eventually, unique};
 pub use counting::Counting;
 pub use fleet::{Fleet, PARTITIONS};
+pub use logging::log_to_stderr;
 pub use nodes::{Frozen, Nodes};
 pub use peer::{Line, Peer, PeerKind, bytes_of};
 pub use probe::{Probe, Seen};
 pub use proxy::Proxies;
 pub use tools::{go_peer, java_tool};
+pub use wire::Wire;

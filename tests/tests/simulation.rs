@@ -12,6 +12,7 @@ spring:
   kafka:
     bootstrap-servers: nowhere:1
     consumer: {heartbeat-interval: 1s, properties: {session.timeout.ms: 6000}}
+    producer: {transaction-id-prefix: simulation-}
 kafka-runtime:
   listener: {retry: {attempts: 10, backoff: {initial: 50ms, max: 1s, multiplier: 2}}, on-exhausted: stop}
 ";
@@ -19,6 +20,15 @@ kafka-runtime:
 fn simulation(listener: &'static str) -> Simulation {
     let app = move || App::from_yaml(YAML).unwrap().only([listener]);
     Simulation::new(listener, app).topic("jobs", 3).seeds(0..20)
+}
+
+/// What is sent on for a job.
+fn result(job: &str) -> String {
+    format!("job {job} is done")
+}
+
+fn with_results(listener: &'static str) -> Simulation {
+    simulation(listener).results("results", |n| result(&n.to_string()))
 }
 
 #[kafka_listener(topic = "jobs", group = "plain")]
@@ -69,6 +79,85 @@ fn in_batches() {
     simulation("batches").order(Order::None).run();
 }
 
+#[kafka_listener(topic = "jobs", group = "forwarding", send_to = "results")]
+async fn forwarding(job: String) -> String {
+    result(&job)
+}
+
+#[test]
+fn what_is_sent_on_arrives_in_order() {
+    with_results("forwarding").run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "keyed_forwarding",
+    ordering = "key",
+    concurrency = 8,
+    send_to = "results"
+)]
+async fn keyed_forwarding(job: String) -> String {
+    result(&job)
+}
+
+#[test]
+fn what_is_sent_on_by_key_arrives_in_order() {
+    with_results("keyed_forwarding").order(Order::Key).run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "bounded_forwarding",
+    send_to = "results",
+    commit_every(records = 5)
+)]
+async fn bounded_forwarding(job: String) -> String {
+    result(&job)
+}
+
+#[test]
+fn what_is_sent_on_and_repeated_is_bounded() {
+    with_results("bounded_forwarding").replay_bound(5).run();
+}
+
+#[kafka_listener(topic = "jobs", group = "transactional", transactional)]
+async fn transactional(job: String, key: Key<String>, tx: &Tx) -> Result<(), TxError> {
+    drop(tx.enqueue_record(Record::to("results").key(key.0).text(result(&job))).await?);
+    Ok(())
+}
+
+#[test]
+fn each_result_of_a_transactional_listener_is_there_once() {
+    with_results("transactional").exactly_once().run();
+}
+
+#[kafka_listener(topic = "jobs", group = "transactional_forwarding", transactional, send_to = "results")]
+async fn transactional_forwarding(job: String) -> String {
+    result(&job)
+}
+
+#[test]
+fn each_result_that_is_sent_on_in_a_transaction_is_there_once() {
+    with_results("transactional_forwarding").exactly_once().run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "transactional_batches",
+    transactional,
+    batch,
+    send_to = "results",
+    properties("max.poll.records" = "7")
+)]
+async fn transactional_batches(jobs: Vec<String>) -> Vec<String> {
+    jobs.iter().map(|job| result(job)).collect()
+}
+
+#[test]
+fn each_result_of_a_batch_in_a_transaction_is_there_once() {
+    with_results("transactional_batches").order(Order::None).exactly_once().run();
+}
+
 #[test]
 fn a_seed_repeats_exactly() {
     for seed in 0..3 {
@@ -89,4 +178,9 @@ fn a_broken_promise_is_found() {
     let bounded = (0..10).map(|seed| simulation("bounded").replay_bound(0).run_seed(seed));
     let found: Vec<_> = bounded.flat_map(|report| report.violations).collect();
     assert!(found.iter().any(|violation| violation.starts_with("replayed:")), "{found:?}");
+    let repeated = (0..10).map(|seed| with_results("forwarding").exactly_once().run_seed(seed));
+    let found: Vec<_> = repeated.flat_map(|report| report.violations).collect();
+    assert!(found.iter().any(|violation| violation.starts_with("result twice:")), "{found:?}");
+    let elsewhere = simulation("plain").results("results", |n| n.to_string()).run_seed(0).violations;
+    assert!(elsewhere.iter().any(|violation| violation.starts_with("result lost:")), "{elsewhere:?}");
 }

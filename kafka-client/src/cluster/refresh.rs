@@ -72,6 +72,7 @@ async fn pause(known: &Known, served: u64, last: Last, haste: Haste) {
             };
             tokio::time::sleep(distance).await;
             tokio::select! {
+                biased;
                 () = known.demanded(served) => {}
                 () = tokio::time::sleep(age.saturating_sub(distance)) => {}
             }

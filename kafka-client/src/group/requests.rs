@@ -187,6 +187,7 @@ impl Requests {
         round: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         tokio::select! {
+            biased;
             answer = round => answer,
             broker = self.it_falls_silent() => {
                 Err(Error::Timeout { api, broker, after: PROBE_EVERY + PROBE_DEADLINE })

@@ -314,6 +314,7 @@ impl Shared {
 async fn drive(stream: Box<dyn Stream>, frames: mpsc::UnboundedReceiver<Frame>, shared: Arc<Shared>) {
     let (reader, writer) = tokio::io::split(stream);
     let reason = tokio::select! {
+        biased;
         reason = shared.read(reader) => reason,
         reason = shared.write(writer, frames) => reason,
         reason = shared.idle() => reason,

@@ -161,6 +161,7 @@ impl Handle {
                     known_before = true;
                     // A failure shows in the wait for the next picture.
                     let _ = tokio::select! {
+                        biased;
                         fresh = cluster.refreshed() => fresh,
                         () = &mut time_is_over => return Err(self.unavailable(record, limit)),
                     };
@@ -171,6 +172,7 @@ impl Handle {
                     if !self.shared.topics.learn(topic, || cluster.snapshot()) {
                         self.refused(record)?;
                         tokio::select! {
+                            biased;
                             _ = pictures.changed() => {}
                             _ = closing.wait_for(|closing| *closing) => return Err(closed(record)),
                             () = &mut time_is_over => return Err(self.unavailable(record, limit)),
@@ -217,6 +219,7 @@ impl Handle {
                 let _hurry = self.hurry();
                 let limit = self.shared.config.max_block;
                 tokio::select! {
+                    biased;
                     room = memory.acquire_many(amount) => room.map_err(|_| closed(record))?.forget(),
                     () = self.context.sleep(limit) => {
                         let limit_bytes = self.shared.config.buffer_memory;
@@ -233,6 +236,7 @@ impl Handle {
         let _hurry = self.hurry();
         let mut settled = self.shared.topics.settled();
         tokio::select! {
+            biased;
             _ = &mut settled => Ok(()),
             () = self.context.sleep(deadline) => match settled.left() {
                 0 => Ok(()),

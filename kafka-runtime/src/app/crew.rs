@@ -41,7 +41,7 @@ pub(super) enum Demand {
 
 /// A listener with all that it needs.
 pub(super) struct Crew {
-    pub(super) descriptor: &'static ListenerDescriptor,
+    pub(super) descriptor: ListenerDescriptor,
     pub(super) settings: ListenerSettings,
     pub(super) board: Arc<Board>,
     pub(super) hook: Option<CommitHook>,
@@ -272,7 +272,7 @@ impl Crew {
     /// The same over all lives: a handler is bound once.
     fn work(&mut self, ready: &Prepared) -> Arc<ListenerWork> {
         if let (None, Some(binding)) = (&self.work, self.binding.take()) {
-            let bound = binding.bind(self.descriptor, ready);
+            let bound = binding.bind(&self.descriptor, ready);
             let publisher = Arc::clone(&self.publisher);
             let outlet = Arc::new(ListenerOutlet { publisher, source: self.clients.first().cloned() });
             let (settings, rng) = (ready.settings.clone(), Arc::clone(&self.rng));
@@ -308,24 +308,29 @@ impl Crew {
     }
 
     fn steer(&self, demand: Demand, members: &[mpsc::UnboundedSender<Order>]) {
-        let order = |order: fn() -> Order| {
-            for member in members {
-                // One that has ended has nothing left to steer.
-                let _ = member.send(order());
-            }
-        };
         match demand {
             Demand::Pause { partition, paused, reply } => {
                 self.board.pauses.set(partition, paused);
-                order(|| Order::Pauses);
                 let which = partition.map_or(Selection::All, Selection::Partition);
-                for member in members.iter().filter(|_| !paused) {
-                    let _ = member.send(Order::Restart(which));
-                }
+                let applied = members.iter().map(|member| {
+                    let (done, applied) = oneshot::channel();
+                    // One that has ended has nothing left to steer.
+                    let _ = member.send(Order::Pauses(done));
+                    if !paused {
+                        let _ = member.send(Order::Restart(which));
+                    }
+                    applied
+                });
+                let applied: Vec<_> = applied.collect();
                 self.tell(
                     || if paused { EventKind::Paused(partition) } else { EventKind::Resumed(partition) },
                 );
-                let _ = reply.send(Ok(()));
+                tokio::spawn(async move {
+                    for one in applied {
+                        let _ = one.await;
+                    }
+                    let _ = reply.send(Ok(()));
+                });
             }
             Demand::Seek { which, to, reply } => {
                 let asked = members.iter().map(|member| {

@@ -165,8 +165,8 @@ impl ListenerHandle {
     }
 
     /// Hands out no further records. Those in hand are finished; partitions, and the membership, are kept; nothing is
-    /// fetched, what was fetched before (two chunks of a partition at most) waits. A pause lasts until it is resumed:
-    /// over rebalances, and over a stop and a start.
+    /// fetched, what was fetched before (two chunks of a partition at most) waits. From when this has returned no handler
+    /// is called. A pause lasts until it is resumed: over rebalances, and over a stop and a start.
     pub fn pause(&self) -> Answer<()> {
         self.demand(|reply| Demand::Pause { partition: None, paused: true, reply })
     }

@@ -127,7 +127,8 @@ impl App {
 
     /// Says by this name whether something that handlers need is there: listeners with `pause_when = "name"` (or
     /// `pause-when: name`) pause while the check fails, and say so in status, health and events. It is asked before the
-    /// first record and then at the listener's interval; an answer that takes longer than that is a bad one.
+    /// first record, then at the listener's interval, and at once when a try has failed in a way that may pass: that try
+    /// counts only if the answer is good. An answer that takes longer than the interval is a bad one.
     ///
     /// ```no_run
     /// # use kafka_runtime::prelude::*;

@@ -11,7 +11,7 @@ use crate::config::{ListenerSettings, Ordering};
 use crate::container::Hops;
 use crate::listener::ListenerDescriptor;
 
-type Listener = (&'static ListenerDescriptor, ListenerSettings);
+type Listener = (ListenerDescriptor, ListenerSettings);
 
 /// `listener`, and those of its retry topics.
 pub(super) fn with_retries((descriptor, settings): Listener) -> Vec<Listener> {
@@ -19,11 +19,9 @@ pub(super) fn with_retries((descriptor, settings): Listener) -> Vec<Listener> {
     let retries: Vec<Listener> = hops
         .iter()
         .map(|hop| {
-            // An id lives as long as the process, as those of the program's own listeners do.
+            // Ids live as long as the process, as those of the program's own listeners do; one is the same at each start.
             let id = TopicName::new(&format!("{}{}", descriptor.id, hop.suffix)).as_str();
-            let of_hop: &'static ListenerDescriptor =
-                Box::leak(Box::new(ListenerDescriptor { id, ..*descriptor }));
-            (of_hop, of_retries(id, &settings, &hop.suffix))
+            (ListenerDescriptor { id, ..descriptor }, of_retries(id, &settings, &hop.suffix))
         })
         .collect();
     if !retries.is_empty() {

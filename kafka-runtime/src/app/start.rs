@@ -30,7 +30,7 @@ const SHUTDOWN: Duration = Duration::from_secs(20);
 
 /// A listener that is ready to start.
 struct Ready {
-    descriptor: &'static ListenerDescriptor,
+    descriptor: ListenerDescriptor,
     settings: ListenerSettings,
     bound: Binding,
 }
@@ -44,7 +44,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let linked = registry::linked();
     let chosen = registry::chosen(&linked, app.only.as_deref(), &mut problems);
     let settings = app.config.check_only(&linked, &chosen)?;
-    let listeners = chosen.into_iter().zip(settings).flat_map(with_retries);
+    let listeners = chosen.into_iter().copied().zip(settings).flat_map(with_retries);
     let (chosen, settings): (Vec<_>, Vec<_>) = listeners.unzip();
     let of_template = app.config.template()?;
     let rng =
@@ -88,7 +88,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let stop = watch::Sender::new(None);
     let (mut crews, mut entries) = (JoinSet::new(), BTreeMap::new());
     for Ready { descriptor, settings, bound } in ready {
-        log(descriptor, &settings);
+        log(&descriptor, &settings);
         let state = if settings.auto_startup { ListenerState::Running } else { ListenerState::NotStarted };
         let board = Arc::new(Board::new(descriptor.id, state));
         let (demands, inbox) = mpsc::unbounded_channel();
@@ -129,7 +129,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
 
 /// Binds each handler to what it needs; all that is missing goes to `problems`.
 fn bind(
-    chosen: &[&'static ListenerDescriptor],
+    chosen: &[ListenerDescriptor],
     settings: Vec<ListenerSettings>,
     states: &States,
     client: &ClientConfig,
@@ -154,7 +154,7 @@ fn bind(
         };
         problems.append(&mut preparation.missing);
         if let Some(settings) = settings.remove(descriptor.id) {
-            ready.push(Ready { descriptor, settings, bound });
+            ready.push(Ready { descriptor: *descriptor, settings, bound });
         }
     }
     ready

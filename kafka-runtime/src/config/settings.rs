@@ -198,7 +198,8 @@ pub struct Rate {
 /// When a listener pauses because what its handlers need is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircuitBreaker {
-    /// After so many tries in a row that failed in a way that may pass, over all of its partitions.
+    /// After so many tries in a row that failed in a way that may pass, over all of its partitions. Where a record is
+    /// acknowledged by hand, or what its handler returns is sent on, that is its outcome, and not the handler's return.
     pub failures: u32,
     /// Before the first probe **(10 s)**; twice as long after each that fails.
     pub pause: Duration,
@@ -211,7 +212,7 @@ pub struct CircuitBreaker {
 pub struct PauseWhen {
     /// The name that the check has in the application: [`App::downstream`](crate::App::downstream).
     pub check: String,
-    /// How often it is asked, and how long it may take to answer **(5 s)**.
+    /// How often it is asked, beside each time that a try has failed, and how long it may take to answer **(5 s)**.
     pub interval: Duration,
 }
 

@@ -9,13 +9,17 @@
 //! Records are delivered while earlier ones wait for their acknowledgement; the ledger commits only what is settled
 //! without a gap. How far delivery may run ahead of it is bounded.
 
-use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use kafka_client::consumer::ChunkBatch;
+use tokio::time::Instant;
 
 use super::commit::Committer;
 use super::ledger::Ledger;
 use super::shared::Shared;
+use super::unsettled::{Delivered, Unsettled};
 use crate::listener::HandlerError;
 
 /// Deliveries of one partition that may wait for their acknowledgement, or for that of an earlier one.
@@ -115,6 +119,22 @@ pub(crate) struct NotAcknowledged {
     pub(crate) reason: HandlerError,
 }
 
+/// A delivery that is open, for explanations.
+#[derive(Debug)]
+pub(crate) struct Unacknowledged {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) delivered: Delivered,
+    batch: Option<ChunkBatch>,
+}
+
+impl Unacknowledged {
+    pub(crate) fn key(&self) -> Option<Vec<u8>> {
+        let mut records = self.batch.as_ref()?.records().flatten();
+        records.find(|record| record.offset == self.first)?.key.map(<[u8]>::to_vec)
+    }
+}
+
 /// The ledger of one partition with its open deliveries, shared with the `Ack`s.
 #[derive(Debug)]
 pub(crate) struct AckDesk {
@@ -127,12 +147,12 @@ pub(crate) struct AckDesk {
 #[derive(Debug)]
 struct State {
     ledger: Ledger,
-    /// The last delivery number of each open one, by last offset: an `Ack` of an earlier try cannot fail a later one.
-    open: HashMap<i64, u64>,
+    open: Unsettled,
     deliveries: u64,
     failures: Vec<NotAcknowledged>,
-    /// Records acknowledged since the last look.
+    /// Records settled since the last look, and whether an `Ack` said so of one.
     settled: u64,
+    acknowledged: bool,
     /// `Ack`s that were issued and not used or dropped yet.
     under_way: usize,
     /// `Ack`s of deliveries below are from before the partition was given away, or from an older position.
@@ -144,10 +164,11 @@ impl AckDesk {
     pub(crate) fn new(shared: Arc<Shared>, start: i64, immediate: Option<Committer>) -> Arc<Self> {
         let state = State {
             ledger: Ledger::new(start),
-            open: HashMap::new(),
+            open: Unsettled::default(),
             deliveries: 0,
             failures: Vec::new(),
             settled: 0,
+            acknowledged: false,
             under_way: 0,
             oldest_valid: 0,
             closed: false,
@@ -164,7 +185,7 @@ impl AckDesk {
         self.with(|state| {
             state.ledger.deliver(first, last);
             state.deliveries += 1;
-            state.open.insert(last, state.deliveries);
+            state.open.deliver(last, state.deliveries);
             // What an earlier try of it reported is history.
             state.failures.retain(|failure| failure.last != last);
             state.deliveries
@@ -177,6 +198,7 @@ impl AckDesk {
                 return Err(AckError);
             }
             let settled = state.settle(last);
+            state.acknowledged |= settled;
             self.shared.acknowledged_to(state.ledger.safe());
             Ok(settled)
         })?;
@@ -192,8 +214,9 @@ impl AckDesk {
     fn fail(&self, last: i64, delivery: u64, reason: HandlerError) {
         let noted = self.with(|state| {
             state.split(last);
-            let current = !state.closed && state.open.get(&last) == Some(&delivery);
+            let current = !state.closed && state.open.get(last).is_some_and(|open| open.number == delivery);
             let Some(first) = state.ledger.first_of(last).filter(|_| current) else { return false };
+            state.open.fail(last);
             state.failures.push(NotAcknowledged { first, last, reason });
             true
         });
@@ -207,10 +230,7 @@ impl AckDesk {
     pub(crate) fn take_back(&self, last: i64) -> bool {
         self.with(|state| {
             state.deliveries += 1;
-            let number = state.deliveries;
-            if let Some(open) = state.open.get_mut(&last) {
-                *open = number;
-            }
+            state.open.renumber(last, state.deliveries);
             state.failures.retain(|failure| failure.last != last);
             state.ledger.is_open(last)
         })
@@ -227,6 +247,41 @@ impl AckDesk {
     /// Of the delivery around `last`, what ends there goes its own way.
     pub(crate) fn split(&self, last: i64) {
         self.with(|state| state.split(last));
+    }
+
+    /// Keeps the batches of what is about to be delivered, as long as that is open.
+    pub(crate) fn hold(&self, batches: &[ChunkBatch]) {
+        self.with(|state| state.open.hold(batches, state.ledger.safe()));
+    }
+
+    /// The batches that open records are in.
+    pub(crate) fn batches(&self, first: i64, last: i64) -> Vec<ChunkBatch> {
+        self.with(|state| state.open.batches(first, last))
+    }
+
+    /// The batch that an open record is in.
+    pub(crate) fn batch_of(&self, offset: i64) -> Option<ChunkBatch> {
+        self.with(|state| state.open.batch_of(offset))
+    }
+
+    /// What is open, the lowest offset first.
+    pub(crate) fn explain(&self, most: usize) -> Vec<Unacknowledged> {
+        self.with(|state| {
+            let State { ledger, open, .. } = state;
+            let of = |(first, last): (i64, i64)| {
+                Some(Unacknowledged { first, last, delivered: open.get(last)?, batch: open.batch_of(first) })
+            };
+            ledger.open().filter_map(of).take(most).collect()
+        })
+    }
+
+    /// The first record whose `Ack` is awaited, and since when; not one that waits for its next try.
+    pub(crate) fn awaited(&self) -> Option<(i64, Instant)> {
+        self.with(|state| {
+            let State { ledger, open, .. } = state;
+            let mut of = ledger.open().filter_map(|(first, last)| Some((first, open.get(last)?)));
+            of.find(|(_, open)| !open.has_failed).map(|(first, open)| (first, open.latest))
+        })
     }
 
     /// Offsets below `next` that were not delivered are not for a handler.
@@ -270,9 +325,19 @@ impl AckDesk {
         self.with(|state| std::mem::take(&mut state.failures))
     }
 
-    /// How many records were acknowledged since the last call.
+    /// How many records were settled since the last call.
     pub(crate) fn take_settled(&self) -> u64 {
         self.with(|state| std::mem::take(&mut state.settled))
+    }
+
+    /// Whether one was acknowledged since the last call.
+    pub(crate) fn take_acknowledged(&self) -> bool {
+        self.with(|state| std::mem::take(&mut state.acknowledged))
+    }
+
+    /// Whether a delivery of these offsets waits for its end.
+    pub(crate) fn is_open_within(&self, offsets: &RangeInclusive<i64>) -> bool {
+        self.with(|state| state.ledger.is_open_within(offsets))
     }
 
     /// The position moved to `start`: what is open belongs to the old one.
@@ -294,8 +359,9 @@ impl AckDesk {
 impl State {
     /// An `Ack` may stand for the front of a delivery: a batch whose rest could not be decoded.
     fn split(&mut self, last: i64) {
-        let number = self.ledger.split(last).and_then(|end| self.open.get(&end).copied());
-        self.open.extend(number.map(|number| (last, number)));
+        if let Some(end) = self.ledger.split(last) {
+            self.open.split(last, end);
+        }
     }
 
     fn settle(&mut self, last: i64) -> bool {
@@ -303,7 +369,7 @@ impl State {
         let first = self.ledger.first_of(last).unwrap_or(last);
         let settled = self.ledger.settle(last);
         if settled {
-            self.open.remove(&last);
+            self.open.settle(last);
             self.failures.retain(|failure| failure.last != last);
             self.settled += u64::try_from(last - first + 1).unwrap_or(1);
         }

@@ -1,11 +1,12 @@
 //! Deliveries that were not acknowledged, and go to their handler again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use kafka_client::consumer::ChunkBatch;
 use tokio::time::Instant;
 
 use super::ack::AckDesk;
+use super::flow::Fate;
 use super::lane::Lane;
 use super::outcome::Where;
 use super::recovery::{Failed, Resolution};
@@ -19,44 +20,30 @@ pub(crate) struct Delivery {
     at: Instant,
 }
 
-/// The batches that open deliveries came from, and what is due again when.
+/// What is due again when.
 #[derive(Debug, Default)]
 pub(crate) struct Again {
-    held: VecDeque<ChunkBatch>,
-    /// Tries so far of deliveries that failed, by last offset, and when the first of them failed.
-    tried: HashMap<i64, (u32, Instant)>,
+    /// Tries so far of deliveries that failed, by last offset, and when the first of them failed; `None`: what held up
+    /// its last one does not count.
+    tried: HashMap<i64, (u32, Option<Instant>)>,
     waiting: Vec<Delivery>,
 }
 
 impl Again {
-    /// Keeps what is about to be delivered; lets go of what is below `safe`.
-    pub(crate) fn hold(&mut self, batches: &[ChunkBatch], safe: i64) {
-        while self.held.front().is_some_and(|batch| batch.next_offset() <= safe) {
-            self.held.pop_front();
-        }
+    /// Lets go of what is below `safe`.
+    pub(crate) fn forget(&mut self, safe: i64) {
         self.tried.retain(|last, _| *last >= safe);
         self.waiting.retain(|delivery| delivery.last >= safe);
-        self.held.extend(batches.iter().cloned());
     }
 
     /// Asks the policy about what was not acknowledged. `false`: the partition stops.
     pub(crate) async fn judge(&mut self, desk: &AckDesk, lane: &mut Lane) -> bool {
         for failed in desk.take_failures() {
-            let (attempt, since) = self.tried.get(&failed.last).copied().unwrap_or((1, Instant::now()));
             let (first, last) = (failed.first, failed.last);
+            let (attempt, since) = self.tried.get(&last).copied().unwrap_or((1, None));
+            let since = since.unwrap_or_else(Instant::now);
             let failure = failed.reason.into_failure();
-            if first < last && lane.work.recovery.is_spent(&failure, attempt, since) {
-                let partition = lane.partition();
-                let records = u64::try_from(last - first + 1).unwrap_or(1);
-                lane.failed_together(
-                    Where { partition, offset: first, key: None, attempt },
-                    &failure,
-                    records,
-                );
-                self.one_by_one(desk, Delivery { first, last, attempt, at: Instant::now() }, since);
-                continue;
-            }
-            let batch = self.batch_of(first);
+            let batch = desk.batch_of(first);
             let record = batch.as_ref().and_then(|batch| {
                 let record = batch.records().flatten().find(|record| record.offset == first)?;
                 Some((record, batch))
@@ -67,10 +54,22 @@ impl Again {
             let tries = attempt + (delivery - 1);
             let failed =
                 Failed { record, batch, partition: lane.partition(), attempt: tries, since, tx: None };
+            if let Fate::Again(opened) = lane.fate(&failure, last).await {
+                lane.tell_held_up(&failed, &failure, opened);
+                self.tried.insert(last, (attempt, None));
+                self.waiting.push(Delivery { first, last, attempt, at: Instant::now() });
+                continue;
+            }
+            if first < last && lane.work.recovery.is_spent(&failure, attempt, since) {
+                let records = u64::try_from(last - first + 1).unwrap_or(1);
+                lane.failed_together(Where { key: None, ..failed.at() }, &failure, records);
+                self.one_by_one(desk, Delivery { first, last, attempt, at: Instant::now() }, since);
+                continue;
+            }
             match lane.resolve(&failed, &failure).await {
                 Resolution::Retry(wait) => {
                     let attempt = attempt + 1;
-                    self.tried.insert(last, (attempt, since));
+                    self.tried.insert(last, (attempt, Some(since)));
                     self.waiting.push(Delivery { first, last, attempt, at: Instant::now() + wait });
                 }
                 Resolution::Settled => desk.settle_by_policy(last),
@@ -83,11 +82,11 @@ impl Again {
     /// A batch was refused as a whole for the last time: which of its records it is, nobody knows, and the others must
     /// not go down with it.
     fn one_by_one(&mut self, desk: &AckDesk, whole: Delivery, since: Instant) {
-        let batches = self.batches(&whole);
+        let batches = desk.batches(whole.first, whole.last);
         let offsets = batches.iter().flat_map(ChunkBatch::records).flatten().map(|record| record.offset);
         for offset in offsets.filter(|offset| (whole.first..=whole.last).contains(offset)) {
             desk.split(offset);
-            self.tried.insert(offset, (whole.attempt, since));
+            self.tried.insert(offset, (whole.attempt, Some(since)));
             self.waiting.push(Delivery { first: offset, last: offset, ..whole });
         }
     }
@@ -99,20 +98,13 @@ impl Again {
         Some(self.waiting.swap_remove(index))
     }
 
+    /// It was not made: it is due at once.
+    pub(crate) fn put_back(&mut self, delivery: Delivery) {
+        self.waiting.push(delivery);
+    }
+
     /// When the next one is due.
     pub(crate) fn due_at(&self) -> Option<Instant> {
         self.waiting.iter().map(|delivery| delivery.at).min()
-    }
-
-    /// The batches that a delivery's records are in.
-    pub(crate) fn batches(&self, delivery: &Delivery) -> Vec<ChunkBatch> {
-        let overlaps = |batch: &&ChunkBatch| {
-            batch.next_offset() > delivery.first && batch.batch().header().base_offset <= delivery.last
-        };
-        self.held.iter().filter(overlaps).cloned().collect()
-    }
-
-    fn batch_of(&self, offset: i64) -> Option<ChunkBatch> {
-        self.held.iter().find(|batch| batch.next_offset() > offset).cloned()
     }
 }

@@ -135,6 +135,8 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
 ) -> Settled<'a, 'r> {
     let mut one_by_one = false;
     let mut since = Instant::now();
+    // What held up the last try does not count, nor does its time.
+    let mut is_held_up = false;
     loop {
         let now = rest.get(..1).filter(|_| one_by_one).unwrap_or(rest);
         let Some((last, _)) = now.last() else { return Settled::All };
@@ -175,7 +177,7 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
             continue;
         }
         let Some(&(record, batch)) = rest.first() else { return Settled::All };
-        if attempt == 1 {
+        if attempt == 1 || std::mem::take(&mut is_held_up) {
             since = Instant::now();
         }
         let tx = lane.tx();
@@ -193,7 +195,7 @@ async fn until_settled<'a, 'r, H: BatchHandler>(
         }
         match lane.failed(&failed_one, &failed.failure, length(rest)).await {
             Verdict::Retry => attempt += 1,
-            Verdict::Again => {}
+            Verdict::Again => is_held_up = true,
             Verdict::Skip => return Settled::Skip(rest),
             Verdict::End(end) => return Settled::End(end),
         }

@@ -2,6 +2,9 @@
 //!
 //! The check is asked before the first record and then at an interval, whatever it said; a record goes when the last
 //! answer was good. No answer within the interval is a bad one, and so is a panic.
+//!
+//! A try that fails asks it at once, and counts only if the answer to that is good: between two looks at the interval a
+//! record is not given up either.
 
 use std::fmt;
 use std::future::Future;
@@ -57,7 +60,7 @@ impl Check {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Nobody has asked yet.
+    /// Nobody has asked yet, or nobody asks any more.
     Unknown,
     Up,
     Down(String),
@@ -67,35 +70,68 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Downstream {
     settings: PauseWhen,
-    state: Mutex<State>,
+    known: Mutex<Known>,
     changed: Notify,
+    /// Somebody wants an answer before the interval is over.
+    wanted: Notify,
+}
+
+#[derive(Debug)]
+struct Known {
+    state: State,
+    /// Questions that were asked, and the last of them that was answered.
+    asked: u64,
+    answered: u64,
 }
 
 impl Downstream {
     pub(crate) fn new(settings: PauseWhen) -> Self {
-        Self { settings, state: Mutex::new(State::Unknown), changed: Notify::new() }
+        let known = Mutex::new(Known { state: State::Unknown, asked: 0, answered: 0 });
+        Self { settings, known, changed: Notify::new(), wanted: Notify::new() }
     }
 
-    fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn with<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn set(&self, state: State) -> State {
-        let before =
-            std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state);
+        let before = self.with(|known| {
+            known.answered = known.asked;
+            std::mem::replace(&mut known.state, state)
+        });
         self.changed.notify_waiters();
         before
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) == State::Up
+        self.with(|known| known.state == State::Up)
     }
 
     /// What is down, and why; `None` while it is not known to be.
     pub(crate) fn down(&self) -> Option<String> {
-        match self.state() {
+        self.with(|known| match &known.state {
             State::Down(cause) => Some(format!("`{}` is down: {cause}", self.settings.check)),
             State::Unknown | State::Up => None,
+        })
+    }
+
+    /// Has it asked, and waits for the answer to a question that was asked after this call. Those who want one at the
+    /// same time share it. Whether it is up; not, if nobody asks any more. Cancel-safe.
+    pub(crate) async fn is_up_now(&self) -> bool {
+        let mine = self.with(|known| known.asked + 1);
+        self.wanted.notify_one();
+        loop {
+            // Listening starts before looking.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let answer = self.with(|known| match known.state {
+                State::Unknown => Some(false),
+                ref state => (known.answered >= mine).then_some(*state == State::Up),
+            });
+            if let Some(is_up) = answer {
+                return is_up;
+            }
+            changed.await;
         }
     }
 
@@ -114,9 +150,10 @@ impl Downstream {
 
     /// Asks again and again, and tells what has changed. Never returns; when it is dropped, nothing is known any more.
     pub(crate) async fn watch(&self, listener: &'static str, check: Check, events: Events) {
-        let _known = Known(self);
+        let _watched = Watched(self);
         let PauseWhen { check: name, interval } = &self.settings;
         loop {
+            self.with(|known| known.asked += 1);
             match check.ask(*interval).await {
                 Ok(()) => {
                     if let State::Down(_) = self.set(State::Up) {
@@ -136,15 +173,16 @@ impl Downstream {
                     }
                 }
             }
-            tokio::time::sleep(*interval).await;
+            // Whatever comes first.
+            let _ = tokio::time::timeout(*interval, self.wanted.notified()).await;
         }
     }
 }
 
 /// While somebody asks.
-struct Known<'a>(&'a Downstream);
+struct Watched<'a>(&'a Downstream);
 
-impl Drop for Known<'_> {
+impl Drop for Watched<'_> {
     fn drop(&mut self) {
         self.0.set(State::Unknown);
     }
@@ -155,7 +193,7 @@ mod tests {
     use std::sync::atomic::{AtomicU8, Ordering as Order};
 
     use super::*;
-    use crate::config::{ListenerSettings, Ordering};
+    use crate::config::{ListenerSettings, Ordering, Retry};
     use crate::container::fixture::{Act, Rig, after, settings};
     use crate::container::{Events, PartitionPhase};
 
@@ -257,6 +295,89 @@ mod tests {
             bank.store(UP, Order::SeqCst);
             after(60_000).await;
             assert_eq!(rig.script.settled().len(), 20, "{ordering:?}");
+            partition.drain().await;
+            watching.abort();
+        }
+    }
+
+    /// The check is asked at once when a try fails: what it does not know yet at its interval costs no try.
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_fails_before_the_interval_has_shown_it_does_not_count_either() {
+        for (ordering, batch) in
+            [(Ordering::Partition, false), (Ordering::Partition, true), (Ordering::Key, false)]
+        {
+            let (bank, check) = bank();
+            let asked = Arc::clone(&bank);
+            let rig =
+                Rig::new(given_up_at_once(ordering), batch, move |_, _| match asked.load(Order::SeqCst) {
+                    UP => Act::Wait(Duration::from_secs(1)),
+                    _ => Act::Fail("no bank"),
+                });
+            let watching = tokio::spawn(rig.watch_downstream(check, Events::default()));
+            let partition = rig.partition(0);
+            for (round, trouble) in [DOWN, SILENT, PANICS].into_iter().enumerate() {
+                let base = i64::try_from(round).unwrap() * 20;
+                partition.comes(base, 20);
+                after(4_500).await;
+                bank.store(trouble, Order::SeqCst);
+                after(100_000).await;
+                assert_ne!(partition.phase(), PartitionPhase::Stopped, "{ordering:?} {trouble}");
+                bank.store(UP, Order::SeqCst);
+                after(100_000).await;
+                assert_eq!(rig.script.settled().len(), 20 * (round + 1), "{ordering:?} {trouble}");
+            }
+            partition.drain().await;
+            watching.abort();
+        }
+    }
+
+    /// What fails while the check is good is the record's own failure.
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_fails_while_it_is_up_counts() {
+        for ordering in [Ordering::Partition, Ordering::Key] {
+            let (_bank, check) = bank();
+            let rig = Rig::new(given_up_at_once(ordering), false, |offset, _| match offset {
+                3 => Act::Fail("no such account"),
+                _ => Act::Return,
+            });
+            let watching = tokio::spawn(rig.watch_downstream(check, Events::default()));
+            let partition = rig.partition(0);
+            partition.comes(0, 4);
+            after(100).await;
+            assert_eq!(partition.phase(), PartitionPhase::Stopped, "{ordering:?}");
+            partition.drain().await;
+            watching.abort();
+        }
+    }
+
+    fn given_up_at_once(ordering: Ordering) -> ListenerSettings {
+        let settings = paused_by(ordering);
+        ListenerSettings { retry: Retry { attempts: 1, ..settings.retry }, ..settings }
+    }
+
+    /// Time that a record is tried for begins anew behind what held it up.
+    #[tokio::test(start_paused = true)]
+    async fn what_it_was_down_for_is_not_time_that_a_record_was_tried_for() {
+        for ordering in [Ordering::Partition, Ordering::Key] {
+            let (bank, check) = bank();
+            let asked = Arc::clone(&bank);
+            let retry = Retry { attempts: 3, max_elapsed: Some(Duration::from_secs(20)), ..settings().retry };
+            let settings = ListenerSettings { retry, ..paused_by(ordering) };
+            let after_it = AtomicU8::new(0);
+            let rig = Rig::new(settings, false, move |_, _| match asked.load(Order::SeqCst) {
+                UP if after_it.fetch_add(1, Order::SeqCst) == 0 => Act::Fail("something else"),
+                UP => Act::Return,
+                _ => Act::Fail("no bank"),
+            });
+            let watching = tokio::spawn(rig.watch_downstream(check, Events::default()));
+            after(1).await;
+            bank.store(DOWN, Order::SeqCst);
+            let partition = rig.partition(0);
+            partition.comes(0, 1);
+            after(600_000).await;
+            bank.store(UP, Order::SeqCst);
+            after(60_000).await;
+            assert_eq!(rig.script.settled().len(), 1, "{ordering:?}");
             partition.drain().await;
             watching.abort();
         }

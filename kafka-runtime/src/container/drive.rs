@@ -140,9 +140,10 @@ async fn again<H: Handler>(
         let tx = lane.tx();
         let Tried { ref failure, ref mut attempt, since } = tried;
         let failed = Failed { record, batch, partition, attempt: *attempt, since, tx: tx.as_deref() };
+        let mut is_held_up = false;
         match lane.failed(&failed, failure, 1).await {
             Verdict::Retry => *attempt += 1,
-            Verdict::Again => {}
+            Verdict::Again => is_held_up = true,
             Verdict::Skip => {
                 lane.settle_by_policy(offset);
                 lane.commit_soon();
@@ -159,6 +160,10 @@ async fn again<H: Handler>(
                 return None;
             }
             Err(failure) => tried.failure = failure,
+        }
+        if is_held_up {
+            // The time that it is tried for begins anew, too.
+            tried.since = Instant::now();
         }
     }
 }

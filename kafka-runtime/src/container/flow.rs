@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::breaker::{Admission, Breaker, Tripped};
 use super::downstream::Downstream;
 use super::limit::RateLimit;
+use super::outcome::Where;
 use crate::config::ListenerSettings;
 
 /// See the module.
@@ -96,19 +97,26 @@ impl Flow {
         self.downstream.as_ref()
     }
 
-    /// What stands against records, in words.
-    pub(crate) fn held_up_by(&self) -> String {
+    /// What stands against records since this one failed, in words.
+    pub(crate) fn held_up_since(&self, record: Where<'_>, cause: &str) -> String {
         let down = self.downstream.as_ref().and_then(Downstream::down);
-        down.unwrap_or_else(|| "the circuit is open".into())
+        match down.or_else(|| self.is_open().then(|| "the circuit is open".into())) {
+            Some(by) => format!("{by} since {record}: {cause}"),
+            None => format!("{record}: {cause}"),
+        }
     }
 
-    /// A try failed: whether in a way that may pass, and whether it was the probe.
-    pub(crate) fn failed(&self, may_pass: bool, probe: bool) -> Fate {
+    /// A try failed: whether in a way that may pass, and whether it was the probe. Waits for what the check says to that,
+    /// where there is one. Dropped before its end, nothing is noted.
+    pub(crate) async fn failed(&self, may_pass: bool, probe: bool) -> Fate {
         // What cannot pass says nothing of what the handlers need.
         if !may_pass {
             return Fate::Policy;
         }
-        let is_down = self.downstream.as_ref().is_some_and(|downstream| !downstream.is_up());
+        let is_down = match &self.downstream {
+            Some(downstream) => !downstream.is_up_now().await,
+            None => false,
+        };
         match self.breaker.as_ref().map_or(Tripped::No, |breaker| breaker.failed(probe)) {
             Tripped::No if is_down => Fate::Again(None),
             Tripped::No => Fate::Policy,
@@ -174,11 +182,17 @@ impl Drop for Pass {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+
     use tokio::time::Instant;
 
     use super::*;
-    use crate::config::{CircuitBreaker, Rate};
+    use crate::config::{AckMode, CircuitBreaker, Rate};
+    use crate::container::EventKind;
     use crate::container::fixture::{Act, Rig, after, settings};
+    use crate::container::shared::Signal;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -218,14 +232,14 @@ mod tests {
     async fn while_the_circuit_is_open_one_record_goes_after_each_pause() {
         let breaker = CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND * 8 };
         let flow = flow(None, Some(breaker));
-        assert_eq!(flow.failed(true, false), Fate::Policy);
-        assert_eq!(flow.failed(false, false), Fate::Policy, "it does not count");
-        assert_eq!(flow.failed(true, false), Fate::Again(Some(SECOND)));
+        assert_eq!(flow.failed(true, false).await, Fate::Policy);
+        assert_eq!(flow.failed(false, false).await, Fate::Policy, "it does not count");
+        assert_eq!(flow.failed(true, false).await, Fate::Again(Some(SECOND)));
         let begun = Instant::now();
         let mut probe = flow.pass(64).await;
         assert_eq!((begun.elapsed(), probe.is_probe(), probe.left()), (SECOND, true, 1));
         assert!(tokio::time::timeout(SECOND * 100, flow.pass(1)).await.is_err(), "one record");
-        assert_eq!(flow.failed(true, true), Fate::Again(Some(SECOND * 2)));
+        assert_eq!(flow.failed(true, true).await, Fate::Again(Some(SECOND * 2)));
         probe.settled();
         drop(probe);
         let begun = Instant::now();
@@ -263,11 +277,11 @@ mod tests {
     async fn a_lane_probes_with_the_record_that_failed_and_counts_none_of_its_tries() {
         let circuit_breaker = Some(CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND });
         let settings = ListenerSettings { circuit_breaker, ..settings() };
-        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let tries = Arc::new(AtomicUsize::new(0));
         let rig = Rig::new(settings, false, {
             let tries = Arc::clone(&tries);
             move |offset, _| match offset {
-                5 if tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 20 => Act::Fail("no bank"),
+                5 if tries.fetch_add(1, SeqCst) < 20 => Act::Fail("no bank"),
                 _ => Act::Return,
             }
         });
@@ -280,5 +294,101 @@ mod tests {
         let attempts = rig.script.seen().iter().filter(|(offset, _)| *offset == 5).map(|(_, n)| *n).max();
         assert!(attempts <= Some(2), "{attempts:?}");
         partition.drain().await;
+    }
+
+    fn by_hand(circuit_breaker: CircuitBreaker) -> ListenerSettings {
+        let (circuit_breaker, ack) = (Some(circuit_breaker), AckMode::Manual);
+        ListenerSettings { circuit_breaker, ack, ..settings() }
+    }
+
+    /// The handler's return says nothing where records are acknowledged by hand: an `Ack` that is dropped is the failure.
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_that_are_dropped_open_the_circuit_and_no_record_is_given_up() {
+        for batch in [false, true] {
+            let tries = Arc::new(AtomicUsize::new(0));
+            let breaker = CircuitBreaker { failures: 2, pause: SECOND, max_pause: SECOND };
+            let settings = ListenerSettings { max_poll_records: 3, ..by_hand(breaker) };
+            let rig = Rig::new(settings, batch, {
+                let tries = Arc::clone(&tries);
+                move |offset, _| match offset {
+                    5.. if tries.fetch_add(1, SeqCst) < 60 => Act::DropAck,
+                    _ => Act::Return,
+                }
+            });
+            let mut told = rig.events.subscribe();
+            let partition = rig.partition(0);
+            partition.comes(0, 10);
+            after(5_000).await;
+            let before = rig.script.seen().len();
+            after(5_000).await;
+            let probes = rig.script.seen().len() - before;
+            // A probe is one delivery; of the batch's records each is a call.
+            let most = if batch { 5 * 3 } else { 5 };
+            assert!((1..=most).contains(&probes), "{probes} in 5 s, batch: {batch}");
+            after(100_000).await;
+            let last: BTreeSet<i64> = rig.script.settled();
+            assert_eq!(last, (0..10).collect(), "no record was given up, batch: {batch}");
+            assert_eq!(partition.shared.safe().offset, 10, "batch: {batch}");
+            let attempts = rig.script.seen().iter().map(|(_, attempt)| *attempt).max();
+            assert!(attempts <= Some(2), "{attempts:?}");
+            let mut kinds = Vec::new();
+            while let Ok(Some(event)) = tokio::time::timeout(SECOND, told.next()).await {
+                kinds.push(event.kind);
+            }
+            assert!(matches!(kinds.iter().rfind(|kind| is_of_circuit(kind)), Some(EventKind::CircuitClosed)));
+            partition.drain().await;
+        }
+    }
+
+    fn is_of_circuit(kind: &EventKind) -> bool {
+        matches!(kind, EventKind::CircuitOpened { .. } | EventKind::CircuitClosed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_goes_behind_a_probe_before_it_is_acknowledged() {
+        let breaker = CircuitBreaker { failures: 1, pause: SECOND, max_pause: SECOND };
+        let rig = Rig::new(by_hand(breaker), false, |offset, attempt| match (offset, attempt) {
+            // An older delivery that is acknowledged while the probe is out is not the probe.
+            (0, _) => Act::AckAfter(SECOND * 5),
+            (1, _) => Act::KeepAck,
+            _ => Act::Return,
+        });
+        let partition = rig.partition(0);
+        partition.comes(0, 10);
+        after(100).await;
+        assert_eq!(rig.script.seen().len(), 10);
+        drop(rig.script.take_ack(1));
+        after(500).await;
+        partition.comes(10, 10);
+        after(20_000).await;
+        assert_eq!(rig.script.offsets()[10..], [1], "the probe, and nothing else");
+        assert!(rig.is_circuit_open());
+        rig.script.take_ack(1).ack().unwrap();
+        after(100).await;
+        assert!(!rig.is_circuit_open());
+        assert_eq!((rig.script.seen().len(), partition.shared.safe().offset), (21, 20));
+        partition.drain().await;
+    }
+
+    /// The partition of a probe that nobody acknowledges goes away: another one's record is the next probe.
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_goes_with_its_partition() {
+        let breaker = CircuitBreaker { failures: 1, pause: SECOND, max_pause: SECOND };
+        let rig = Rig::new(by_hand(breaker), false, |offset, _| match offset {
+            0 => Act::KeepAck,
+            _ => Act::Return,
+        });
+        let (one, two) = (rig.partition(0), rig.partition(1));
+        one.comes(0, 1);
+        after(100).await;
+        drop(rig.script.take_ack(0));
+        after(2_000).await;
+        two.comes(1, 5);
+        after(10_000).await;
+        assert_eq!(rig.script.offsets(), [0, 0], "the second partition waits for the probe of the first");
+        one.shared.raise(Signal::Abort);
+        after(2_000).await;
+        assert_eq!(rig.script.offsets()[2..], [1, 2, 3, 4, 5]);
+        two.drain().await;
     }
 }

@@ -14,7 +14,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -82,7 +82,7 @@ pub(crate) struct Exit {
 impl Exit {
     pub(crate) fn new(onward: &Onward, shared: Arc<Shared>) -> Self {
         let (outbox, onward) = (Outbox::new(onward.to), onward.clone());
-        Self { outbox, onward, waiter: Waiter::start(), shared }
+        Self { outbox, onward, waiter: Waiter::default(), shared }
     }
 
     /// Sends on what the handler has returned: in its transaction, whose commit waits for it; otherwise each record's
@@ -134,34 +134,40 @@ impl Exit {
     }
 }
 
-/// A task that waits for arrivals, in whatever order they come. It ends when this is dropped and all have come.
-#[derive(Debug)]
-pub(crate) struct Waiter(mpsc::UnboundedSender<Pin<Box<dyn Future<Output = ()> + Send>>>);
+/// What waits for an arrival, and concludes.
+type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A task that waits for arrivals, in whatever order they come. It begins with the first of them, so it costs nothing where
+/// nothing is sent, or all of it in transactions; it ends when this is dropped and all have come.
+#[derive(Debug, Default)]
+pub(crate) struct Waiter(OnceLock<mpsc::UnboundedSender<Job>>);
 
 impl Waiter {
-    pub(crate) fn start() -> Self {
-        let (watched, mut inbox) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut open = FuturesUnordered::new();
-            loop {
-                tokio::select! {
-                    job = inbox.recv() => match job {
-                        Some(job) => open.push(job),
-                        None => break,
-                    },
-                    Some(()) = open.next() => {}
-                }
-            }
-            while open.next().await.is_some() {}
-        });
-        Self(watched)
-    }
-
     /// How many are under way is for the caller to bound.
     pub(crate) fn watch(&self, job: impl Future<Output = ()> + Send + 'static) {
-        // Its task ends later than this, or with the runtime.
-        let _ = self.0.send(Box::pin(job));
+        let task = self.0.get_or_init(|| {
+            let (watched, inbox) = mpsc::unbounded_channel();
+            tokio::spawn(wait_for_all(inbox));
+            watched
+        });
+        // It ends later than this, or with the runtime.
+        let _ = task.send(Box::pin(job));
     }
+}
+
+async fn wait_for_all(mut inbox: mpsc::UnboundedReceiver<Job>) {
+    let mut open = FuturesUnordered::<Job>::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = open.next() => {}
+            job = inbox.recv() => match job {
+                Some(job) => open.push(job),
+                None => break,
+            },
+        }
+    }
+    while open.next().await.is_some() {}
 }
 
 impl HandlerError {

@@ -10,6 +10,7 @@
 //! one follows the other, the position of the record in hand says the same in one number.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 /// What was delivered and not passed yet, in the order of the offsets.
 #[derive(Debug)]
@@ -84,9 +85,22 @@ impl Ledger {
             .is_some_and(|delivery| !delivery.settled)
     }
 
+    /// Whether a delivery of any of these offsets waits for its end.
+    pub(crate) fn is_open_within(&self, offsets: &RangeInclusive<i64>) -> bool {
+        let from = self.deliveries.partition_point(|delivery| delivery.last < *offsets.start());
+        let mut within =
+            self.deliveries.range(from..).take_while(|delivery| delivery.first <= *offsets.end());
+        within.any(|delivery| !delivery.settled)
+    }
+
     /// The first offset of the delivery that ends with `last`, while it is not passed.
     pub(crate) fn first_of(&self, last: i64) -> Option<i64> {
         self.position(last).and_then(|index| self.deliveries.get(index)).map(|delivery| delivery.first)
+    }
+
+    /// First and last offsets of deliveries that wait for their end, in order.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.deliveries.iter().filter(|one| !one.settled).map(|one| (one.first, one.last))
     }
 
     /// Deliveries that are not passed yet: open ones, and those settled ahead of an open one.
@@ -115,6 +129,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn it_says_what_of_a_span_is_open() {
+        let mut ledger = Ledger::new(0);
+        for (first, last) in [(0, 0), (1, 4), (5, 5), (6, 9)] {
+            ledger.deliver(first, last);
+        }
+        ledger.split(2);
+        assert!(ledger.settle(4) && ledger.settle(5));
+        assert_eq!(ledger.open().collect::<Vec<_>>(), [(0, 0), (1, 2), (6, 9)]);
+        let is_open = |first, last| ledger.is_open_within(&(first..=last));
+        assert!(is_open(0, 0) && is_open(1, 4) && is_open(2, 5) && is_open(9, 20));
+        assert!(!is_open(3, 4) && !is_open(3, 5) && !is_open(10, 20));
+    }
 
     #[test]
     fn in_order_it_is_one_number() {

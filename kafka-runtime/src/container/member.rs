@@ -16,10 +16,10 @@ use super::commit::{CommitPolicy, Committer};
 use super::give_back::{Exit, Held};
 use super::listed::Listed;
 use super::partition::{self, Commits};
-use super::shared::PartitionPhase;
-use super::status::{Board, EventKind, Idleness, ListenerState, Rest, describe};
+use super::status::{Board, EventKind, ListenerState};
 use super::steering::Order;
 use super::transact::{Inheritance, Transact};
+use super::watch::Watched;
 use super::work::ListenerWork;
 use crate::config::OnRevoke;
 
@@ -51,15 +51,6 @@ pub(crate) struct Member {
     /// Orders under way.
     pub(super) errands: JoinSet<()>,
     watched: HashMap<TopicPartition, Watched>,
-}
-
-/// How long a partition has been at the same record.
-struct Watched {
-    position: i64,
-    since: Instant,
-    /// Whether it was said that this is long.
-    said: bool,
-    idleness: Idleness,
 }
 
 impl Member {
@@ -115,6 +106,7 @@ impl Member {
         let mut outcome = Ok(());
         loop {
             tokio::select! {
+                biased;
                 event = self.consumer.next() => match event {
                     Some(ConsumerEvent::Fatal(cause)) => outcome = Err(self.fatal(cause)),
                     Some(event) => self.on(event),
@@ -206,11 +198,12 @@ impl Member {
             shared.pause();
             self.handle.pause(&[partition]);
         }
-        self.board.add(Arc::clone(&shared), stream.log_end(), self.exit.committer.clone());
+        let log_end = stream.log_end();
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
         let transact = self.transact(partition);
         let commits = Commits { committer, transact };
         let (remote, task) = partition::begin(stream, &start, shared, work, commits, self.handle.lease());
+        self.board.add(remote.clone(), log_end, self.exit.committer.clone());
         self.held.insert(partition, Held::new(remote, task));
     }
 
@@ -266,55 +259,11 @@ impl Member {
 
     /// Looks for handlers that may be stuck, and for partitions that have had nothing to do for long.
     fn look_around(&mut self) {
-        let (now, limit) = (Instant::now(), self.work.settings.max_poll_interval);
-        let (id, events) = (self.work.id, &self.work.events);
+        let now = Instant::now();
         self.watched.retain(|partition, _| self.held.contains_key(partition));
         for (partition, held) in &self.held {
-            let (partition, shared) = (*partition, &held.remote.shared);
-            let (position, phase) = (shared.longest_running(), shared.phase());
-            // Whoever asks for an explanation is told since when.
-            shared.age_in_hand(shared.position());
-            let watched = self.watched.entry(partition).or_insert_with(|| Watched {
-                position,
-                since: now,
-                said: false,
-                idleness: Idleness::new(now),
-            });
-            let since = now.duration_since(watched.since);
-            if phase != PartitionPhase::Running || watched.position != position {
-                (watched.position, watched.since, watched.said) = (position, now, false);
-                if shared.is_stuck() {
-                    shared.set_stuck(false);
-                    events.emit(id, || EventKind::NoLongerStuck { partition });
-                }
-            } else if since > limit / 2 && !watched.said {
-                watched.said = true;
-                let record = describe(id, shared, position);
-                warn!(
-                    listener = id,
-                    record,
-                    ?limit,
-                    "a handler has been running for more than half of max-poll-interval"
-                );
-            } else if since > limit && !shared.is_stuck() {
-                shared.set_stuck(true);
-                let record = describe(id, shared, position);
-                warn!(
-                    listener = id,
-                    record,
-                    ?limit,
-                    "a handler has been running for longer than max-poll-interval"
-                );
-                events.emit(id, || EventKind::Stuck { partition, offset: position, since });
-            }
-            let Some(interval) = self.work.settings.idle_partition_event_interval else { continue };
-            let busy = !matches!(phase, PartitionPhase::Idle | PartitionPhase::Paused);
-            let partition = Some(partition);
-            match watched.idleness.look(position.unsigned_abs(), busy, now, interval) {
-                Some(Rest::Idle(since)) => events.emit(id, || EventKind::Idle { partition, since }),
-                Some(Rest::Over) => events.emit(id, || EventKind::NoLongerIdle { partition }),
-                None => {}
-            }
+            let watched = self.watched.entry(*partition).or_insert_with(|| Watched::new(&held.remote, now));
+            watched.look(&held.remote, &self.work, now);
         }
     }
 

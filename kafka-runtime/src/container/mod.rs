@@ -15,12 +15,12 @@
 //! recovery   what becomes of a record that failed: policy (pure), back-off (pure), dead letters
 //! outcome    how a failed record is told
 //! listed     partitions in a line, for messages
-//! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); again: deliver again
+//! ack        acknowledgement by hand; ledger: how far it is safe to commit (pure); unsettled: what is open; again: deliver again
 //! cadence    when to commit (pure)
 //! transact   exactly once: transactions instead of commits; bounds: where they begin and end (pure)
 //! commit     sync, async, combined: one committer per member; book: who wants what (pure)
 //! permits    handlers at once, over partitions in order
-//! shared     what a partition's loop shares with its member
+//! shared     what a partition's loop shares with its member; watch: what that looks at now and then
 //! status     what is shown of it: status, health, lag, open records, events
 //! ```
 
@@ -57,6 +57,8 @@ mod steering;
 #[cfg(test)]
 mod tests;
 mod transact;
+mod unsettled;
+mod watch;
 mod work;
 
 pub use ack::{Ack, AckError, AckIssuer};

@@ -229,8 +229,9 @@ impl<S: Source> Partition<S> {
         if let Some(last) = batches.last() {
             self.shared.set_timestamp(last.batch().header().max_timestamp);
         }
-        if self.issuer.is_some() {
-            self.again.hold(batches, self.shared.safe().offset);
+        if let Some(issuer) = &self.issuer {
+            self.again.forget(self.shared.safe().offset);
+            issuer.desk().hold(batches);
         }
         self.shared.set_in_hand(batches);
         let end = loop {
@@ -274,9 +275,15 @@ impl<S: Source> Partition<S> {
         let reached = self.shared.position();
         self.lane.is_again = true;
         let mut end = End::Done;
-        while let Some(delivery) = self.again.next_due().filter(|_| end == End::Done) {
-            let batches = self.again.batches(&delivery);
+        while end == End::Done
+            && let Some(delivery) = self.again.next_due()
+        {
+            let batches = issuer.desk().batches(delivery.first, delivery.last);
             end = self.drive(&batches, delivery.first, Some(delivery.last), delivery.attempt).await;
+            if end == End::Redeliver {
+                // Another one has to be judged before it.
+                self.again.put_back(delivery);
+            }
         }
         self.lane.is_again = false;
         self.lane.back_to(reached);

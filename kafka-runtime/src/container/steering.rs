@@ -63,8 +63,8 @@ pub(crate) type Sought = Vec<(TopicPartition, Result<(), Error>)>;
 /// What a member is asked to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// The listener's pauses have changed.
-    Pauses,
+    /// The listener's pauses have changed; said when they are in effect.
+    Pauses(oneshot::Sender<()>),
     /// Partitions that have stopped begin again at the record that stopped them.
     Restart(Selection),
     Seek {
@@ -77,7 +77,11 @@ pub(crate) enum Order {
 impl Member {
     pub(super) fn obey(&mut self, order: Order) {
         match order {
-            Order::Pauses => self.apply_pauses(),
+            Order::Pauses(done) => {
+                self.apply_pauses();
+                // Whoever asked may not care any more.
+                let _ = done.send(());
+            }
             Order::Restart(which) => self.restart(which),
             Order::Seek { which, to, reply } => self.seek(which, to, reply),
         }

@@ -79,6 +79,8 @@ async fn run(
     let mut deliveries = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
+            Some(()) = deliveries.next() => {}
             job = inbox.recv() => match job {
                 Some(Job::Send(record, callback)) => {
                     let enqueued = {
@@ -98,7 +100,6 @@ async fn run(
                 }
                 None => break,
             },
-            Some(()) = deliveries.next() => {}
         }
     }
     while deliveries.next().await.is_some() {}

@@ -79,14 +79,15 @@ impl Interceptors {
 }
 
 async fn run(mut inbox: mpsc::UnboundedReceiver<Watched>, all: Vec<Arc<dyn Interceptor>>) {
-    let mut open = FuturesUnordered::new();
+    let mut open = FuturesUnordered::<Watched>::new();
     loop {
         tokio::select! {
+            biased;
+            Some((record, result)) = open.next() => tell(&all, &record, result.as_ref()),
             watched = inbox.recv() => match watched {
                 Some(watched) => open.push(watched),
                 None => break,
             },
-            Some((record, result)) = open.next() => tell(&all, &record, result.as_ref()),
         }
     }
     while let Some((record, result)) = open.next().await {

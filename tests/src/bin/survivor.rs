@@ -42,10 +42,7 @@ fn tell(event: &ListenerEvent) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    tests::log_to_stderr();
     App::from_yaml(&std::env::var("SURVIVOR_YAML")?)?.on_event(tell).run().await?;
     say("left", "");
     Ok(())

@@ -32,10 +32,7 @@ async fn pipeline(record: Numbered, meta: Metadata, tx: &Tx) -> Result<(), TxErr
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    tests::log_to_stderr();
     App::from_yaml(&std::env::var("PIPELINE_YAML")?)?.run().await?;
     println!("stopped");
     Ok(())

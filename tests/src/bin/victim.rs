@@ -1,11 +1,10 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
 //! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
-//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it takes so many milliseconds for each, and says after that
-//! how many microseconds it took.
+//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it takes so many milliseconds for each, and says after that.
 
 use std::io::Write;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_runtime::prelude::*;
 
@@ -20,22 +19,18 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
         return Err("poison".into());
     }
     if let Some(sleep) = *SLEEP {
-        let begun = Instant::now();
         tokio::time::sleep(sleep).await;
-        say(&record, &meta, Some(begun.elapsed()));
-        return Ok(());
     }
-    say(&record, &meta, None);
+    say(&record, &meta);
     if *STUCK == Some(record.n) {
         std::future::pending::<()>().await;
     }
     Ok(())
 }
 
-fn say(record: &Numbered, meta: &Metadata, took: Option<Duration>) {
+fn say(record: &Numbered, meta: &Metadata) {
     let mut out = std::io::stdout().lock();
-    let took = took.map_or_else(String::new, |took| format!("\t{}", took.as_micros()));
-    let _ = writeln!(out, "handled\t{}\t{}\t{}{took}", meta.partition(), meta.offset(), record.n);
+    let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
     let _ = out.flush();
 }
 
@@ -47,10 +42,7 @@ static SLEEP: LazyLock<Option<Duration>> =
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    tests::log_to_stderr();
     App::from_yaml(&std::env::var("VICTIM_YAML")?)?.run().await?;
     println!("stopped");
     Ok(())

@@ -121,11 +121,8 @@ impl Sender {
         loop {
             let wake = self.pump();
             tokio::select! {
-                command = self.inbox.recv() => match command {
-                    None | Some(Command::Stop) => return,
-                    Some(command) => self.obey(command),
-                },
-                Some(event) = self.calls.join_next() => self.take_in(event),
+                // What is rare goes first; in one order, so that a simulation repeats.
+                biased;
                 // The cluster lives as long as this does.
                 _ = self.pictures.changed() => {
                     let picture = Arc::clone(&self.pictures.borrow_and_update());
@@ -133,6 +130,11 @@ impl Sender {
                     self.look_at_those_that_wait();
                 }
                 () = news_of(&mut self.transaction_news) => self.transaction_went_on(),
+                Some(event) = self.calls.join_next() => self.take_in(event),
+                command = self.inbox.recv() => match command {
+                    None | Some(Command::Stop) => return,
+                    Some(command) => self.obey(command),
+                },
                 () = tokio::time::sleep_until(wake) => {}
             }
             while let Ok(command) = self.inbox.try_recv() {

@@ -376,6 +376,7 @@ impl Coordination {
                 return;
             }
             tokio::select! {
+                biased;
                 failure = &mut settled => {
                     if let Some(error) = failure {
                         self.failed(Failure { error, stamped: true });

@@ -238,12 +238,13 @@ impl<P: CommitPort> Task<P> {
             }
             let next_try = self.book.next_try();
             tokio::select! {
+                biased;
+                _ = ticker.tick() => self.tick(),
                 command = self.inbox.recv() => match command {
                     Some(command) => self.apply(command),
                     None => return,
                 },
                 () = self.look.notified() => {}
-                _ = ticker.tick() => self.tick(),
                 () = sleep_until(next_try), if next_try.is_some() => {}
             }
         }

@@ -47,6 +47,7 @@ impl Lane {
         self.meter.asked();
         let partition = self.partition();
         tokio::select! {
+            biased;
             result = committer.commit_sync(partition) => {
                 if let Err(cause) = result {
                     let listener = self.work.id;

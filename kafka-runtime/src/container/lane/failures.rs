@@ -19,8 +19,11 @@ impl Lane {
     /// meanwhile. `in_hand` records were taken with it and are not finished either.
     pub(crate) async fn failed(&mut self, failed: &Failed<'_>, failure: &Failure, in_hand: u64) -> Verdict {
         self.handler_waits(in_hand);
-        let verdict = match self.fate(failure) {
-            Fate::Again(opened) => self.wait_for_circuit(failed, failure, opened).await,
+        let verdict = match self.fate(failure, failed.record.offset).await {
+            Fate::Again(opened) => {
+                self.tell_held_up(failed, failure, opened);
+                self.try_again(Verdict::Again).await
+            }
             Fate::Policy => match self.resolve(failed, failure).await {
                 Resolution::Retry(wait) => self.wait_to_retry(wait).await,
                 Resolution::Settled => Verdict::Skip,
@@ -164,7 +167,9 @@ impl Lane {
 
     /// The record in hand was tried again and succeeded.
     pub(crate) fn recovered(&mut self) {
-        self.went_well();
+        if self.issuer.is_none() {
+            self.went_well();
+        }
         self.shared.set_attempt(1);
         self.shared.set_cause(None);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::{Lane, Verdict};
+use super::Lane;
 use crate::container::commit::sleep_until;
 use crate::container::flow::{Fate, Pass};
 use crate::container::outcome::told;
@@ -45,47 +45,82 @@ impl Lane {
         }
     }
 
-    /// Records were handled.
-    pub(super) fn went_well(&mut self) {
-        let Some(flow) = &self.work.flow else { return };
-        if flow.succeeded(self.pass.as_ref().is_some_and(Pass::is_probe)) {
-            info!(listener = self.work.id, "a probe succeeded: the circuit is closed, the listener goes on");
-            self.work.events.emit(self.work.id, || EventKind::CircuitClosed);
-        }
-        if let Some(pass) = &mut self.pass {
-            pass.settled();
+    /// Whether it holds the probe.
+    fn has_probe(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_probe)
+    }
+
+    /// What is delivered now shows if the circuit may close.
+    #[inline]
+    pub(super) fn probing_if_probe(&mut self, first: i64, last: i64) {
+        if self.has_probe() {
+            self.probing = Some(first..=last);
         }
     }
 
-    /// Whether the circuit has something to say to a failure.
-    pub(super) fn fate(&mut self, failure: &Failure) -> Fate {
-        let Some(flow) = &self.work.flow else { return Fate::Policy };
-        let pass = self.pass.take();
-        let fate =
-            flow.failed(self.work.recovery.may_pass(failure), pass.as_ref().is_some_and(Pass::is_probe));
-        if let (Some(mut pass), Fate::Again(_)) = (pass, fate) {
+    /// Whether the probe is out and not settled yet.
+    pub(super) fn is_probing(&mut self) -> bool {
+        if self.probing.is_some() {
+            self.count(0);
+        }
+        self.probing.is_some()
+    }
+
+    /// Records were handled.
+    pub(super) fn went_well(&mut self) {
+        let Some(flow) = &self.work.flow else { return };
+        let is_settled = match (&self.issuer, &self.probing) {
+            (Some(issuer), Some(offsets)) => !issuer.desk().is_open_within(offsets),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        let is_probe = is_settled && self.has_probe();
+        if flow.succeeded(is_probe) {
+            info!(listener = self.work.id, "a probe succeeded: the circuit is closed, the listener goes on");
+            self.work.events.emit(self.work.id, || EventKind::CircuitClosed);
+        }
+        if let Some(pass) = self.pass.as_mut().filter(|_| is_probe) {
+            pass.settled();
+            self.probing = None;
+            self.repay();
+        }
+    }
+
+    /// Whether the circuit, or the check, has something to say to the failure of the record at `offset`.
+    pub(crate) async fn fate(&mut self, failure: &Failure, offset: i64) -> Fate {
+        let Some(flow) = self.work.flow.clone() else { return Fate::Policy };
+        let is_probe = match (&self.issuer, &self.probing) {
+            (Some(_), probing) => probing.as_ref().is_some_and(|offsets| offsets.contains(&offset)),
+            (None, _) => self.has_probe(),
+        };
+        let mut pass = self.pass.take_if(|_| is_probe);
+        if is_probe {
+            self.probing = None;
+        }
+        // Whoever waits for the check needs no permit.
+        self.permit = None;
+        let fate = tokio::select! {
+            biased;
+            fate = flow.failed(self.work.recovery.may_pass(failure), is_probe) => fate,
+            // The next owner tries it; a probe is another one's.
+            _ = self.shared.raised(Signal::Drain) => return Fate::Again(None),
+        };
+        if let (Some(pass), Fate::Again(_)) = (&mut pass, fate) {
             pass.settled();
         }
         fate
     }
 
     /// The circuit is open, or something is down: the record waits with all others, and is tried again as if it had not been.
-    pub(super) async fn wait_for_circuit(
-        &mut self,
-        failed: &Failed<'_>,
-        failure: &Failure,
-        opened: Option<Duration>,
-    ) -> Verdict {
+    pub(crate) fn tell_held_up(&self, failed: &Failed<'_>, failure: &Failure, opened: Option<Duration>) {
         let (listener, record, cause) = (self.work.id, failed.at(), told(failure));
         self.shared.add(Counts { failed: 1, ..Counts::default() });
         self.tell_failed(failed, &cause);
-        let held_up_by = self.work.flow.as_ref().map(|flow| flow.held_up_by()).unwrap_or_default();
-        self.shared.set_cause(Some(format!("{held_up_by} since {record}: {cause}")));
+        self.shared.set_cause(self.work.flow.as_ref().map(|flow| flow.held_up_since(record, &cause)));
         if let Some(pause) = opened {
             warn!(listener, %record, ?pause, cause, "the circuit is open: the listener pauses, then probes with one record");
             self.work.events.emit(listener, || EventKind::CircuitOpened { pause, cause });
         }
         self.shared.set_phase(PartitionPhase::Retrying);
-        self.try_again(Verdict::Again).await
     }
 }

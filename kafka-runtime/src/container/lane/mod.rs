@@ -9,6 +9,7 @@ mod failures;
 mod leave;
 mod transactions;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use kafka_client::TopicPartition;
@@ -82,6 +83,8 @@ pub(crate) struct Lane {
     /// What the last look let go, and what was taken beyond; and by whose leave.
     lent: u64,
     pass: Option<Pass>,
+    /// What went with a probe's pass, where it is settled later than its handler returns.
+    probing: Option<RangeInclusive<i64>>,
     /// Of those granted, done without their handler.
     unhandled: u64,
     since_yield: u64,
@@ -117,6 +120,7 @@ impl Lane {
             granted: 0,
             lent: 0,
             pass: None,
+            probing: None,
             unhandled: 0,
             since_yield: 0,
             looks: 0,
@@ -148,11 +152,12 @@ impl Lane {
         true
     }
 
-    /// Notes the delivery of what was taken, where it is acknowledged by hand.
+    /// Notes the delivery of what was taken, where it is settled later than its handler returns.
     #[inline]
-    pub(crate) fn deliver(&self, first: i64, last: i64) {
+    pub(crate) fn deliver(&mut self, first: i64, last: i64) {
         if let Some(issuer) = &self.issuer {
             issuer.deliver(first, last);
+            self.probing_if_probe(first, last);
         }
     }
 
@@ -276,6 +281,8 @@ impl Lane {
         self.rest = PartitionPhase::Idle;
         self.shared.set_phase(self.rest);
         self.meter.restart();
+        // A probe whose record is not wanted is another one's.
+        (self.pass, self.probing) = (None, None);
         if let Some(transact) = &mut self.transact {
             transact.bounds.moved();
         }
@@ -296,7 +303,12 @@ impl Lane {
         let unhandled = self.unhandled.min(taken);
         self.unhandled -= unhandled;
         self.shared.add(Counts { handled: taken - unhandled, ..Counts::default() });
-        if taken > unhandled {
+        let is_well = match &self.issuer {
+            // The acknowledgement says so, not the handler's return.
+            Some(issuer) => self.work.flow.is_some() && issuer.desk().take_acknowledged(),
+            None => taken > unhandled,
+        };
+        if is_well {
             self.went_well();
         }
         let finished = match &self.issuer {
@@ -344,28 +356,38 @@ impl Lane {
         self.waiting();
         let look_again = tokio::time::sleep(LOOK_AGAIN);
         tokio::select! {
+            biased;
             _ = self.shared.raised(Signal::Drain) => {}
             () = look_again => {}
         }
     }
 
     /// Bounds how far deliveries run ahead of their acknowledgements; those that failed go first when they are due.
+    /// Behind a probe nothing goes before it is settled.
     async fn wait_for_acknowledgements(&mut self) -> Option<End> {
         let issuer = self.issuer.clone()?;
         let desk = issuer.desk();
-        if self.is_again {
-            return None;
-        }
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        while self.is_far_ahead(desk) && !desk.has_failures() && !due(self.again_at) {
+        loop {
+            let is_probing = self.is_probing();
+            if self.is_again && !is_probing {
+                return None;
+            }
+            let again_at = self.again_at.filter(|_| !is_probing);
+            if desk.has_failures() || again_at.is_some_and(|at| at <= Instant::now()) {
+                return Some(End::Redeliver);
+            }
+            if !is_probing && !self.is_far_ahead(desk) {
+                return None;
+            }
             self.waiting();
-            let (shared, again_at) = (Arc::clone(&self.shared), self.again_at);
-            let forwards = self.work.onward.is_some();
+            let shared = Arc::clone(&self.shared);
+            let each = is_probing || self.work.onward.is_some();
             let look = || {
-                let settled = if forwards { desk.has_news() } else { !desk.is_full() };
+                let settled = if each { desk.has_news() } else { !desk.is_full() };
                 settled || shared.signal() > Signal::Run || desk.has_failures()
             };
             tokio::select! {
+                biased;
                 () = shared.woken(|| look().then_some(())) => {}
                 () = sleep_until(again_at), if again_at.is_some() => {}
             }
@@ -373,7 +395,6 @@ impl Lane {
                 return Some(end);
             }
         }
-        (desk.has_failures() || due(self.again_at)).then_some(End::Redeliver)
     }
 
     /// Whether no delivery may be made before an earlier one is settled.
@@ -415,6 +436,7 @@ impl Lane {
         // A transaction does not wait along.
         let due = self.transaction_due_at();
         tokio::select! {
+            biased;
             permit = permits.acquire_owned() => {
                 self.permit = permit.ok();
                 true

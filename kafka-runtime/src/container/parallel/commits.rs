@@ -142,6 +142,7 @@ impl Commits {
         let Site { shared, desk, .. } = &*self.site;
         desk.set_gate(Gate::Held);
         tokio::select! {
+            biased;
             result = committer.commit_sync(shared.partition) => if let Err(cause) = result {
                 self.again = Some(Instant::now() + AGAIN);
                 let (listener, partition) = (&*self.listener, shared.partition);

@@ -171,9 +171,10 @@ impl<T> Dispatcher<T> {
         }
     }
 
-    /// The record in hand may go again from now on, as if it had not been tried.
+    /// The record in hand may go again from now on, as if it had not been tried; time that it is tried for begins anew.
     pub(crate) fn put_back(&mut self, offset: i64, now: Instant) {
-        if self.put_down(offset, State::Parked(now)).is_some() {
+        if let Some(open) = self.put_down(offset, State::Parked(now)) {
+            open.failed = None;
             self.parked.insert((now, offset));
         }
     }

@@ -121,7 +121,7 @@ impl<S: Source> Feeder<S> {
             info!(listener, %partition, offset = start.offset, records, "finished ahead of the committed offset by the last owner: not handled again");
         }
         desk.begin(remembered, Arc::clone(&lease));
-        let waiter = work.onward.is_some().then(Waiter::start);
+        let waiter = work.onward.is_some().then(Waiter::default);
         let site = Arc::new(Site { shared, desk, waiter });
         let work_bytes = work.settings.consumer.fetch.prefetch_bytes / PARTS;
         let commits = Commits::new(committer, Arc::clone(&site), &work.settings);

@@ -218,9 +218,8 @@ async fn resolve(
         cause: told(failure),
     });
     if let Some(flow) = &work.flow {
-        let fate =
-            flow.failed(work.recovery.may_pass(failure), pass.as_ref().is_some_and(|pass| pass.is_probe()));
-        if let Fate::Again(opened) = fate {
+        let is_probe = pass.as_ref().is_some_and(|pass| pass.is_probe());
+        if let Fate::Again(opened) = flow.failed(work.recovery.may_pass(failure), is_probe).await {
             let _ = pass.map(Pass::settled);
             tell_open(work, site, &failed, failure, opened);
             return Next::Again;
@@ -253,8 +252,7 @@ fn tell_open(
 ) {
     let (listener, record, cause) = (work.id, failed.at(), told(failure));
     site.shared.add(Counts { failed: 1, ..Counts::default() });
-    let held_up_by = work.flow.as_ref().map(|flow| flow.held_up_by()).unwrap_or_default();
-    site.shared.set_cause(Some(format!("{held_up_by} since {record}: {cause}")));
+    site.shared.set_cause(work.flow.as_ref().map(|flow| flow.held_up_since(record, &cause)));
     if let Some(pause) = opened {
         warn!(listener, %record, ?pause, cause, "the circuit is open: the listener pauses, then probes with one record");
         work.events.emit(listener, || EventKind::CircuitOpened { pause, cause });

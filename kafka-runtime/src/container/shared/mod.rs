@@ -160,12 +160,18 @@ impl Shared {
     /// Hands out no further records; the one in hand is finished.
     pub(crate) fn pause(&self) {
         self.paused.store(true, Ordering::Release);
+        if let Some(desk) = &self.desk {
+            desk.set_paused(true);
+        }
         self.raise(Signal::Look);
     }
 
     /// Goes on after [`Shared::pause`].
     pub(crate) fn resume(&self) {
         self.paused.store(false, Ordering::Release);
+        if let Some(desk) = &self.desk {
+            desk.set_paused(false);
+        }
         self.lower(Signal::Look);
         self.wake();
     }

@@ -133,7 +133,8 @@ pub enum EventKind {
         /// The check's name.
         check: String,
     },
-    /// A handler has been running for longer than `max-poll-interval`.
+    /// A handler has been running for longer than `max-poll-interval`, or its record was not acknowledged for so long (by
+    /// hand, or by the broker that it was sent on to).
     Stuck {
         /// Which partition.
         partition: TopicPartition,

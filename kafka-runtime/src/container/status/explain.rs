@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_client::TopicPartition;
 use tokio::time::Instant;
 
+use crate::container::ack::{AckDesk, Unacknowledged};
 use crate::container::outcome::shown;
 use crate::container::parallel::{OpenOne, OpenPhase};
 use crate::container::shared::{PartitionPhase, Shared};
@@ -47,6 +48,7 @@ impl fmt::Display for OpenRecord {
             OpenPhase::Parked => "it waits for its next try",
             OpenPhase::Stopped => "the partition stopped at it",
             OpenPhase::Waiting => "it waits",
+            OpenPhase::Unacknowledged => "it is not acknowledged",
         };
         write!(f, ", attempt {attempt}, since {age:.1?}: {phase}")?;
         match self.next_try {
@@ -57,9 +59,9 @@ impl fmt::Display for OpenRecord {
 }
 
 /// The records that a partition has begun and not finished, the lowest offset first.
-pub(super) fn explain(listener: &'static str, shared: &Shared) -> Vec<OpenRecord> {
+pub(super) fn explain(listener: &'static str, shared: &Shared, acks: Option<&AckDesk>) -> Vec<OpenRecord> {
     let (now, partition) = (Instant::now(), shared.partition);
-    let Some(desk) = shared.desk() else { return in_hand(listener, shared).into_iter().collect() };
+    let Some(desk) = shared.desk() else { return one_by_one(listener, shared, acks) };
     let of = |one: OpenOne| OpenRecord {
         listener,
         partition,
@@ -75,11 +77,35 @@ pub(super) fn explain(listener: &'static str, shared: &Shared) -> Vec<OpenRecord
 
 /// The record at `offset`, for the log.
 pub(in crate::container) fn describe(listener: &'static str, shared: &Shared, offset: i64) -> String {
-    let record = explain(listener, shared).into_iter().find(|record| record.offset == offset);
+    let record = explain(listener, shared, None).into_iter().find(|record| record.offset == offset);
     record.map_or_else(|| format!("{} at offset {offset}", shared.partition), |record| record.to_string())
 }
 
-/// Where records go one after the other, there is one at most.
+/// Where records go one after the other: those that were handed over and are not settled, and the one in hand.
+fn one_by_one(listener: &'static str, shared: &Shared, acks: Option<&AckDesk>) -> Vec<OpenRecord> {
+    let in_hand = in_hand(listener, shared);
+    let (now, partition, position) = (Instant::now(), shared.partition, shared.position());
+    let open = acks.map(|acks| acks.explain(MOST)).unwrap_or_default().into_iter();
+    // Of a batch it is the first that stands for all.
+    let is_at = |one: &Unacknowledged| (one.first..=one.last).contains(&position);
+    let has_one = in_hand.is_some();
+    let open = open.filter(|one| !(has_one && is_at(one)));
+    let of = |one: Unacknowledged| OpenRecord {
+        listener,
+        partition,
+        offset: one.first,
+        key: one.key().map(|key| shown(&key)),
+        attempt: one.delivered.tries,
+        phase: if one.delivered.has_failed { OpenPhase::Parked } else { OpenPhase::Unacknowledged },
+        age: now.duration_since(one.delivered.begun),
+        next_try: None,
+    };
+    let mut records: Vec<OpenRecord> = open.map(of).chain(in_hand).collect();
+    records.sort_by_key(|record| record.offset);
+    records
+}
+
+/// The one that its handler has, or would have next.
 fn in_hand(listener: &'static str, shared: &Shared) -> Option<OpenRecord> {
     let phase = match shared.phase() {
         PartitionPhase::Idle => return None,

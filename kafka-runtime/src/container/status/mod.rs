@@ -29,7 +29,9 @@ pub(super) use self::explain::describe;
 use self::explain::explain;
 pub use self::health::{Health, HealthStatus, ListenerHealth, PartitionLag};
 pub(crate) use self::idle::{Idleness, Rest};
+use super::ack::AckDesk;
 use super::commit::Committer;
+use super::partition::PartitionRemote;
 use super::pauses::Pauses;
 use super::shared::{Counts, PartitionPhase, Shared};
 use super::work::ListenerWork;
@@ -157,6 +159,8 @@ struct Entry {
     shared: Arc<Shared>,
     log_end: Arc<LogEnd>,
     committer: Option<Committer>,
+    /// Where records are settled later than their handlers return.
+    acks: Option<Arc<AckDesk>>,
 }
 
 impl Inner {
@@ -210,8 +214,14 @@ impl Board {
         is_new
     }
 
-    pub(crate) fn add(&self, shared: Arc<Shared>, log_end: Arc<LogEnd>, committer: Option<Committer>) {
-        self.inner().partitions.insert(shared.partition, Entry { shared, log_end, committer });
+    pub(crate) fn add(
+        &self,
+        PartitionRemote { shared, desk }: PartitionRemote,
+        log_end: Arc<LogEnd>,
+        committer: Option<Committer>,
+    ) {
+        let partition = shared.partition;
+        self.inner().partitions.insert(partition, Entry { shared, log_end, committer, acks: desk });
     }
 
     /// Commits whatever is behind, and waits for it.
@@ -259,7 +269,8 @@ impl Board {
     /// Records that were begun and are not finished.
     pub(crate) fn explain(&self) -> Vec<OpenRecord> {
         let inner = self.inner();
-        inner.partitions.values().flat_map(|entry| explain(self.id, &entry.shared)).collect()
+        let of = |entry: &Entry| explain(self.id, &entry.shared, entry.acks.as_deref());
+        inner.partitions.values().flat_map(of).collect()
     }
 
     pub(crate) fn undone(&self) -> Vec<Undone> {

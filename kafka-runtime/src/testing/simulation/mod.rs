@@ -19,7 +19,11 @@
 //! fail and panic; all on one thread, in paused time, so that minutes take milliseconds. Then everything is healed, and
 //! within ten minutes (of that time) every record must have been handled. Checked is: nothing is lost; the order that
 //! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; everything is
-//! committed at last; no more is repeated than [`Simulation::replay_bound`] says.
+//! committed at last; no more is repeated than [`Simulation::replay_bound`] says; what the listener sends on is there, in
+//! order, and once where that is promised ([`Simulation::results`]).
+//!
+//! Where listeners send, a run repeats but for one thing: several tasks of a producer wait for the same news of the cluster by
+//! `tokio::sync::watch`, which wakes them in an order of chance.
 //!
 //! A seed that fails is printed with its story. `SIMULATION_SEED=7` runs that one alone; `SIMULATION_SEEDS=2000` runs so
 //! many.
@@ -31,10 +35,12 @@
 //! stage     the cluster, the instances, the records; the plan is carried out
 //! line      an instance's connections, which can be cut
 //! verdict   the history of a run ──▶ what is wrong with it (pure)
+//! results   the same for what the listener sent on
 //! ```
 
 mod line;
 mod plan;
+mod results;
 mod stage;
 mod verdict;
 
@@ -45,6 +51,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 
 pub(crate) use plan::{Chaos, Mischief};
+use results::Results;
 
 use crate::app::App;
 
@@ -81,6 +88,8 @@ pub struct Simulation {
     order: Order,
     replay_bound: Option<u64>,
     handlers_fail: bool,
+    results: Option<Results>,
+    exactly_once: bool,
     seeds: Range<u64>,
 }
 
@@ -98,6 +107,8 @@ pub struct SeedReport {
     pub handlings: usize,
     /// How often a record was handled again that had been handled successfully.
     pub repeated: usize,
+    /// How many results there were at the end, where they are looked for.
+    pub results: usize,
 }
 
 impl std::fmt::Debug for Simulation {
@@ -122,6 +133,8 @@ impl Simulation {
             order: Order::Partition,
             replay_bound: None,
             handlers_fail: true,
+            results: None,
+            exactly_once: false,
             seeds: 0..SEEDS,
         }
     }
@@ -181,6 +194,27 @@ impl Simulation {
     #[must_use]
     pub fn failing_handlers(mut self, fail: bool) -> Self {
         self.handlers_fail = fail;
+        self
+    }
+
+    /// What the listener sends on, by `send_to` or the template: the n-th record leads to one of this value in `topic`,
+    /// with the same key. At the end each must be there, for readers of committed records, and nothing else; those of a key
+    /// in the order of their records, if an order is promised at all. **(default: not looked for)**
+    #[must_use]
+    pub fn results(
+        mut self,
+        topic: impl Into<String>,
+        value: impl Fn(u64) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.results = Some(Results { topic: topic.into(), value: Box::new(value) });
+        self
+    }
+
+    /// Each result must be there once: for listeners that are `transactional`. Their handlers see records again whose
+    /// transaction was aborted, also behind later ones; the results tell of the order. **(default: at least once)**
+    #[must_use]
+    pub fn exactly_once(mut self) -> Self {
+        self.exactly_once = true;
         self
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::line::{Line, State};
 use super::plan::{Chaos, Failing, Kind, Plan, Trouble};
 use super::verdict::{History, Rules};
-use super::{SeedReport, Simulation};
+use super::{SeedReport, Simulation, results};
 use crate::app::RunningApp;
 use crate::container::EventKind;
 use crate::testing::app::configured;
@@ -135,11 +135,17 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
     let notes = Arc::clone(&stage.notes);
     let mut history = std::mem::take(&mut *notes.history.lock().unwrap_or_else(PoisonError::into_inner));
     history.handlings = stage.witness.pick(|one| one.listener == simulation.listener);
-    let rules = Rules { order: simulation.order, replay_bound: simulation.replay_bound };
+    let rules = Rules {
+        order: simulation.order,
+        goes_back: simulation.exactly_once,
+        replay_bound: simulation.replay_bound,
+    };
     violations.extend(history.violations(rules));
     violations.extend(history.not_committed());
+    let results = stage.results(&history, &mut violations).await;
     let story = std::mem::take(&mut *notes.story.lock().unwrap_or_else(PoisonError::into_inner));
-    SeedReport { seed, violations, story, handlings: history.handlings.len(), repeated: history.repeated() }
+    let (handlings, repeated) = (history.handlings.len(), history.repeated());
+    SeedReport { seed, violations, story, handlings, repeated, results }
 }
 
 fn partitions(simulation: &Simulation) -> Vec<TopicPartition> {
@@ -149,6 +155,7 @@ fn partitions(simulation: &Simulation) -> Vec<TopicPartition> {
 
 /// A record that is to be sent: when, where, what.
 struct Planned {
+    number: u64,
     pause: Duration,
     partition: i32,
     key: String,
@@ -164,22 +171,28 @@ fn records(simulation: &Simulation, rng: &Rng) -> Vec<Planned> {
         let pause = if rng.below(5) == 0 { rng.below(10 * mean + 1) } else { 0 };
         let partition = i32::try_from(key % partitions).unwrap_or(0);
         let (key, value) = (format!("key-{key}"), (simulation.value)(n));
-        Planned { pause: Duration::from_millis(pause), partition, key, value }
+        Planned { number: n, pause: Duration::from_millis(pause), partition, key, value }
     };
     (0..simulation.records).map(one).collect()
 }
 
 /// Sends one after the other, each until it is acknowledged.
 async fn send(producer: Producer, topic: TopicName, records: Vec<Planned>, notes: Arc<Notes>) {
-    for Planned { pause, partition, key, value } in records {
+    for Planned { number, pause, partition, key, value } in records {
         sleep(pause).await;
-        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
-        let record =
-            Outgoing { topic, partition: Some(partition), timestamp: None, key, value, headers: &[] };
+        let record = Outgoing {
+            topic,
+            partition: Some(partition),
+            timestamp: None,
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
         match producer.send(record).await {
             Ok(sent) => notes.note(|history| {
                 let count = history.sent.entry(partition).or_default();
                 *count = (*count).max(sent.offset + 1);
+                history.keys.push((number, key.clone()));
             }),
             Err(error) => notes.tell(&format!("a record could not be sent: {error}")),
         }
@@ -214,12 +227,13 @@ impl<'s> Stage<'s> {
         let rng = Rng::seeded(seed);
         let begin = Instant::now();
         let clock = Arc::new(SimulatedClock(begin));
-        let broker = EmbeddedKafka::builder()
+        let mut broker = EmbeddedKafka::builder()
             .brokers(u16::try_from(BROKERS).unwrap_or(1))
-            .topic(&simulation.topic, simulation.partitions)
-            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
-            .seed(rng.next_u64())
-            .in_memory();
+            .topic(&simulation.topic, simulation.partitions);
+        if let Some(results) = &simulation.results {
+            broker = broker.topic(&results.topic, simulation.partitions);
+        }
+        let broker = broker.clock(Arc::clone(&clock) as Arc<dyn Clock>).seed(rng.next_u64()).in_memory();
         let broker = broker.start().await.unwrap_or_else(|error| panic!("embedded broker: {error}"));
         let chaos = Chaos { seed: rng.next_u64(), fails: simulation.handlers_fail };
         let notes = Notes { begin, story: Mutex::default(), history: Mutex::default() };
@@ -365,7 +379,12 @@ impl<'s> Stage<'s> {
     fn on(&self, kind: Kind) -> On {
         let faults = self.broker.faults();
         match kind {
-            Kind::Commit => faults.on(Api::OffsetCommit),
+            Kind::Commit => faults
+                .on(Api::OffsetCommit)
+                .or(Api::InitProducerId)
+                .or(Api::AddPartitionsToTxn)
+                .or(Api::TxnOffsetCommit)
+                .or(Api::EndTxn),
             Kind::Fetch => faults.on(Api::Fetch),
             Kind::Heartbeat => faults.on(Api::Heartbeat).or(Api::ConsumerGroupHeartbeat),
             Kind::Join => faults.on(Api::JoinGroup).or(Api::SyncGroup),
@@ -404,6 +423,24 @@ impl<'s> Stage<'s> {
         self.notes.tell("everything is healed");
         if self.instances.is_empty() {
             self.join().await;
+        }
+    }
+
+    /// Looks for what the listener sent on; how much there is.
+    async fn results(&self, history: &History, violations: &mut Vec<String>) -> usize {
+        let Some(wanted) = &self.simulation.results else { return 0 };
+        let client = self.client("results");
+        match results::read(&client, &wanted.topic, self.simulation.partitions).await {
+            Ok(found) => {
+                let Simulation { order, exactly_once, .. } = *self.simulation;
+                let make = |n| (wanted.value)(n);
+                violations.extend(results::violations(&history.keys, make, &found, order, exactly_once));
+                found.len()
+            }
+            Err(cause) => {
+                violations.push(format!("results could not be read: {cause}"));
+                0
+            }
         }
     }
 

@@ -12,6 +12,8 @@ use crate::testing::witness::{Fate, Handling};
 pub(super) struct History {
     /// By partition: how many records were sent to it.
     pub(super) sent: BTreeMap<i32, i64>,
+    /// Number and key of each, in the order in which they were sent.
+    pub(super) keys: Vec<(u64, String)>,
     /// In the order in which handlers were called.
     pub(super) handlings: Vec<Handling>,
     /// Committed offsets as the coordinator told them, in order.
@@ -24,6 +26,8 @@ pub(super) struct History {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) order: Order,
+    /// Records may come again behind later ones: their transaction was aborted.
+    pub(super) goes_back: bool,
     pub(super) replay_bound: Option<u64>,
 }
 
@@ -31,7 +35,7 @@ impl History {
     /// What is wrong, in words.
     pub(super) fn violations(&self, rules: Rules) -> Vec<String> {
         let mut found = self.lost();
-        found.extend(self.out_of_order(rules.order));
+        found.extend(self.out_of_order(rules));
         found.extend(self.not_their_own());
         found.extend(self.commits_ahead());
         if let Some(bound) = rules.replay_bound {
@@ -65,12 +69,12 @@ impl History {
     }
 
     /// Within one instance, and while it keeps the partition, records come one after the other.
-    fn out_of_order(&self, order: Order) -> Vec<String> {
+    fn out_of_order(&self, rules: Rules) -> Vec<String> {
         let mut last: HashMap<(u32, i32, &[u8]), &Handling> = HashMap::new();
         let mut found = Vec::new();
         for one in &self.handlings {
             let partition = one.partition.partition;
-            let line: &[u8] = match order {
+            let line: &[u8] = match rules.order {
                 Order::None => return found,
                 Order::Partition => b"",
                 Order::Key => one.key.as_deref().unwrap_or_default(),
@@ -80,7 +84,7 @@ impl History {
                 continue;
             }
             let overlaps = before.ended.is_none_or(|ended| ended > one.began);
-            if one.offset < before.offset || overlaps {
+            if (one.offset < before.offset && !rules.goes_back) || overlaps {
                 let how = if overlaps { "beside" } else { "after" };
                 found.push(format!(
                     "order: instance {} was given partition {partition}, offset {} {how} {}",

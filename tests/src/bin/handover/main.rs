@@ -81,14 +81,14 @@ enum Run {
 const SITUATIONS: [Situation; 10] = [
     Situation { rows: &[0, 1], run: Run::Killed },
     Situation { rows: &[2], run: Run::Terminated },
-    Situation { rows: &[3, 4], run: Run::RestartedInPeace },
-    Situation { rows: &[5, 6], run: Run::RestartedAfterAKill },
-    Situation { rows: &[7], run: Run::StoppedIdle },
-    Situation { rows: &[8], run: Run::Frozen },
-    Situation { rows: &[9], run: Run::HalfOpen },
-    Situation { rows: &[10], run: Run::Stuck },
-    Situation { rows: &[11], run: Run::Busy },
-    Situation { rows: &[12], run: Run::BrokerKilled },
+    Situation { rows: &[3, 4, 5], run: Run::RestartedInPeace },
+    Situation { rows: &[6, 7, 8], run: Run::RestartedAfterAKill },
+    Situation { rows: &[9], run: Run::StoppedIdle },
+    Situation { rows: &[10], run: Run::Frozen },
+    Situation { rows: &[11], run: Run::HalfOpen },
+    Situation { rows: &[12], run: Run::Stuck },
+    Situation { rows: &[13], run: Run::Busy },
+    Situation { rows: &[14], run: Run::BrokerKilled },
 ];
 
 fn rows(kinds: usize) -> Vec<Row> {
@@ -106,13 +106,15 @@ fn rows(kinds: usize) -> Vec<Row> {
             "s",
         ),
         ("... the longest pause of the other member", "no rebalance".into(), "s"),
+        ("... rebalances: how far the group's generation has moved", "0".into(), ""),
         ("a static member killed and started at once, until it handles them again", "no session".into(), "s"),
         ("... the longest pause of the other member", "no rebalance".into(), "s"),
+        ("... rebalances: how far the group's generation has moved", "0".into(), ""),
         ("an idle member stopped, until its process has ended", "0.2 s".into(), "s"),
         ("a member frozen past its session: records that it handles after its heir", "1 in hand".into(), ""),
         ("half-open connections: the longest wait of a heartbeat or commit", "7 s".into(), "s"),
         ("memory with a handler that never returns, 80 MB behind it, prefetch 4 MB", "60 MB".into(), "MB"),
-        ("handlers of 10 ms by key, 64 at once: how busy they are", "95 %".into(), "%"),
+        ("handlers of 10 ms by key, 64 at once: their rate, of the ideal 6,400 a second", "95 %".into(), "%"),
         ("a broker killed: handled after the producer got through again", "0.2 s".into(), "s"),
     ]
     .into_iter()

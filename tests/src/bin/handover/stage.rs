@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_client::admin::NewTopic;
+use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest};
+use kafka_protocol::protocol::StrBytes;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, unique};
+use tests::{Cluster, Wire, unique};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -16,6 +18,8 @@ pub(crate) const SESSION: Duration = Duration::from_secs(6);
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A record goes to each partition this often.
 const EVERY: Duration = Duration::from_millis(20);
+/// A group of this suite does not come to so many.
+const GENERATIONS: i32 = 1_000;
 /// No situation takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -35,8 +39,6 @@ pub(crate) type Heard = Arc<Mutex<Vec<(i32, u64, Instant)>>>;
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) heard: Heard,
-    /// When it had handled each, and how long that took, where it says so.
-    pub(crate) spent: Arc<Mutex<Vec<(Instant, Duration)>>>,
 }
 
 /// What a situation runs on: a topic with records coming, a group.
@@ -115,17 +117,10 @@ impl Stage {
         let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).kill_on_drop(true).spawn()?;
         let heard = Heard::default();
         let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let spent = Arc::<Mutex<Vec<(Instant, Duration)>>>::default();
-        let (into, times) = (Arc::clone(&heard), Arc::clone(&spent));
+        let into = Arc::clone(&heard);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let words: Vec<&str> = line.split('\t').collect();
-                if let ["handled", .., micros] = words.as_slice()
-                    && words.len() == 5
-                    && let Ok(micros) = micros.parse()
-                {
-                    times.lock().unwrap().push((Instant::now(), Duration::from_micros(micros)));
-                }
                 if let ["handled", partition, _, number, ..] = words.as_slice()
                     && let (Ok(partition), Ok(number)) = (partition.parse(), number.parse())
                 {
@@ -133,7 +128,42 @@ impl Stage {
                 }
             }
         });
-        Ok(Process { child, heard, spent })
+        Ok(Process { child, heard })
+    }
+
+    /// The group's generation, which each rebalance raises: the one in which the coordinator takes a heartbeat in the name
+    /// of this static member. No other answer of a coordinator tells it.
+    pub(crate) async fn generation(&self, instance: &str) -> Result<i32, Failure> {
+        let (group, instance) = (text(&self.group), text(instance));
+        let mut wire = self.coordinator().await?;
+        let begun = Instant::now();
+        while begun.elapsed() < LIMIT {
+            let describe = DescribeGroupsRequest::default().with_groups(vec![GroupId(group.clone())]);
+            let described = wire.ask(5, &describe).await.groups;
+            let mut members = described.iter().flat_map(|group| &group.members);
+            let member = members.find(|member| member.group_instance_id.as_ref() == Some(&instance));
+            let Some(member) = member else { return Err(format!("no member {}", &*instance).into()) };
+            let beat = HeartbeatRequest::default()
+                .with_group_id(GroupId(group.clone()))
+                .with_member_id(member.member_id.clone())
+                .with_group_instance_id(Some(instance.clone()));
+            for generation in 1..GENERATIONS {
+                if wire.ask(4, &beat.clone().with_generation_id(generation)).await.error_code == 0 {
+                    return Ok(generation);
+                }
+            }
+            // It is being shared out.
+            tokio::time::sleep(EVERY).await;
+        }
+        Err(format!("{:?}: no generation is taken", self.kind).into())
+    }
+
+    async fn coordinator(&self) -> Result<Wire, Failure> {
+        let first = self.cluster.bootstrap().split(',').next().ok_or("no broker")?;
+        let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(&self.group)]);
+        let mut found = Wire::connect(first).await.ask(4, &find).await.coordinators;
+        let found = found.pop().filter(|found| found.error_code == 0).ok_or("no coordinator")?;
+        Ok(Wire::connect(&format!("{}:{}", &*found.host, found.port)).await)
     }
 
     /// Waits until each of these handles partitions of its own, all of them between them, and for a while.
@@ -216,6 +246,10 @@ impl Process {
         });
         pauses.max().unwrap_or_default()
     }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
 }
 
 /// One record to each partition, again and again.

@@ -58,6 +58,8 @@ pub enum OpenPhase {
     Stopped,
     /// It waits for an earlier record of its key, or for a handler that is free.
     Waiting,
+    /// Its handler has returned, and its `Ack` was not used yet, or what it led to (`send_to`) has not arrived.
+    Unacknowledged,
 }
 
 /// A record that is open, for `explain`.
@@ -167,6 +169,11 @@ impl Desk {
                 state.gate = gate;
             }
         });
+    }
+
+    /// Pauses or goes on, from the next record on.
+    pub(crate) fn set_paused(&self, paused: bool) {
+        self.with(|state| state.paused = paused);
     }
 
     /// Whether there is something to look at since the last [`Desk::look`].

@@ -23,6 +23,8 @@ pub(super) struct State {
     /// Of the last batch that was admitted.
     pub(super) leader_epoch: i32,
     pub(super) gate: Gate,
+    /// Told to pause: whatever the gate says, nothing goes.
+    pub(super) paused: bool,
     /// The most that may be finished and not committed.
     pub(super) bound: Option<u64>,
     /// Of the finished records, those that a confirmed commit covers.
@@ -68,6 +70,7 @@ impl State {
             epoch,
             leader_epoch: -1,
             gate: Gate::Open,
+            paused: false,
             bound,
             confirmed: 0,
             tell: (u64::MAX, None),
@@ -105,7 +108,7 @@ impl State {
     /// have the last place, since it holds up the commit of all others.
     pub(super) fn takeable(&self) -> usize {
         let ready = self.dispatcher.ready();
-        if self.gate != Gate::Open || ready == 0 {
+        if self.gate != Gate::Open || self.paused || ready == 0 {
             return 0;
         }
         let Some(bound) = self.bound else { return ready };

@@ -52,7 +52,7 @@ impl Story {
     }
 
     fn violations(&self, order: Order, replay_bound: Option<u64>) -> Vec<String> {
-        self.history.violations(Rules { order, replay_bound })
+        self.history.violations(Rules { order, goes_back: false, replay_bound })
     }
 
     /// The first word or words of each violation.

@@ -1,0 +1,186 @@
+//! What listeners tell of themselves.
+
+use kafka_runtime::container::{HealthStatus, OpenPhase};
+use tests::eventually;
+use tokio::sync::Notify;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_of_assignment_commits_and_idleness() {
+    let stage = Stage::new().await;
+    let yaml = "  listeners: {steered: {idle-event-interval: 500ms, idle-partition-event-interval: 500ms}}\n";
+    let app = stage.app(&["steered"], yaml).await;
+    let mut events = app.listeners().events();
+    let assigned = event(&mut events, |kind| match kind {
+        EventKind::Assigned(partitions) => Some(partitions),
+        _ => None,
+    })
+    .await;
+    assert!(!assigned.is_empty());
+    event(&mut events, |kind| matches!(kind, EventKind::Idle { partition: None, .. }).then_some(())).await;
+    event(&mut events, |kind| matches!(kind, EventKind::Idle { partition: Some(_), .. }).then_some(())).await;
+    stage.send(&app, "one", 1).await;
+    event(&mut events, |kind| match kind {
+        EventKind::Committed(commit) if !commit.has_failed() => Some(()),
+        _ => None,
+    })
+    .await;
+    event(&mut events, |kind| matches!(kind, EventKind::NoLongerIdle { partition: None }).then_some(()))
+        .await;
+    app.stop().await.unwrap();
+}
+
+/// Keeps its handler from returning until it is told.
+#[derive(Clone, Default)]
+struct Door(std::sync::Arc<Notify>);
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-held")]
+async fn held(value: String, meta: Metadata, probe: &State<Probe>, door: &State<Door>) {
+    if value == "heavy" {
+        door.0.notified().await;
+    }
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+/// A handler runs for longer than `max-poll-interval`: it is named while it runs, other partitions go on, and the membership
+/// is kept.
+async fn a_stuck_handler(ordering: &str) {
+    let stage = Stage::new().await;
+    let door = Door::default();
+    let yaml = stage.yaml(&format!(
+        "  listeners: {{held: {{ordering: {ordering}, max-poll-interval: 3s, drain-timeout: 1s, commit-timeout: 1s}}}}\n"
+    ));
+    let app = App::from_yaml(&yaml).unwrap().only(["held"]);
+    let app = app.state(stage.probe.clone()).state(door.clone()).start().await.unwrap();
+    let mut events = app.listeners().events();
+    stage.send(&app, "light", 1).await;
+    stage.probe.at_least(3, LIMIT).await;
+    let heavy = Record::to(&stage.topic).partition(1).key("k1").text("heavy");
+    app.template().send_record(heavy).await.unwrap();
+    let (partition, offset, since) = event(&mut events, |kind| match kind {
+        EventKind::Stuck { partition, offset, since } => Some((partition, offset, since)),
+        _ => None,
+    })
+    .await;
+    assert_eq!((partition, offset), (stage.partition(1), 1));
+    assert!(since > Duration::from_secs(3), "{since:?}");
+    let health = app.health();
+    assert_eq!(health.status, HealthStatus::Down);
+    assert!(
+        health.listeners[0].reasons[0].contains("offset 1 runs longer than max-poll-interval"),
+        "{health:?}"
+    );
+    let open = app.explain();
+    let [record] = &open[..] else { panic!("{open:?}") };
+    assert_eq!((record.partition, record.offset, record.attempt), (stage.partition(1), 1, 1));
+    assert_eq!((record.key.as_deref(), record.phase), (Some("\"k1\""), OpenPhase::Running));
+    assert!(record.age > Duration::from_secs(2), "{record}");
+
+    stage.send(&app, "light", 1).await;
+    stage.probe.at_least(5, LIMIT).await;
+    assert!(!stage.saw("heavy").contains(&1));
+    door.0.notify_one();
+    let over = event(&mut events, |kind| match kind {
+        EventKind::NoLongerStuck { partition } => Some(partition),
+        EventKind::Lost(_) | EventKind::Revoked(_) => panic!("the membership is kept"),
+        _ => None,
+    })
+    .await;
+    assert_eq!(over, stage.partition(1));
+    stage.probe.at_least(7, LIMIT).await;
+    // Those behind it may have passed it; each is handled once.
+    let each: BTreeSet<_> = stage.probe.seen().iter().map(|seen| (seen.partition, seen.offset)).collect();
+    assert_eq!((each.len(), stage.probe.len()), (7, 7));
+    eventually("health is up", LIMIT, || async { app.health().status == HealthStatus::Up }).await;
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_is_stuck_is_told_and_named_and_no_longer_when_it_returns() {
+    a_stuck_handler("partition").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_is_stuck_beside_others_is_told_and_named() {
+    a_stuck_handler("key, concurrency: 4").await;
+}
+
+/// Keeps what it is to acknowledge.
+#[derive(Clone, Default)]
+struct Acks(std::sync::Arc<std::sync::Mutex<Vec<Ack>>>);
+
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-forgetful", ack = "manual")]
+async fn forgetful(value: String, ack: Ack, meta: Metadata, probe: &State<Probe>, acks: &State<Acks>) {
+    probe.saw(meta.partition(), meta.offset(), None, value.clone());
+    match value.as_str() {
+        "forgotten" => acks.0.lock().unwrap().push(ack),
+        _ => ack.ack().unwrap(),
+    }
+}
+
+/// An `Ack` that nobody uses holds up its partition's commits while others are handled: its record is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_nobody_acknowledges_is_named() {
+    let stage = Stage::new().await;
+    let acks = Acks::default();
+    let yaml = stage
+        .yaml("  listeners: {forgetful: {max-poll-interval: 3s, drain-timeout: 1s, commit-timeout: 1s}}\n");
+    let app = App::from_yaml(&yaml).unwrap().only(["forgetful"]);
+    let app = app.state(stage.probe.clone()).state(acks.clone()).start().await.unwrap();
+    let mut events = app.listeners().events();
+    let forgotten = Record::to(&stage.topic).partition(1).key("k1").text("forgotten");
+    app.template().send_record(forgotten).await.unwrap();
+    stage.send(&app, "behind it", 2).await;
+    stage.probe.at_least(7, LIMIT).await;
+    let open = app.explain();
+    let [record] = &open[..] else { panic!("{open:?}") };
+    assert_eq!((record.partition, record.offset, record.attempt), (stage.partition(1), 0, 1));
+    assert_eq!((record.key.as_deref(), record.phase), (Some("\"k1\""), OpenPhase::Unacknowledged));
+    let told = event(&mut events, |kind| match kind {
+        EventKind::Stuck { partition, offset, .. } => Some((partition, offset)),
+        _ => None,
+    })
+    .await;
+    assert_eq!(told, (stage.partition(1), 0));
+    assert!(app.health().is_alive(), "its handlers go on: {:?}", app.health());
+    acks.0.lock().unwrap().drain(..).for_each(|ack| ack.ack().unwrap());
+    let over = event(&mut events, |kind| match kind {
+        EventKind::NoLongerStuck { partition } => Some(partition),
+        _ => None,
+    })
+    .await;
+    assert_eq!((over, app.explain()), (stage.partition(1), vec![]));
+    app.stop().await.unwrap();
+}
+
+/// Another process takes its static identity: it is fenced, which no retry mends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_dies_takes_the_health_of_its_application_down() {
+    let stage = Stage::new().await;
+    let yaml = |probe: &Probe| {
+        let yaml = stage.yaml("  listeners: {steered: {properties: {group.instance.id: one}}}\n");
+        App::from_yaml(&yaml)
+            .unwrap()
+            .only(["steered", "poisoned"])
+            .state(probe.clone())
+            .state(stage.bank.clone())
+    };
+    let app = yaml(&stage.probe).start().await.unwrap();
+    let mut events = app.listeners().events();
+    stage.send(&app, "before", 1).await;
+    stage.probe.at_least(6, LIMIT).await;
+    let heir = yaml(&Probe::default()).start().await.unwrap();
+    let cause = event(&mut events, |kind| match kind {
+        EventKind::Failed { cause } => Some(cause),
+        _ => None,
+    })
+    .await;
+    assert!(cause.contains("FencedInstanceId"), "{cause}");
+    let health = app.health();
+    assert_eq!((health.status, health.is_alive()), (HealthStatus::Down, false));
+    let steered = health.listeners.iter().find(|listener| listener.id == "steered").unwrap();
+    assert!(steered.reasons[0].starts_with("failed: ") && steered.reasons[0].contains(&cause), "{health:?}");
+    heir.stop().await.unwrap();
+    let _ = app.stop().await;
+}
