@@ -32,6 +32,14 @@ pub(crate) struct Node {
     pub(crate) rack: Option<StrBytes>,
 }
 
+impl Node {
+    /// `host:port`, an IPv6 address in brackets.
+    pub(crate) fn address(&self) -> String {
+        let (host, port) = (&*self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 /// What the builder decides.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -190,11 +198,6 @@ impl Cluster {
         let topic = self.new_topic(name, replicas, TopicConfigs::default());
         self.topics.insert(topic).unwrap_or_else(|present| present)
     }
-}
-
-/// A topic's `min.insync.replicas`.
-pub(crate) fn min_in_sync(configs: &TopicConfigs) -> usize {
-    configs.set().get("min.insync.replicas").and_then(|count| count.trim().parse().ok()).unwrap_or(1)
 }
 
 /// Java's hash of a string, its bits.

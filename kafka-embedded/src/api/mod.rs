@@ -56,6 +56,12 @@ pub(crate) fn find_topic(
     context.cluster.topics.by_name(name).ok_or(ResponseError::UnknownTopicOrPartition)
 }
 
+/// The error of a partition whose topic is not there: that of a fault, if one refuses it. It may be asked for of topics that
+/// are yet to come.
+pub(crate) fn missing(context: &Context, name: &str, index: i32, error: ResponseError) -> ResponseError {
+    allowed(context, name, index).err().unwrap_or(error)
+}
+
 /// Partition `index` of `topic`, unless a fault refuses it.
 pub(crate) fn find_partition<'t>(
     context: &Context,
