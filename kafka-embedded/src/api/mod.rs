@@ -1,5 +1,6 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
+pub(crate) mod broker_configs;
 pub(crate) mod config_resources;
 pub(crate) mod configs;
 pub(crate) mod consumer_groups;

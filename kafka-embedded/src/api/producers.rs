@@ -23,7 +23,9 @@ use kafka_protocol::protocol::StrBytes;
 use regex_lite::Regex;
 use uuid::Uuid;
 
-use super::{NONE, check_coordinator, check_leader, code, find_partition, find_topic, missing, text};
+use super::{
+    NONE, check_coordinator, check_leader, check_replica, code, find_partition, find_topic, missing, text,
+};
 use crate::coordinators::slot;
 use crate::server::connection::Context;
 use crate::topics::Topic;
@@ -159,7 +161,7 @@ fn known(context: &Context, name: &TopicName, index: i32) -> Result<Arc<Topic>, 
 fn active(context: &Context, topic: &TopicName, index: i32) -> Result<Vec<ProducerState>, ResponseError> {
     let topic = known(context, topic, index)?;
     let state = find_partition(context, &topic, index)?.lock();
-    check_leader(context, &state, -1)?;
+    check_replica(context, &state, -1)?;
     let producers = state.producers.all().map(|producer| {
         ProducerState::default()
             .with_producer_id(ProducerId(producer.by.producer_id))

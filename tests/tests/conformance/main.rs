@@ -27,6 +27,7 @@ mod said;
 mod transactional;
 mod wire;
 
+mod broker_configs;
 mod config_values;
 mod configs;
 mod consumer_group_admin;

@@ -1,6 +1,8 @@
 //! What an operator is told of transactions, and how he ends one: DescribeTransactions, ListTransactions,
 //! DescribeProducers, WriteTxnMarkers.
 
+use kafka_client::config::Compression;
+use kafka_client::records::encode::ProducerStamp;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
@@ -8,7 +10,7 @@ use kafka_protocol::messages::{
     WriteTxnMarkersRequest,
 };
 
-use crate::asked::{text, topic_name};
+use crate::asked::{batch, produce, text, topic_name};
 use crate::kafka::until;
 use crate::row;
 use crate::said;
@@ -143,6 +145,37 @@ row!(
         tx.end(END_TWO, me, true).await;
         tx.settled().await;
         format!("{open}; {}", producing(&mut tx).await)
+    }
+);
+
+row!(
+    producers_on_a_follower,
+    "DescribeProducers",
+    0..=0,
+    "a replica that does not lead; a broker without one",
+    "NONE, 1 producer; NOT_LEADER_OR_FOLLOWER",
+    async |kafka| {
+        let brokers = kafka.brokers();
+        let topic = kafka.placed(&brokers[..2], &[]).await;
+        let stamp = ProducerStamp { producer_id: 4711, epoch: 0, base_sequence: 0, transactional: false };
+        let written = produce(9, &topic, 0, batch(&["x"], stamp, Compression::None));
+        kafka.leader(&topic, 0).await.ask(9, &written).await;
+        let asked =
+            TopicRequest::default().with_name(topic_name(&topic.name)).with_partition_indexes(vec![0]);
+        let request = DescribeProducersRequest::default().with_topics(vec![asked]);
+        let mut follower = kafka.broker(brokers[1]).await;
+        let found = until("the record on the follower", async || {
+            let found = follower.ask(0, &request).await.topics.remove(0).partitions.remove(0);
+            (found.error_code != 0 || !found.active_producers.is_empty()).then_some(found)
+        })
+        .await;
+        let elsewhere = kafka.broker(brokers[2]).await.ask(0, &request).await;
+        format!(
+            "{}, {} producer; {}",
+            said::error(found.error_code),
+            found.active_producers.len(),
+            said::error(elsewhere.topics[0].partitions[0].error_code)
+        )
     }
 );
 
