@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::topics::{Refused, refused};
+use super::topics::{Refused, each_once, refused};
 use super::{NONE, broker_configs, text};
 use crate::configs::{KNOWN, Kind, TopicConfigs, known};
 use crate::faults::allowed;
@@ -152,10 +152,16 @@ pub(crate) async fn alter_incrementally(
     context: &Context,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let (_, twice) = each_once(&request.resources, |one| (one.resource_type, one.resource_name.clone()));
     let responses = request.resources.into_iter().map(|resource| {
         let name = &resource.resource_name;
         let change = |set| apply(set, &resource.configs);
-        let altered = put(context, (resource.resource_type, name), request.validate_only, change);
+        let altered = match twice.contains(&(resource.resource_type, name.clone())) {
+            true => {
+                Err((ResponseError::InvalidRequest, "Each resource must appear at most once.".to_owned()))
+            }
+            false => put(context, (resource.resource_type, name), request.validate_only, change),
+        };
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);

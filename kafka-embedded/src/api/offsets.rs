@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
+use super::topics::each_once;
 use super::{NONE, check_leader, find_partition, find_topic, missing};
 use crate::log::{Found, OutOfRange};
 use crate::partition::Isolation;
@@ -47,8 +48,10 @@ pub(crate) async fn list(context: &Context, request: ListOffsetsRequest) -> List
     let isolation = Isolation::of(request.isolation_level);
     let topics = request.topics.into_iter().map(|asked| {
         let topic = find_topic(context, &asked.name, Uuid::nil(), false);
-        let partitions = asked.partitions.iter().map(|partition| {
+        let (each, twice) = each_once(&asked.partitions, |partition| partition.partition_index);
+        let partitions = each.into_iter().map(|partition| {
             let found = match &topic {
+                _ if twice.contains(&partition.partition_index) => Err(ResponseError::InvalidRequest),
                 Ok(topic) => one(context, topic, partition, isolation),
                 Err(error) => Err(missing(context, &asked.name, partition.partition_index, *error)),
             };

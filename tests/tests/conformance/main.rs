@@ -45,6 +45,7 @@ mod metadata;
 mod mixed_groups;
 mod offsets;
 mod produce;
+mod repeated;
 mod sessions;
 mod topics;
 mod transactional_admin;
