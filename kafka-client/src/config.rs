@@ -308,8 +308,12 @@ pub struct ProducerConfig {
     /// `linger.ms` **(5 ms, as Kafka 4)**: how long a batch gathers records. A batch with a record that somebody waits for
     /// (`send`) goes out at once when nothing of its partition is under way.
     pub linger: Duration,
-    /// `batch.size` **(16 KiB)**.
+    /// `batch.size` **(16 KiB)**: a batch of so many bytes lingers no longer. 0: each record is a batch of its own.
     pub batch_size: usize,
+    /// `batch.max.size` **(256 KiB)**: how large a full batch may become while it cannot leave, since as many requests as
+    /// may be are under way (KIP-782). Nothing waits for it: with `batch_size` or less a busy producer sends more and
+    /// smaller batches instead. A topic that takes less (`max.message.bytes`) is noticed, and gets smaller ones from then on.
+    pub batch_max_size: usize,
     /// `buffer.memory` **(32 MiB)**.
     pub buffer_memory: usize,
     /// `max.block.ms` **(60 s)**: how long a send waits for buffer memory or metadata.
@@ -351,6 +355,7 @@ impl Default for ProducerConfig {
             request_timeout: Duration::from_secs(30),
             linger: Duration::from_millis(5),
             batch_size: 16 << 10,
+            batch_max_size: 256 << 10,
             buffer_memory: 32 << 20,
             max_block: Duration::from_secs(60),
             max_request_size: 1 << 20,

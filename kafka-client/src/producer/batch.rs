@@ -24,6 +24,8 @@ pub(super) struct Batch {
     pub(super) created: Instant,
     /// Somebody waits for one of its records: it does not linger while nothing of its partition is under way.
     pub(super) awaited: bool,
+    /// It has reached `batch.size`, and lingers no longer.
+    pub(super) full: bool,
     /// How often it was sent.
     pub(super) attempts: u32,
     /// Why the last attempt failed.
@@ -50,6 +52,7 @@ impl Batch {
             charged: 0,
             created,
             awaited: false,
+            full: false,
             attempts: 0,
             last: None,
             doubtful: false,
@@ -64,6 +67,11 @@ impl Batch {
         self.records += 1;
         self.charged += charge;
         Some(index)
+    }
+
+    /// It lingers no longer; whether that is news.
+    pub(super) fn fill(&mut self) -> bool {
+        !std::mem::replace(&mut self.full, true)
     }
 
     /// Bytes so far: compressed, once it is built.

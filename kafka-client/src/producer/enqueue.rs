@@ -127,7 +127,9 @@ impl Handle {
         if change != Change::None || hastened {
             partition.note_backlog(&queue);
             drop(queue);
-            self.tell(Command::Changed(Arc::clone(partition)));
+            if change != Change::Grown || hastened {
+                self.tell(Command::Changed(Arc::clone(partition)));
+            }
         }
         Delivery::new(receipt, index, partition.id, record.timestamp)
     }

@@ -7,6 +7,9 @@
 //!                                         └──── again, in its old place ─┘
 //! ```
 //!
+//! A full batch is due at once; for as long as it cannot leave, it grows on, so that a busy wire carries fewer and larger
+//! batches (KIP-782).
+//!
 //! Order is kept: a batch that is sent again goes alone, and nothing after it before it has its outcome. Without
 //! idempotence, where a broker would take a later batch before an earlier one that failed, one batch is on its way
 //! at a time, unless nothing is ever sent again.
@@ -35,6 +38,7 @@ pub(super) const SOON: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     batch_size: usize,
+    largest_batch: usize,
     linger: Duration,
     delivery_timeout: Duration,
     retries: u32,
@@ -50,6 +54,11 @@ impl Rules {
         let order_is_safe = config.idempotence || config.retries == 0 || config.acks == Acks::None;
         Self {
             batch_size: config.batch_size,
+            // Without batches nothing grows.
+            largest_batch: match config.batch_size {
+                0 => 0,
+                size => size.max(config.batch_max_size),
+            },
             linger: config.linger,
             delivery_timeout: config.delivery_timeout,
             retries: config.retries,
@@ -58,6 +67,11 @@ impl Rules {
             most_on_wire: if order_is_safe { config.max_in_flight } else { 1 },
             backoff,
         }
+    }
+
+    /// How many batches of `batch.size` one is worth.
+    fn fills(&self, batch: &Batch) -> usize {
+        batch.size().checked_div(self.batch_size).unwrap_or(0).max(1)
     }
 
     /// The same for batches of transactions, where no queue raises the epoch by itself and every failure counts.
@@ -69,8 +83,10 @@ impl Rules {
 /// What an appended record changed for whoever sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A batch grew.
+    /// A batch has one more record.
     None,
+    /// A full batch is full once more.
+    Grown,
     /// A batch began: it is due after the linger time.
     Began,
     /// A batch is full.
@@ -162,20 +178,28 @@ impl Queue {
         now: impl FnOnce() -> Instant,
     ) -> (Arc<Receipt>, i32, Change) {
         let mut change = Change::None;
-        if self.open.as_ref().is_some_and(|open| open.size() + charge > self.rules.batch_size) {
-            self.close();
-            change = Change::Filled;
+        if let Some(open) = &mut self.open {
+            let size = open.size() + charge;
+            if size > self.rules.batch_size && open.fill() {
+                change = Change::Filled;
+            }
+            if size > self.rules.largest_batch {
+                self.close();
+                change = Change::Filled;
+            }
         }
         let batch = self.open.get_or_insert_with(|| {
             change = change.max_of(Change::Began);
             self.next_order += 1;
             Batch::new(self.expected_size, now(), self.next_order)
         });
+        let before = self.rules.fills(batch);
         let index = batch.append(record, charge).unwrap_or(0);
         let receipt = Arc::clone(&batch.receipt);
-        if batch.size() >= self.rules.batch_size {
-            self.close();
+        if batch.size() >= self.rules.batch_size && batch.fill() {
             change = Change::Filled;
+        } else if self.rules.fills(batch) > before {
+            change = change.max_of(Change::Grown);
         }
         (receipt, index, change)
     }
@@ -208,7 +232,7 @@ impl Queue {
             return Due::At(expiry);
         }
         let waited_for = head.awaited && self.on_wire.is_empty();
-        let lingers = self.ready.is_empty() && !hurry && !waited_for;
+        let lingers = self.ready.is_empty() && !hurry && !waited_for && !head.full;
         let linger_ends = lingers.then(|| head.created + self.rules.linger);
         match linger_ends.max(self.not_before) {
             Some(at) if at > now => Due::At(at.min(expiry)),
@@ -283,7 +307,12 @@ impl Queue {
                 self.want_restart(&batch, Restart::Identity);
                 self.again(batch, error, now, unit)
             }
-            Verdict::TooLarge(error) if batch.records > 1 => self.split(batch, error),
+            Verdict::TooLarge(error) if batch.records > 1 => {
+                // The topic takes less than batches may grow to.
+                let largest = self.rules.largest_batch.min(batch.charged / 2);
+                self.rules.largest_batch = largest.max(self.rules.batch_size);
+                self.split(batch, error)
+            }
             // What follows a refused batch goes on with the sequences it has. If they leave a gap, the broker says so,
             // and only then is it certain that no request which is still under way can write any of it.
             Verdict::TooLarge(error) | Verdict::Refused(error) => {
@@ -432,9 +461,9 @@ impl Queue {
         Unsent::somewhere_in(self.partition)
     }
 
-    /// Batches that wait to be sent.
+    /// How many batches of `batch.size` wait to be sent.
     pub(super) fn backlog(&self) -> usize {
-        self.ready.len() + usize::from(self.open.is_some())
+        self.ready.iter().chain(&self.open).map(|batch| self.rules.fills(batch)).sum()
     }
 
     /// When the first of all batches expires that has no outcome.

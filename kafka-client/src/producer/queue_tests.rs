@@ -278,6 +278,7 @@ impl World {
 fn config() -> ProducerConfig {
     ProducerConfig {
         batch_size: 61 + 5 * CHARGE,
+        batch_max_size: 61 + 12 * CHARGE,
         delivery_timeout: Duration::from_secs(3600),
         ..ProducerConfig::default()
     }
@@ -332,6 +333,58 @@ fn batches_fill_linger_and_hurry() {
     let changes: Vec<_> = (0..20).map(|_| world.queue.append(record(b"1234"), CHARGE, || now).2).collect();
     assert!(changes.contains(&Change::Filled), "{changes:?}");
     assert_eq!(world.queue.due(now, false), Due::Now);
+}
+
+#[test]
+fn a_full_batch_is_due_at_once_and_grows_until_it_leaves() {
+    let mut world = World::new(1, &config());
+    let (now, mut grown) = (world.now, Vec::new());
+    let changes: Vec<_> = (0..60).map(|_| world.queue.append(record(b"1234"), CHARGE, || now).2).collect();
+    assert_eq!(changes.iter().filter(|change| **change == Change::Began).count(), 1, "{changes:?}");
+    while world.queue.due(now, false) == Due::Now {
+        let batch = world.queue.take(world.identity).expect("a batch");
+        grown.push((batch.size(), batch.records));
+        let verdict = Verdict::Written { base_offset: 0, log_append_time: None };
+        world.queue.answered(batch, verdict, now, 0.5);
+    }
+    let (least, most) = (config().batch_size, config().batch_max_size);
+    assert!(grown.iter().all(|(size, _)| (least - CHARGE..=most).contains(size)), "{grown:?}");
+    assert!(grown[0].0 > most - CHARGE, "{grown:?}");
+    assert_eq!(grown.iter().map(|(_, records)| records).sum::<i32>(), 60);
+}
+
+#[test]
+fn a_topic_that_takes_less_gets_smaller_batches() {
+    let mut world = World::new(1, &config());
+    let now = world.now;
+    let fill = |queue: &mut Queue| (0..12).for_each(|_| drop(queue.append(record(b"1234"), CHARGE, || now)));
+    fill(&mut world.queue);
+    let first = world.queue.take(world.identity).expect("a batch");
+    let charged = first.charged;
+    let too_large = Verdict::TooLarge(disconnected());
+    let mut built = first;
+    built.build(Compression::None).unwrap();
+    world.queue.answered(built, too_large, now, 0.5);
+    fill(&mut world.queue);
+    let mut later = Vec::new();
+    while world.queue.due(now, true) == Due::Now {
+        let batch = world.queue.take(world.identity).expect("a batch");
+        later.push(batch.charged);
+        world.queue.answered(batch, Verdict::Written { base_offset: 0, log_append_time: None }, now, 0.5);
+    }
+    assert!(
+        later.iter().all(|size| *size <= (charged / 2).max(config().batch_size)),
+        "{later:?} of {charged}"
+    );
+}
+
+#[test]
+fn without_batches_nothing_grows() {
+    let mut world = World::new(1, &ProducerConfig { batch_size: 0, ..config() });
+    (0..4).for_each(|_| world.append());
+    world.take();
+    let sizes: Vec<_> = world.requests.iter().map(|(batch, _)| batch.records).collect();
+    assert!(sizes.iter().all(|records| *records == 1), "{sizes:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A record on its way out, with everything that it can have.
 
+use std::cell::Cell;
+
 use kafka_client::TopicName;
 use kafka_client::producer::{Outgoing, Unsent};
 use serde::Serialize;
@@ -47,7 +49,7 @@ impl Record {
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).
     pub fn json<V: Serialize + ?Sized>(mut self, value: &V) -> Result<Self> {
-        match serde_json::to_vec(value) {
+        match to_json(value) {
             Ok(json) => {
                 self.value = Some(json);
                 Ok(self)
@@ -155,6 +157,26 @@ impl Record {
             headers,
         }
     }
+}
+
+thread_local! {
+    /// Where JSON grows, so that a record's own is allocated once, in its size.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A larger scratch is not kept.
+const KEPT_SCRATCH: usize = 64 << 10;
+
+fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
+    // Taken, so that a value which encodes another one on its way finds none instead of this one.
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let written = serde_json::to_writer(&mut scratch, value);
+    let json = written.map(|()| scratch.as_slice().to_vec());
+    if scratch.capacity() <= KEPT_SCRATCH {
+        SCRATCH.set(scratch);
+    }
+    json
 }
 
 /// The record that an error gives back, as it was: without the partition that the partitioner chose.

@@ -115,6 +115,7 @@ fn producer(binding: &mut Binding<'_>, request_timeout: Duration) -> ProducerCon
         request_timeout,
         linger: binding.read("linger.ms", &places("linger.ms"), defaults.linger),
         batch_size: size(binding, "batch.size", defaults.batch_size),
+        batch_max_size: size(binding, "batch.max.size", defaults.batch_max_size),
         buffer_memory: size(binding, "buffer.memory", defaults.buffer_memory),
         max_block: binding.read("max.block.ms", &places("max.block.ms"), defaults.max_block),
         max_request_size: size(binding, "max.request.size", defaults.max_request_size),

@@ -108,6 +108,7 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("delivery.timeout.ms", "P", Time, "120000", Honoured),
     key("linger.ms", "P", Time, "5", Honoured),
     key("batch.size", "P", Size, "16384", Honoured),
+    key("batch.max.size", "P", Size, "262144", Honoured),
     key("buffer.memory", "P", Size, "33554432", Honoured),
     key("max.block.ms", "P", Time, "60000", Honoured),
     key("max.request.size", "P", Size, "1048576", Honoured),
