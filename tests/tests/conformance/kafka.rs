@@ -308,7 +308,8 @@ async fn describe(wire: &mut Wire, name: &str) -> MetadataResponseTopic {
     wire.ask(12, &request).await.topics.remove(0)
 }
 
-async fn leads(wire: &mut Wire, topic: &Topic, index: i32) -> bool {
+/// Whether the broker knows that it leads a partition: a follower answers fetches, too.
+pub(crate) async fn leads(wire: &mut Wire, topic: &Topic, index: i32) -> bool {
     let part = ListOffsetsPartition::default().with_partition_index(index).with_timestamp(-1);
     let asked = ListOffsetsTopic::default().with_name(topic_name(&topic.name)).with_partitions(vec![part]);
     let answer = wire.ask(4, &ListOffsetsRequest::default().with_topics(vec![asked])).await;

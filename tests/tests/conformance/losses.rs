@@ -5,7 +5,7 @@ use kafka_protocol::messages::describe_topic_partitions_response::DescribeTopicP
 use kafka_protocol::messages::{BrokerId, DescribeTopicPartitionsRequest};
 
 use crate::asked::{fetch, part, plain, produce, topic_name};
-use crate::kafka::{Kafka, Topic, until_within};
+use crate::kafka::{Kafka, Topic, leads, until_within};
 use crate::leaders::elected;
 use crate::nodes::PATIENCE;
 use crate::produce::{answer, said};
@@ -48,9 +48,14 @@ async fn written(kafka: Kafka, topic: &Topic, leader: i32, acks: i16, value: &st
 async fn read(kafka: Kafka, topic: &Topic, leader: i32) -> String {
     let request = fetch(12, topic, vec![part(0, 0)]);
     until_within(PATIENCE, "the new leader", async || {
-        let mut answer = kafka.broker(leader).await.ask(12, &request).await;
+        let mut wire = kafka.broker(leader).await;
+        if !leads(&mut wire, topic, 0).await {
+            return None;
+        }
+        let mut answer = wire.ask(12, &request).await;
         let data = answer.responses.remove(0).partitions.remove(0);
-        (data.error_code == 0).then(|| said::records(&data))
+        let records = said::records(&data);
+        (data.error_code == 0 && !records.is_empty()).then_some(records)
     })
     .await
 }
