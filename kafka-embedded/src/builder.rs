@@ -1,5 +1,6 @@
 //! What can be chosen about an embedded cluster.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
@@ -68,6 +69,9 @@ pub enum Error {
     },
 }
 
+/// Partitions that a topic may have from the start. Each takes some hundred bytes, a typing error may take all memory.
+const MAX_PARTITIONS: usize = 100_000;
+
 /// A cluster that is not started yet. Made by [`EmbeddedKafka::builder`].
 #[derive(Debug)]
 #[must_use = "nothing runs before `start`"]
@@ -119,14 +123,15 @@ impl Builder {
         self
     }
 
-    /// `host:port` of the first broker; the others take the ports after it, or free ones for port 0.
-    /// The host is also what clients are told to connect to. **(default: `127.0.0.1:0`)**
+    /// `host:port` of the first broker (`[::1]:9092` for IPv6); the others take the ports after it, or free ones for
+    /// port 0. The host is also what clients are told to connect to; where it stands for all addresses, `127.0.0.1` is.
+    /// **(default: `127.0.0.1:0`)**
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = address.into();
         self
     }
 
-    /// A topic that exists from the start, with so many partitions. Leaders go round the brokers.
+    /// A topic that exists from the start, with 1 to 100,000 partitions. Leaders go round the brokers.
     pub fn topic(mut self, name: impl Into<String>, partitions: usize) -> Self {
         self.topics.push((name.into(), partitions));
         self
@@ -267,9 +272,6 @@ impl Builder {
         if self.brokers == 0 {
             return Err(Error::Option("a cluster needs at least one broker".to_owned()));
         }
-        if self.settings.retention_check_interval.is_zero() {
-            return Err(Error::Option("retention_check_interval must be more than 0".to_owned()));
-        }
         if self.settings.default_partitions == 0 {
             return Err(Error::Option("default_partitions must be at least 1".to_owned()));
         }
@@ -280,10 +282,54 @@ impl Builder {
                 terms.heartbeat_interval, terms.session_timeout
             )));
         }
+        for (name, least) in self.least_durations() {
+            if least.is_zero() {
+                return Err(Error::Option(format!("{name} must be more than 0")));
+            }
+        }
+        for (name, time) in [
+            ("consumer_session_timeout", self.settings.consumer_groups.session_timeout),
+            ("initial_rebalance_delay", self.settings.initial_rebalance_delay),
+        ] {
+            // Kafka has them as milliseconds of 32 bits.
+            if i32::try_from(time.as_millis()).is_err() {
+                return Err(Error::Option(format!("{name} ({time:?}) must not be more than 24 days")));
+            }
+        }
+        if self.settings.group_max_size == 0 {
+            return Err(Error::Option("group_max_size must be at least 1".to_owned()));
+        }
+        if self.settings.session_timeout.is_empty() {
+            let (from, to) = (self.settings.session_timeout.start(), self.settings.session_timeout.end());
+            return Err(Error::Option(format!("session_timeout: no timeout is in {from:?} to {to:?}")));
+        }
+        self.check_topics()
+    }
+
+    /// What would otherwise be over at once.
+    fn least_durations(&self) -> [(&'static str, Duration); 4] {
+        let settings = &self.settings;
+        [
+            ("retention_check_interval", settings.retention_check_interval),
+            ("transactional_id_expiration", settings.transactional_id_expiration),
+            ("broker_session_timeout", settings.broker_session_timeout),
+            ("connections_max_idle", settings.connections_max_idle),
+        ]
+    }
+
+    fn check_topics(&self) -> Result<(), Error> {
+        let mut names = BTreeSet::new();
         for (name, partitions) in &self.topics {
             check_name(name).map_err(Error::Option)?;
             if *partitions == 0 {
                 return Err(Error::Option(format!("topic '{name}' needs at least one partition")));
+            }
+            if *partitions > MAX_PARTITIONS {
+                let message = format!("topic '{name}' cannot have more than {MAX_PARTITIONS} partitions");
+                return Err(Error::Option(message));
+            }
+            if !names.insert(name) {
+                return Err(Error::Option(format!("topic '{name}' is named twice")));
             }
         }
         Ok(())

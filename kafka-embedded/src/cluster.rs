@@ -15,8 +15,9 @@ use crate::configs::TopicConfigs;
 use crate::coordinators::Coordinators;
 use crate::faults::Registry;
 use crate::group::Groups;
-use crate::group::configs::GroupConfigs;
+use crate::group::configs;
 use crate::group::consumer::Terms;
+use crate::named_configs::NamedConfigs;
 use crate::replicas::Replicas;
 use crate::server::connection::RequestSeen;
 use crate::server::frames::Incoming;
@@ -30,6 +31,14 @@ pub(crate) struct Node {
     pub(crate) host: StrBytes,
     pub(crate) port: u16,
     pub(crate) rack: Option<StrBytes>,
+}
+
+impl Node {
+    /// `host:port`, an IPv6 address in brackets.
+    pub(crate) fn address(&self) -> String {
+        let (host, port) = (&*self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
 }
 
 /// What the builder decides.
@@ -73,7 +82,8 @@ pub(crate) struct Cluster {
     pub(crate) rng: Rng,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
-    pub(crate) group_configs: GroupConfigs,
+    pub(crate) group_configs: NamedConfigs,
+    pub(crate) broker_configs: NamedConfigs,
     pub(crate) transactions: Transactions,
     pub(crate) sessions: Sessions,
     pub(crate) faults: Registry,
@@ -96,7 +106,8 @@ impl Cluster {
             rng,
             topics: Topics::default(),
             groups: Groups::default(),
-            group_configs: GroupConfigs::default(),
+            group_configs: NamedConfigs::default(),
+            broker_configs: NamedConfigs::default(),
             transactions: Transactions::default(),
             sessions: Sessions::default(),
             faults: Registry::default(),
@@ -113,7 +124,9 @@ impl Cluster {
 
     /// What a group of KIP-848 keeps to.
     pub(crate) fn consumer_terms(&self, group: &str) -> Terms {
-        self.group_configs.terms(group, self.settings.consumer_groups)
+        let terms = self.settings.consumer_groups;
+        // What was set was checked.
+        configs::apply(&self.group_configs.set_on(group), terms).unwrap_or(terms)
     }
 
     /// A producer id that nobody had.
@@ -190,11 +203,6 @@ impl Cluster {
         let topic = self.new_topic(name, replicas, TopicConfigs::default());
         self.topics.insert(topic).unwrap_or_else(|present| present)
     }
-}
-
-/// A topic's `min.insync.replicas`.
-pub(crate) fn min_in_sync(configs: &TopicConfigs) -> usize {
-    configs.set().get("min.insync.replicas").and_then(|count| count.trim().parse().ok()).unwrap_or(1)
 }
 
 /// Java's hash of a string, its bits.

@@ -31,7 +31,7 @@ impl Kind {
 
     fn accepts(self, value: &str) -> bool {
         match self {
-            Self::Boolean => matches!(value, "true" | "false"),
+            Self::Boolean => is_boolean(value, "true") || is_boolean(value, "false"),
             Self::Int => value.trim().parse::<i32>().is_ok(),
             Self::Long => value.trim().parse::<i64>().is_ok(),
             Self::Double => value.trim().parse::<f64>().is_ok(),
@@ -40,7 +40,8 @@ impl Kind {
     }
 }
 
-/// Name, type, default of every topic config of Kafka 4.1.
+/// Name, type, default of every topic config of Kafka 4.1. All are checked, kept and shown; those that [`TopicConfigs`] has
+/// as a field do something, the others nothing that a client could notice (`docs/conformance.md` has the reason of each).
 pub(crate) const KNOWN: &[(&str, Kind, &str)] = &[
     ("cleanup.policy", Kind::List, "delete"),
     ("compression.gzip.level", Kind::Int, "-1"),
@@ -109,6 +110,10 @@ pub(crate) struct TopicConfigs {
     pub(crate) delete_retention_ms: i64,
     /// `min.compaction.lag.ms`
     pub(crate) min_compaction_lag_ms: i64,
+    /// `min.insync.replicas`
+    pub(crate) min_in_sync: usize,
+    /// `unclean.leader.election.enable`
+    pub(crate) unclean: bool,
     /// `compression.type`: the codec that every batch is stored in, `None` for the producer's own.
     pub(crate) codec: Option<Codec>,
     /// `max.message.bytes`
@@ -131,6 +136,8 @@ impl Default for TopicConfigs {
             retention: Retention::SinceArrival(Duration::from_millis(604_800_000)),
             delete_retention_ms: 86_400_000,
             min_compaction_lag_ms: 0,
+            min_in_sync: 1,
+            unclean: false,
             codec: None,
             max_message_bytes: 1_048_588,
             log_append_time: false,
@@ -155,6 +162,10 @@ impl TopicConfigs {
         let text = |name: &str| set.get(name).map(String::as_str);
         let policy = |name| text("cleanup.policy").map(|all| all.split(',').any(|one| one.trim() == name));
         let or = |name, default: i64| number(name).unwrap_or(default);
+        if or("max.compaction.lag.ms", i64::MAX) < or("min.compaction.lag.ms", default.min_compaction_lag_ms)
+        {
+            return Err("max.compaction.lag.ms must not be below min.compaction.lag.ms".to_owned());
+        }
         Ok(Self {
             deletes: policy("delete").unwrap_or(default.deletes),
             compacts: policy("compact").unwrap_or(default.compacts),
@@ -162,6 +173,8 @@ impl TopicConfigs {
             retention: number("retention.ms").map_or(default.retention, Retention::of),
             delete_retention_ms: or("delete.retention.ms", default.delete_retention_ms),
             min_compaction_lag_ms: or("min.compaction.lag.ms", default.min_compaction_lag_ms),
+            min_in_sync: number("min.insync.replicas").and_then(size).unwrap_or(default.min_in_sync),
+            unclean: text("unclean.leader.election.enable").is_some_and(|value| is_boolean(value, "true")),
             codec: text("compression.type").and_then(codec),
             max_message_bytes: number("max.message.bytes")
                 .and_then(size)
@@ -186,34 +199,56 @@ pub(crate) fn known(name: &str) -> Option<(Kind, &'static str)> {
 
 fn check(name: &str, value: &str) -> Result<(), String> {
     let Some((kind, _)) = known(name) else { return Err(format!("Unknown topic config name: {name}")) };
-    let allowed: &[&str] = match name {
-        "message.timestamp.type" => &["CreateTime", "LogAppendTime"],
-        "compression.type" => &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"],
-        "cleanup.policy" => &["compact", "delete"],
-        _ => &[],
+    let among = |allowed: &[&str], one: &str| allowed.contains(&one);
+    let listed = || value.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let allowed = match name {
+        "message.timestamp.type" => among(&["CreateTime", "LogAppendTime"], value),
+        "compression.type" => among(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"], value),
+        "cleanup.policy" => listed().all(|one| among(&["compact", "delete"], one)),
+        "leader.replication.throttled.replicas" | "follower.replication.throttled.replicas" => {
+            value.trim() == "*" || listed().all(is_replica)
+        }
+        // What there is no tiered storage for.
+        "remote.storage.enable" => is_boolean(value, "false"),
+        "min.cleanable.dirty.ratio" => {
+            !value.trim().parse::<f64>().is_ok_and(|ratio| !(0.0..=1.0).contains(&ratio) && !ratio.is_nan())
+        }
+        _ => value.trim().parse().map_or(true, |number| is_in_bounds(name, number)),
     };
-    let listed = allowed.is_empty() || value.split(',').all(|part| allowed.contains(&part.trim()));
-    let number = value.trim().parse::<i64>();
-    let in_bounds = lowest(name).is_none_or(|lowest| number.is_ok_and(|number| number >= lowest));
-    if kind.accepts(value) && listed && in_bounds {
+    if kind.accepts(value) && allowed {
         return Ok(());
     }
     Err(format!("Invalid value {value} for configuration {name}"))
 }
 
-/// The least value of a numeric config.
-fn lowest(name: &str) -> Option<i64> {
-    Some(match name {
-        "max.message.bytes" | "delete.retention.ms" | "min.compaction.lag.ms" | "file.delete.delay.ms" => 0,
-        "message.timestamp.after.max.ms" | "message.timestamp.before.max.ms" => 0,
-        "index.interval.bytes" | "flush.ms" | "segment.jitter.ms" => 0,
-        "min.insync.replicas" | "max.compaction.lag.ms" | "segment.ms" | "flush.messages" => 1,
-        "segment.index.bytes" => 4,
-        "segment.bytes" => 1024 * 1024,
-        "retention.ms" => -1,
-        "local.retention.ms" | "local.retention.bytes" => -2,
-        _ => return None,
-    })
+fn is_boolean(value: &str, name: &str) -> bool {
+    value.trim().eq_ignore_ascii_case(name)
+}
+
+/// `partition:broker`
+fn is_replica(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}
+
+/// Whether a numeric config may have this value.
+fn is_in_bounds(name: &str, number: i64) -> bool {
+    match name {
+        "max.message.bytes" | "delete.retention.ms" | "min.compaction.lag.ms" | "file.delete.delay.ms" => {
+            number >= 0
+        }
+        "message.timestamp.after.max.ms" | "message.timestamp.before.max.ms" => number >= 0,
+        "index.interval.bytes" | "flush.ms" | "segment.jitter.ms" => number >= 0,
+        "min.insync.replicas" | "max.compaction.lag.ms" | "segment.ms" | "flush.messages" => number >= 1,
+        "segment.index.bytes" => number >= 4,
+        "segment.bytes" => number >= 1024 * 1024,
+        "retention.ms" => number >= -1,
+        "local.retention.ms" | "local.retention.bytes" => number >= -2,
+        "compression.gzip.level" => number == -1 || (1..=9).contains(&number),
+        "compression.lz4.level" => (1..=17).contains(&number),
+        "compression.zstd.level" => (-131_072..=22).contains(&number),
+        _ => true,
+    }
 }
 
 /// The codec that `compression.type` names, `None` for the producer's.

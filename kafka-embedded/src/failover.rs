@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::brokers::Mode;
-use crate::cluster::{Cluster, min_in_sync};
+use crate::cluster::Cluster;
 use crate::replicas::{Replicas, Rules};
 use crate::topics::{Partition, Topic};
 
@@ -43,20 +43,21 @@ impl Cluster {
         }
     }
 
-    /// Changes who holds or leads a partition.
+    /// Changes who holds or leads a partition. What its new leader lacks is gone.
     pub(crate) fn change_replicas<T>(
         &self,
         topic: &Topic,
         partition: &Partition,
         change: impl FnOnce(&mut Replicas, Rules<'_>) -> T,
     ) -> T {
-        let set = topic.configs.set();
+        let mut state = partition.lock();
         let rules = Rules {
             is_live: &|id| self.brokers.is_live(id),
-            min_in_sync: min_in_sync(&topic.configs),
-            unclean: set.get("unclean.leader.election.enable").is_some_and(|value| value == "true"),
+            min_in_sync: topic.configs.min_in_sync,
+            unclean: topic.configs.unclean,
+            end: state.log.end(),
         };
-        partition.lock().lead_anew(|replicas| change(replicas, rules))
+        state.lead_anew(|replicas| change(replicas, rules))
     }
 
     /// Gives a group or a transactional id another coordinator, or takes it away.

@@ -23,7 +23,7 @@
 //! faults      what goes wrong on request
 //! cluster     what all brokers share: nodes, topics, groups, producer ids
 //! brokers     which of them live; coordinators, replicas: who serves what (pure); failover: what follows when one goes
-//! topics      topics and partitions; configs: what is set on them
+//! topics      topics and partitions; configs: what is set on them; named_configs: on groups and brokers
 //! partition   what is written to a partition and read from it
 //! log         its batches as received; producers: their sequences and open transactions
 //! group       both group protocols (classic, KIP-848) as pure machines, their timers, committed offsets
@@ -46,6 +46,7 @@ mod faults;
 mod group;
 mod housekeeping;
 mod log;
+mod named_configs;
 mod operations;
 mod partition;
 mod producers;

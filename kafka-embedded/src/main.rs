@@ -11,7 +11,8 @@ Usage: kafka-embedded [OPTIONS]
 
 Options:
   --listen HOST:PORT     address of the first broker; others take the ports after it [default: 127.0.0.1:9092]
-                         (port 0: free ones)
+                         (port 0: free ones; [::1]:9092 for IPv6). Clients are told to connect to this host, and to
+                         127.0.0.1 where it is 0.0.0.0 or [::]
   --brokers N            how many brokers [default: 1]
   --topic NAME[:N]       a topic with N partitions [default: 1]; may be repeated
   --default-partitions N partitions of topics that are created on first use [default: 1]
@@ -20,8 +21,11 @@ Options:
   --help                 print this
 
 The first line that it prints is the bootstrap address: HOST:PORT of each broker, separated by commas. It ends on
-Ctrl-C and on SIGTERM.
+Ctrl-C and on SIGTERM. Exit codes: 0 ended when told, 1 cannot start, 2 wrong options.
 ";
+
+/// Options without a value.
+const FLAGS: &[&str] = &["--help", "-h", "--no-auto-create", "--verbose"];
 
 /// What the command line asks for.
 enum Asked {
@@ -30,7 +34,9 @@ enum Asked {
 }
 
 fn main() -> ExitCode {
-    match parse(std::env::args().skip(1)) {
+    // What is no text is refused as an option that is not known.
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    match parse(arguments) {
         Ok(Asked::Help) => {
             print(HELP.trim_end());
             ExitCode::SUCCESS
@@ -50,8 +56,13 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (arg, None),
         };
-        let mut value =
-            || inline.clone().or_else(|| args.next()).ok_or_else(|| format!("{name} needs a value"));
+        if FLAGS.contains(&&*name) && inline.is_some() {
+            return Err(format!("{name} takes no value"));
+        }
+        let mut value = || {
+            let next = || args.next().filter(|value| !value.starts_with("--"));
+            inline.clone().or_else(next).ok_or_else(|| format!("{name} needs a value"))
+        };
         builder = match name.as_str() {
             "--help" | "-h" => return Ok(Asked::Help),
             "--listen" => builder.listen(value()?),
@@ -77,27 +88,37 @@ fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
 fn run(builder: Builder) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Whoever has read the address may end it.
+        let end = told_to_end()?;
         let kafka = builder.start().await?;
         print(&kafka.bootstrap_servers());
-        told_to_end().await?;
+        end.await;
         kafka.shutdown().await;
         Ok(())
     })
 }
 
-/// Waits for Ctrl-C, or for the signal that process managers send.
-async fn told_to_end() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminated = signal(SignalKind::terminate())?;
+/// Listens for Ctrl-C, and for the signal that process managers send, from now on.
+#[cfg(unix)]
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupted, mut terminated) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+/// Listens for Ctrl-C from now on.
+#[cfg(windows)]
+fn told_to_end() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupted = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupted.recv().await;
+    })
 }
 
 fn log(request: &RequestSeen<'_>) {

@@ -32,7 +32,8 @@ use crate::topics::{Partition, Topic};
 /// ```
 impl EmbeddedKafka {
     /// Stops a broker: its connections are closed and its port refuses others. In-sync replicas on other brokers lead
-    /// its partitions, each in a new epoch; partitions without one have no leader. Its data is kept.
+    /// its partitions, each in a new epoch; partitions without one have no leader. Its data is kept; what is written
+    /// meanwhile it lacks until it is started again and somebody else leads.
     ///
     /// # Errors
     /// There is no such broker.
@@ -60,7 +61,7 @@ impl EmbeddedKafka {
         {
             self.set_mode(id, Mode::Stopped)?;
             let node = self.cluster().node(id).ok_or(Error::NoBroker(id))?;
-            return Err(Error::Bind { address: format!("{}:{}", &*node.host, node.port), source });
+            return Err(Error::Bind { address: node.address(), source });
         }
         self.cluster().unfence(id);
         Ok(())
@@ -112,7 +113,8 @@ impl EmbeddedKafka {
     /// Makes `broker` lead a partition although it lacks the records from offset `end` on, as an unclean election does
     /// (`unclean.leader.election.enable`): they are gone for good, and others take their offsets in the new epoch. Clients
     /// that have read them find out by that epoch (KIP-320). Returns where the log ends now, which is `end` or the
-    /// beginning of the batch that holds it, since replicas have whole batches.
+    /// beginning of the batch that holds it, since replicas have whole batches; or earlier, if the broker was gone while the
+    /// rest was written. (An election that ElectLeaders or the topic's config makes loses just that.)
     ///
     /// ```
     /// # use kafka_embedded::EmbeddedKafka;

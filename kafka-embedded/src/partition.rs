@@ -7,7 +7,7 @@ use kafka_client::records::control::{EndMarker, Ending};
 use kafka_protocol::ResponseError;
 
 use crate::configs::{Retention, TopicConfigs};
-use crate::log::{CompactionTerms, OutOfRange, Produced, Refusal, WrittenBatch};
+use crate::log::{CompactionTerms, Produced, Refusal, WrittenBatch};
 use crate::producers::{Admission, MarkerRefused, Producers, Stamp, Verdict, Written};
 use crate::topics::PartitionState;
 
@@ -115,15 +115,17 @@ impl PartitionState {
         }
         // The election first, since it may fail; the epoch begins where the log ends then.
         let mut replicas = self.replicas.clone();
-        replicas.elect_behind(broker, is_live)?;
-        self.lose_from(end).map_err(|OutOfRange| ResponseError::OffsetOutOfRange)?;
+        replicas.elect_behind(broker, is_live, self.log.end())?;
+        let own = replicas.take_lost().unwrap_or(end);
+        self.lose_from(end.min(own));
         self.lead_anew(|present| *present = replicas);
         Ok(self.log.end())
     }
 
-    /// Ends the log at `end`, or before the batch that holds it. What producers are remembered for is what is left.
-    fn lose_from(&mut self, end: i64) -> Result<(), OutOfRange> {
-        self.log.truncate(end)?;
+    /// Ends the log at `end`, or before the batch that holds it; where records before its start are lost too, there. What
+    /// producers are remembered for is what is left.
+    pub(crate) fn lose_from(&mut self, end: i64) {
+        self.log.truncate(end);
         let mut producers = Producers::default();
         for batch in self.log.batches() {
             match batch.written() {
@@ -141,7 +143,6 @@ impl PartitionState {
             }
         }
         self.producers = producers;
-        Ok(())
     }
 
     /// Appends the marker that ends a producer's transaction.

@@ -1,5 +1,6 @@
 //! Who holds a partition: its replicas, which of them are in sync, who leads, in which epoch. Pure: what happens to
-//! brokers goes in, leaders come out, as Kafka's controller decides (with eligible leader replicas, KIP-966).
+//! brokers goes in, leaders come out, as Kafka's controller decides (with eligible leader replicas, KIP-966), and what is
+//! lost with them.
 
 use kafka_protocol::ResponseError;
 
@@ -16,6 +17,10 @@ pub(crate) struct Replicas {
     eligible: Vec<i32>,
     /// Who led last, where nobody does.
     last_known: Vec<i32>,
+    /// Where the logs of those end that went: what was written since they lack.
+    ends: Vec<(i32, i64)>,
+    /// Where the log of the new leader ends, if it lacks records.
+    lost_from: Option<i64>,
     leader: i32,
     epoch: i32,
 }
@@ -28,6 +33,8 @@ pub(crate) struct Rules<'r> {
     pub(crate) min_in_sync: usize,
     /// `unclean.leader.election.enable`
     pub(crate) unclean: bool,
+    /// Where the log ends.
+    pub(crate) end: i64,
 }
 
 impl Replicas {
@@ -36,7 +43,8 @@ impl Replicas {
         let in_sync: Vec<i32> = all.iter().copied().filter(|id| is_live(*id)).collect();
         let leader = in_sync.first().copied().unwrap_or(NOBODY);
         let eligible = if in_sync.is_empty() { all.clone() } else { Vec::new() };
-        Self { all, in_sync, eligible, last_known: Vec::new(), leader, epoch: 0 }
+        let (last_known, ends) = (Vec::new(), Vec::new());
+        Self { all, in_sync, eligible, last_known, ends, lost_from: None, leader, epoch: 0 }
     }
 
     pub(crate) fn all(&self) -> &[i32] {
@@ -60,11 +68,17 @@ impl Replicas {
         self.epoch
     }
 
+    /// Where the log ends now, if its new leader lacks what lies behind: to be asked after each change.
+    pub(crate) fn take_lost(&mut self) -> Option<i64> {
+        self.lost_from.take()
+    }
+
     /// Broker `id` has gone.
     pub(crate) fn gone(&mut self, id: i32, rules: Rules<'_>) {
         if !self.in_sync.contains(&id) {
             return;
         }
+        self.ends.push((id, rules.end));
         let before = std::mem::take(&mut self.in_sync);
         self.in_sync = before.iter().copied().filter(|known| *known != id).collect();
         if self.in_sync.len() < rules.min_in_sync {
@@ -108,6 +122,8 @@ impl Replicas {
         self.last_known.clear();
         if !self.in_sync.contains(&id) {
             self.in_sync = vec![id];
+            let own = self.ends.iter().find(|(known, _)| *known == id).map_or(0, |(_, end)| *end);
+            self.lost_from = (own < rules.end).then_some(own);
         }
         self.catch_up(rules);
     }
@@ -117,6 +133,7 @@ impl Replicas {
         let behind = |id: &i32| (rules.is_live)(*id) && !self.in_sync.contains(id);
         let behind: Vec<i32> = self.all.iter().copied().filter(behind).collect();
         self.in_sync.extend(behind);
+        self.ends.retain(|(id, _)| !self.in_sync.contains(id));
         let enough = self.in_sync.len() >= rules.min_in_sync;
         self.eligible.retain(|id| !enough && !self.in_sync.contains(id));
     }
@@ -165,16 +182,17 @@ impl Replicas {
         Ok(())
     }
 
-    /// Makes broker `id` the leader, which was not in sync: whoever else lives has what it has.
+    /// Makes broker `id` the leader, in sync or not: whoever else lives has what it has.
     pub(crate) fn elect_behind(
         &mut self,
         id: i32,
         is_live: &dyn Fn(i32) -> bool,
+        end: i64,
     ) -> Result<(), ResponseError> {
         if self.leader == id {
             return Err(ResponseError::ElectionNotNeeded);
         }
-        self.move_to(id, Rules { is_live, min_in_sync: 1, unclean: true })
+        self.move_to(id, Rules { is_live, min_in_sync: 1, unclean: true, end })
     }
 
     /// Puts the partition on other brokers, which have its records at once.
@@ -185,6 +203,7 @@ impl Replicas {
         let all = &self.all;
         self.in_sync.retain(|id| all.contains(id));
         self.eligible.retain(|id| all.contains(id));
+        self.ends.retain(|(id, _)| all.contains(id));
         let leaderless = !all.contains(&self.leader);
         if leaderless {
             self.leader = NOBODY;
@@ -198,14 +217,14 @@ impl Replicas {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
     use super::*;
 
     fn rules<'r>(is_live: &'r dyn Fn(i32) -> bool, min_in_sync: usize) -> Rules<'r> {
-        Rules { is_live, min_in_sync, unclean: false }
+        Rules { is_live, min_in_sync, unclean: false, end: 0 }
     }
 
     fn shown(replicas: &Replicas) -> (i32, &[i32], &[i32], &[i32]) {
@@ -261,6 +280,22 @@ mod tests {
     }
 
     #[test]
+    fn who_leads_uncleanly_lacks_what_was_written_without_it() {
+        let (all, only_1, none, only_2) =
+            (|_: i32| true, |id: i32| id == 1, |_: i32| false, |id: i32| id == 2);
+        let at = |is_live, end| Rules { end, ..rules(is_live, 1) };
+        let mut replicas = Replicas::new(vec![1, 2], all);
+        replicas.gone(2, at(&only_1, 3));
+        replicas.gone(1, at(&none, 5));
+        replicas.back(2, at(&only_2, 5));
+        assert_eq!(replicas.elect_unclean(at(&only_2, 5)), Ok(()));
+        assert_eq!((replicas.leader, replicas.take_lost(), replicas.take_lost()), (2, Some(3), None));
+        replicas.back(1, at(&all, 4));
+        assert_eq!(replicas.move_to(1, at(&all, 4)), Ok(()));
+        assert_eq!(replicas.take_lost(), None, "it has caught up");
+    }
+
+    #[test]
     fn a_partition_can_be_put_on_other_brokers() {
         let all = |_: i32| true;
         let mut replicas = Replicas::new(vec![1, 2], all);
@@ -276,28 +311,39 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         /// Whatever happens: the leader lives and is in sync, nobody is both in sync and eligible, epochs only grow
-        /// and grow with each new leader, and once all are back somebody leads.
+        /// and grow with each new leader, what a new leader lacks is lost and nothing else, and once all are back
+        /// somebody leads.
         #[test]
         fn leadership_holds(
             count in 1i32..5,
             min_in_sync in 1usize..4,
-            steps in prop::collection::vec((0i32..5, 0u8..4), 0..60),
+            unclean: bool,
+            steps in prop::collection::vec((0i32..5, 0u8..6), 0..60),
         ) {
             let mut live: BTreeSet<i32> = (0..count).collect();
             let mut replicas = Replicas::new((0..count).collect(), |_| true);
+            let mut end = 0;
+            let mut ends: BTreeMap<i32, i64> = (0..count).map(|id| (id, 0)).collect();
             for (id, step) in steps {
                 let id = id % count;
                 let before = replicas.clone();
                 let (came, went) = (step == 0 && live.insert(id), step == 1 && live.remove(&id));
                 let is_live = |id: i32| live.contains(&id);
-                let rules = rules(&is_live, min_in_sync);
+                let rules = Rules { unclean, end, ..rules(&is_live, min_in_sync) };
                 match step {
                     0 if came => replicas.back(id, rules),
                     1 if went => replicas.gone(id, rules),
                     2 => _ = replicas.elect_preferred(rules),
                     3 => _ = replicas.move_to(id, rules),
+                    4 => _ = replicas.elect_unclean(rules),
+                    5 if replicas.leader != NOBODY => end += 1,
                     _ => {}
                 }
+                let lost = replicas.take_lost();
+                let own = ends.get(&replicas.leader).copied().filter(|_| replicas.leader != before.leader);
+                prop_assert_eq!(lost, own.filter(|own| *own < end));
+                end = lost.unwrap_or(end);
+                ends.extend(replicas.in_sync.iter().map(|id| (*id, end)));
                 if replicas.leader != NOBODY {
                     prop_assert!(is_live(replicas.leader) && replicas.in_sync.contains(&replicas.leader));
                 }
@@ -307,7 +353,7 @@ mod tests {
             }
             for id in 0..count {
                 if live.insert(id) {
-                    replicas.back(id, rules(&|id| live.contains(&id), min_in_sync));
+                    replicas.back(id, Rules { end, ..rules(&|id| live.contains(&id), min_in_sync) });
                 }
             }
             prop_assert!(replicas.leader != NOBODY);

@@ -93,8 +93,7 @@ impl EmbeddedKafka {
     /// `host:port` of every broker, separated by commas: Kafka's `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap_servers(&self) -> String {
-        let address = |node: &Node| format!("{}:{}", &*node.host, node.port);
-        self.cluster.nodes.iter().map(address).collect::<Vec<_>>().join(",")
+        self.cluster.nodes.iter().map(Node::address).collect::<Vec<_>>().join(",")
     }
 
     /// Whether it is served over pipes in memory, on the runtime that started it.
@@ -139,7 +138,7 @@ impl EmbeddedKafka {
     /// Compacts a topic with `cleanup.policy=compact` now, as Kafka's cleaner does some time: of each key the last
     /// record stays, and so do offsets, which leaves gaps. A tombstone goes in a compaction that comes more than the
     /// topic's `delete.retention.ms` after the first that met it. Neither an open transaction nor the last batch of a
-    /// partition is touched (Kafka's active segment).
+    /// partition (Kafka's active segment) is touched, and what those say of a key takes nothing from the records before.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

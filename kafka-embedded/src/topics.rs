@@ -70,10 +70,14 @@ impl Partition {
 }
 
 impl PartitionState {
-    /// Changes the replicas, begins a new epoch in the log where the leader changed, and wakes who waits here.
+    /// Changes the replicas, drops what a new leader lacks, begins a new epoch in the log where the leader changed, and
+    /// wakes who waits here.
     pub(crate) fn lead_anew<T>(&mut self, change: impl FnOnce(&mut Replicas) -> T) -> T {
         let before = self.replicas.epoch();
         let result = change(&mut self.replicas);
+        if let Some(end) = self.replicas.take_lost() {
+            self.lose_from(end);
+        }
         if self.replicas.epoch() != before {
             self.log.begin_epoch(self.replicas.epoch());
             self.changed();

@@ -44,6 +44,16 @@ impl Drop for Program {
     }
 }
 
+/// What is no text is no option, and no panic either.
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let garbage = std::ffi::OsStr::from_bytes(b"--\xff\xfe");
+    let output = Command::new(env!("CARGO_BIN_EXE_kafka-embedded")).arg(garbage).output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && words.contains("unknown option"), "{words}");
+}
+
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_kafka-embedded")).args(arguments).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -91,6 +101,25 @@ fn what_cannot_be_is_refused_with_a_word() {
     let (code, words) = refused(&["--listen", "nowhere"]);
     assert_eq!(code, Some(1));
     assert!(words.contains("'nowhere'"), "{words}");
-    assert_eq!(refused(&["--what"]).0, Some(2));
+    for (arguments, word) in [
+        (&["--what"][..], "unknown option '--what'"),
+        (&["orders"], "unknown option 'orders'"),
+        (&["--listen"], "--listen needs a value"),
+        (&["--topic", "--verbose"], "--topic needs a value"),
+        (&["--verbose=yes"], "--verbose takes no value"),
+        (&["--brokers", "-1"], "--brokers: '-1' is not a number"),
+        (&["--brokers", "70000"], "--brokers: '70000' is not a number that fits"),
+        (&["--topic", "orders:"], "--topic: '' is not a number"),
+        (&["--topic", "orders:many"], "--topic: 'many' is not a number"),
+    ] {
+        let (code, words) = refused(arguments);
+        assert!(code == Some(2) && words.contains(word), "{arguments:?}: {code:?} {words}");
+    }
+    for arguments in [["--brokers", "0"], ["--topic", "orders:0"], ["--default-partitions", "0"]] {
+        let (code, words) = refused(&[&["--listen=127.0.0.1:0"], &arguments[..]].concat());
+        assert!(code == Some(1) && words.contains("at least"), "{arguments:?}: {code:?} {words}");
+    }
+    let twice = ["--listen=127.0.0.1:0", "--topic=orders", "--topic", "orders:6"];
+    assert!(refused(&twice).1.contains("'orders' is named twice"));
     assert_eq!(refused(&["--topic", "a/b:1", "--listen=127.0.0.1:0"]).0, Some(1));
 }

@@ -151,3 +151,22 @@ async fn tests_run_side_by_side() {
     };
     tokio::join!(one(1), one(2), one(3), one(4));
 }
+
+/// A test that looks at nothing must not pass.
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_there_is_not_is_no_empty_list() {
+    let kafka = EmbeddedKafka::builder().topic("jobs", 1).in_memory().start().await.unwrap();
+    let app = std::sync::Arc::new(TestApp::on(kafka, app("work", 0)).await.unwrap());
+    assert!(app.failures("work").is_empty() && app.handlings("work").is_empty(), "it runs");
+    let looks: [fn(&TestApp); 3] = [
+        |app| drop(app.failures("wrok")),
+        |app| drop(app.handlings("wrok")),
+        |app| drop(app.done::<Job>("wrok")),
+    ];
+    for look in looks {
+        let app = std::sync::Arc::clone(&app);
+        let panic = tokio::spawn(async move { look(&app) }).await.unwrap_err().into_panic();
+        let words = panic.downcast_ref::<String>().unwrap();
+        assert!(words.contains("no listener `wrok` runs; there are [\"work\"]"), "{words}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Kafka's own command-line tools and Go's clients, without a special setting: they produce, consume, form groups,
 //! administer, and run transactions.
 
-use tests::{Cluster, go_peer, java_tool, unique};
+use std::time::Duration;
+
+use tests::{Cluster, eventually, go_peer, java_tool, unique};
 
 /// Fails unless `text` has all of these in it.
 #[track_caller]
@@ -13,6 +15,7 @@ fn has(text: &str, wanted: &[&str]) {
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 
 #[tokio::test]
@@ -46,6 +49,40 @@ async fn java_topics_and_configs() {
     run(TOPICS, &["--delete", "--topic", &topic]).await;
     let versions = run("org.apache.kafka.tools.BrokerApiVersionsCommand", &[]).await.unwrap();
     has(&versions, &["(id: 1 ", "Produce(0): 0 to 13", "ConsumerGroupHeartbeat(68): 0 to 1"]);
+}
+
+/// A reassignment under a throttle, which the tool sets on brokers and topic and takes back; an election; what hangs.
+#[tokio::test]
+async fn java_moves_partitions() {
+    let cluster = Cluster::start().await;
+    let (at, topic) = (["--bootstrap-server", cluster.bootstrap()], unique("moves"));
+    let run =
+        async |class: &'static str, more: &[&str]| java_tool(class, &[&at[..], more].concat(), "").await;
+    let create = ["--create", "--topic", &topic, "--replica-assignment", "1:2,2:3"];
+    let Some(created) = run(TOPICS, &create).await else { return };
+    has(&created, &["Created topic"]);
+    let plan = format!(
+        r#"{{"version": 1, "partitions": [{{"topic": "{topic}", "partition": 0, "replicas": [3, 2]}}]}}"#
+    );
+    let file = std::env::temp_dir().join(&topic);
+    std::fs::write(&file, plan).unwrap();
+    let plan = ["--reassignment-json-file", file.to_str().unwrap()];
+    let execute = [&plan[..], &["--execute", "--throttle", "50000000"]].concat();
+    has(&run(REASSIGN, &execute).await.unwrap(), &["Successfully started partition reassignment"]);
+    eventually("the reassignment is completed", Duration::from_secs(60), || async {
+        let said = run(REASSIGN, &[&plan[..], &["--verify"]].concat()).await.unwrap();
+        said.contains("is completed") && said.contains("Clearing broker-level throttles")
+    })
+    .await;
+    std::fs::remove_file(&file).unwrap();
+    let described = run(TOPICS, &["--describe", "--topic", &topic]).await.unwrap();
+    has(&described, &["Replicas: 3,2"]);
+    assert!(!described.contains("throttled"), "{described}");
+    let elect = ["--election-type", "preferred", "--topic", &topic, "--partition", "0"];
+    has(&run("org.apache.kafka.tools.LeaderElectionCommand", &elect).await.unwrap(), &["partitions"]);
+    // Broker 2 leads one partition and follows in the other.
+    let hanging = ["find-hanging", "--broker-id", "2", "--topic", &topic];
+    has(&run("org.apache.kafka.tools.TransactionsCommand", &hanging).await.unwrap(), &["ProducerId"]);
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ fn names(context: &Context, of: i8) -> Vec<StrBytes> {
         kind::BROKER | kind::BROKER_LOGGER => {
             cluster.live_nodes().map(|node| StrBytes::from_string(node.id.to_string())).collect()
         }
-        kind::GROUP => cluster.group_configs.groups().into_iter().map(StrBytes::from_string).collect(),
+        kind::GROUP => cluster.group_configs.names().into_iter().map(StrBytes::from_string).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,5 +1,4 @@
-//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs: configs of topics and groups are kept, those of brokers are
-//! shown.
+//! DescribeConfigs, AlterConfigs, IncrementalAlterConfigs: of topics, groups, and brokers (`broker_configs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,8 +16,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::topics::{Refused, refused};
-use super::{NONE, text};
+use super::topics::{Refused, each_once, refused};
+use super::{NONE, broker_configs, text};
 use crate::configs::{KNOWN, Kind, TopicConfigs, known};
 use crate::faults::allowed;
 use crate::group::configs::{HEARTBEAT, SESSION, apply as apply_to_group};
@@ -30,18 +29,20 @@ const BROKER: i8 = 4;
 const GROUP: i8 = 32;
 
 /// Where a value comes from, as DescribeConfigs numbers it.
-mod source {
-    pub(super) const TOPIC: i8 = 1;
-    pub(super) const STATIC_BROKER: i8 = 4;
-    pub(super) const DEFAULT: i8 = 5;
-    pub(super) const GROUP: i8 = 8;
+pub(super) mod source {
+    pub(in crate::api) const TOPIC: i8 = 1;
+    pub(in crate::api) const BROKER: i8 = 2;
+    pub(in crate::api) const ALL_BROKERS: i8 = 3;
+    pub(in crate::api) const STATIC_BROKER: i8 = 4;
+    pub(in crate::api) const DEFAULT: i8 = 5;
+    pub(in crate::api) const GROUP: i8 = 8;
 }
 
 pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.into_iter().map(|resource| {
         let described = match resource.resource_type {
             TOPIC => describe_topic(context, &resource, request.include_synonyms),
-            BROKER => describe_broker(context, &resource),
+            BROKER => broker_configs::describe(context, &resource),
             GROUP => Ok(describe_group(context, &resource)),
             other => {
                 Err((ResponseError::InvalidRequest, format!("Resource type {other} has no configs here.")))
@@ -58,7 +59,7 @@ pub(crate) async fn describe(context: &Context, request: DescribeConfigsRequest)
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {
+pub(super) fn is_asked(resource: &DescribeConfigsResource, name: &str) -> bool {
     match &resource.configuration_keys {
         Some(keys) if !keys.is_empty() => keys.iter().any(|key| &**key == name),
         _ => true,
@@ -87,54 +88,7 @@ fn describe_topic(
             .with_source(source);
         // As Kafka, which leaves its defaults out.
         let listed = if synonyms && set.is_some() { vec![own] } else { Vec::new() };
-        config(name, value, source, *kind, context.version).with_synonyms(listed)
-    };
-    Ok(asked.map(describe).collect())
-}
-
-fn describe_broker(
-    context: &Context,
-    resource: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
-    // Without a name: what is set for all brokers at run time, which is nothing.
-    if resource.resource_name.is_empty() {
-        return Ok(Vec::new());
-    }
-    let id = resource.resource_name.parse().ok().filter(|id: &i32| *id == context.node);
-    let Some(id) = id else {
-        let message = format!(
-            "Unexpected broker id, expected {}, but received {}",
-            context.node,
-            resource.resource_name.as_str()
-        );
-        return Err((ResponseError::InvalidRequest, message));
-    };
-    let settings = &context.cluster.settings;
-    let millis = |duration: std::time::Duration| duration.as_millis().to_string();
-    let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX).to_string();
-    let all = [
-        ("auto.create.topics.enable", settings.auto_create_topics.to_string(), Kind::Boolean),
-        ("broker.id", id.to_string(), Kind::Int),
-        ("default.replication.factor", context.cluster.default_replication().to_string(), Kind::Int),
-        (
-            "group.consumer.heartbeat.interval.ms",
-            millis(settings.consumer_groups.heartbeat_interval),
-            Kind::Int,
-        ),
-        ("group.consumer.max.size", size(settings.consumer_groups.max_size), Kind::Int),
-        ("group.consumer.session.timeout.ms", millis(settings.consumer_groups.session_timeout), Kind::Int),
-        ("group.initial.rebalance.delay.ms", millis(settings.initial_rebalance_delay), Kind::Int),
-        ("group.max.session.timeout.ms", millis(*settings.session_timeout.end()), Kind::Int),
-        ("group.max.size", size(settings.group_max_size), Kind::Int),
-        ("group.min.session.timeout.ms", millis(*settings.session_timeout.start()), Kind::Int),
-        ("message.max.bytes", TopicConfigs::default().max_message_bytes.to_string(), Kind::Int),
-        ("node.id", id.to_string(), Kind::Int),
-        ("num.partitions", settings.default_partitions.to_string(), Kind::Int),
-        ("transactional.id.expiration.ms", millis(settings.transactional_id_expiration), Kind::Int),
-    ];
-    let asked = all.into_iter().filter(|(name, ..)| is_asked(resource, name));
-    let describe = |(name, value, kind): (&'static str, String, Kind)| {
-        config(name, &value, source::STATIC_BROKER, kind, context.version).with_read_only(true)
+        config(StrBytes::from_static_str(name), value, source, *kind, context.version).with_synonyms(listed)
     };
     Ok(asked.map(describe).collect())
 }
@@ -150,20 +104,21 @@ fn describe_group(
     let asked = all.into_iter().filter(|(name, _)| is_asked(resource, name));
     let describe = |(name, value): (&'static str, std::time::Duration)| {
         let source = if set.contains_key(name) { source::GROUP } else { source::DEFAULT };
+        let name = StrBytes::from_static_str(name);
         config(name, &value.as_millis().to_string(), source, Kind::Int, context.version)
     };
     asked.map(describe).collect()
 }
 
-fn config(
-    name: &'static str,
+pub(super) fn config(
+    name: StrBytes,
     value: &str,
     source: i8,
     kind: Kind,
     version: i16,
 ) -> DescribeConfigsResourceResult {
     let config = DescribeConfigsResourceResult::default()
-        .with_name(StrBytes::from_static_str(name))
+        .with_name(name)
         .with_value(text(value))
         .with_config_source(source);
     if version >= 3 { config.with_config_type(kind.code()) } else { config }
@@ -197,10 +152,16 @@ pub(crate) async fn alter_incrementally(
     context: &Context,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
+    let (_, twice) = each_once(&request.resources, |one| (one.resource_type, one.resource_name.clone()));
     let responses = request.resources.into_iter().map(|resource| {
         let name = &resource.resource_name;
         let change = |set| apply(set, &resource.configs);
-        let altered = put(context, (resource.resource_type, name), request.validate_only, change);
+        let altered = match twice.contains(&(resource.resource_type, name.clone())) {
+            true => {
+                Err((ResponseError::InvalidRequest, "Each resource must appear at most once.".to_owned()))
+            }
+            false => put(context, (resource.resource_type, name), request.validate_only, change),
+        };
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
@@ -212,7 +173,7 @@ pub(crate) async fn alter_incrementally(
     IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
 }
 
-type Set = BTreeMap<String, String>;
+pub(super) type Set = BTreeMap<String, String>;
 
 /// Puts what `change` makes of a resource's configs in their place.
 fn put(
@@ -223,11 +184,9 @@ fn put(
 ) -> Result<(), Refused> {
     match kind {
         TOPIC => put_topic(context, name, validate_only, change),
+        BROKER => broker_configs::put(context, name, validate_only, change),
         GROUP => put_group(context, name, validate_only, change),
-        _ => Err((
-            ResponseError::InvalidRequest,
-            format!("The configs of resource type {kind} cannot be changed at run time."),
-        )),
+        _ => Err((ResponseError::InvalidRequest, format!("Resource type {kind} has no configs here."))),
     }
 }
 

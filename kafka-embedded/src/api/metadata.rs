@@ -12,6 +12,7 @@ use kafka_protocol::messages::{
     BrokerId, DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 
+use super::topics::each_once;
 use super::{NONE, text};
 use crate::cluster::Node;
 use crate::faults::allowed;
@@ -26,7 +27,10 @@ pub(crate) async fn metadata(context: &Context, request: MetadataRequest) -> Met
     let may_create = request.allow_auto_topic_creation || context.version < 4;
     let topics = match named {
         None => cluster.topics.all().iter().map(|topic| describe(context, topic)).collect(),
-        Some(named) => named.iter().map(|wanted| one(context, wanted, may_create)).collect::<Vec<_>>(),
+        Some(named) => {
+            let (each, _) = each_once(&named, |wanted| (wanted.name.clone(), wanted.topic_id));
+            each.into_iter().map(|wanted| one(context, wanted, may_create)).collect::<Vec<_>>()
+        }
     };
     let on_topics = if request.include_topic_authorized_operations { ON_TOPICS } else { NOT_ASKED };
     let on_the_cluster =

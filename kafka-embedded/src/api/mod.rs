@@ -1,5 +1,6 @@
 //! What each request leads to: one file per family, each handler `(context, request) -> answer`.
 
+pub(crate) mod broker_configs;
 pub(crate) mod config_resources;
 pub(crate) mod configs;
 pub(crate) mod consumer_groups;
@@ -54,6 +55,12 @@ pub(crate) fn find_topic(
         return context.cluster.topics.by_id(id).ok_or(ResponseError::UnknownTopicId);
     }
     context.cluster.topics.by_name(name).ok_or(ResponseError::UnknownTopicOrPartition)
+}
+
+/// The error of a partition whose topic is not there: that of a fault, if one refuses it. It may be asked for of topics that
+/// are yet to come.
+pub(crate) fn missing(context: &Context, name: &str, index: i32, error: ResponseError) -> ResponseError {
+    allowed(context, name, index).err().unwrap_or(error)
 }
 
 /// Partition `index` of `topic`, unless a fault refuses it.

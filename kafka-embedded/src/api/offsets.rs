@@ -18,7 +18,8 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use super::{NONE, check_leader, find_partition, find_topic};
+use super::topics::each_once;
+use super::{NONE, check_leader, find_partition, find_topic, missing};
 use crate::log::{Found, OutOfRange};
 use crate::partition::Isolation;
 use crate::server::connection::Context;
@@ -47,9 +48,14 @@ pub(crate) async fn list(context: &Context, request: ListOffsetsRequest) -> List
     let isolation = Isolation::of(request.isolation_level);
     let topics = request.topics.into_iter().map(|asked| {
         let topic = find_topic(context, &asked.name, Uuid::nil(), false);
-        let partitions = asked.partitions.iter().map(|partition| {
-            let found = topic.as_ref().map_err(|error| *error);
-            answer(context, partition, found.and_then(|topic| one(context, topic, partition, isolation)))
+        let (each, twice) = each_once(&asked.partitions, |partition| partition.partition_index);
+        let partitions = each.into_iter().map(|partition| {
+            let found = match &topic {
+                _ if twice.contains(&partition.partition_index) => Err(ResponseError::InvalidRequest),
+                Ok(topic) => one(context, topic, partition, isolation),
+                Err(error) => Err(missing(context, &asked.name, partition.partition_index, *error)),
+            };
+            answer(context, partition, found)
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(asked.name).with_partitions(partitions)
@@ -115,8 +121,9 @@ pub(crate) async fn for_leader_epoch(
     let topics = request.topics.into_iter().map(|asked| {
         let topic = find_topic(context, &asked.topic, Uuid::nil(), false);
         let end = |partition: &OffsetForLeaderPartition| {
-            let topic = topic.as_ref().map_err(|error| *error)?;
-            let state = find_partition(context, topic, partition.partition)?.lock();
+            let index = partition.partition;
+            let topic = topic.as_ref().map_err(|error| missing(context, &asked.topic, index, *error))?;
+            let state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, partition.current_leader_epoch)?;
             Ok::<_, ResponseError>(state.log.end_of_epoch(partition.leader_epoch).unwrap_or((-1, -1)))
         };
@@ -145,7 +152,7 @@ pub(crate) async fn delete_records(
     let topics = request.topics.into_iter().map(|asked| {
         let topic = find_topic(context, &asked.name, Uuid::nil(), false);
         let delete = |index: i32, offset: i64| {
-            let topic = topic.as_ref().map_err(|error| *error)?;
+            let topic = topic.as_ref().map_err(|error| missing(context, &asked.name, index, *error))?;
             let mut state = find_partition(context, topic, index)?.lock();
             check_leader(context, &state, -1)?;
             if !topic.configs.deletes {

@@ -13,8 +13,8 @@ use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse, TopicN
 use kafka_protocol::protocol::StrBytes;
 
 use super::transactions::run;
-use super::{NONE, check_leader, find_partition, find_topic, text};
-use crate::cluster::{Node, min_in_sync};
+use super::{NONE, check_leader, find_partition, find_topic, missing, text};
+use crate::cluster::Node;
 use crate::configs::TopicConfigs;
 use crate::log::{Produced, Refusal};
 use crate::producers::{Admission, Stamp, Written};
@@ -118,7 +118,7 @@ fn one_topic(
         let written = match (refused, &topic) {
             (Some(error), _) => Err(error.into()),
             (None, Ok(topic)) => append(context, topic, partition, terms),
-            (None, Err(error)) => Err(Refused(*error, None)),
+            (None, Err(error)) => Err(missing(context, &data.name, index, *error).into()),
         };
         answer(context, topic.as_deref().ok(), index, written)
     });
@@ -151,7 +151,7 @@ fn append(
         check_leader(context, &state, -1)?;
         let in_sync = state.replicas.in_sync().len();
         let shrunk = in_sync < state.replicas.all().len();
-        if terms.acks == -1 && shrunk && in_sync < min_in_sync(&topic.configs) {
+        if terms.acks == -1 && shrunk && in_sync < topic.configs.min_in_sync {
             return Err(ResponseError::NotEnoughReplicas);
         }
         let written = state.append(&topic.configs, batch, append_time, admission)?;

@@ -2,6 +2,7 @@
 //! WriteTxnMarkers, by which he ends a transaction that hangs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kafka_client::records::control::{EndMarker, Ending};
 use kafka_protocol::ResponseError;
@@ -22,9 +23,12 @@ use kafka_protocol::protocol::StrBytes;
 use regex_lite::Regex;
 use uuid::Uuid;
 
-use super::{NONE, check_coordinator, check_leader, code, find_partition, find_topic, text};
+use super::{
+    NONE, check_coordinator, check_leader, check_replica, code, find_partition, find_topic, missing, text,
+};
 use crate::coordinators::slot;
 use crate::server::connection::Context;
+use crate::topics::Topic;
 use crate::transaction::{Now, Participant, State, Transaction};
 
 /// Where Kafka keeps committed offsets.
@@ -149,10 +153,15 @@ pub(crate) async fn describe_producers(
     DescribeProducersResponse::default().with_topics(topics.collect())
 }
 
+/// The topic of a partition that is asked for.
+fn known(context: &Context, name: &TopicName, index: i32) -> Result<Arc<Topic>, ResponseError> {
+    find_topic(context, name, Uuid::nil(), false).map_err(|error| missing(context, name, index, error))
+}
+
 fn active(context: &Context, topic: &TopicName, index: i32) -> Result<Vec<ProducerState>, ResponseError> {
-    let topic = find_topic(context, topic, Uuid::nil(), false)?;
+    let topic = known(context, topic, index)?;
     let state = find_partition(context, &topic, index)?.lock();
-    check_leader(context, &state, -1)?;
+    check_replica(context, &state, -1)?;
     let producers = state.producers.all().map(|producer| {
         ProducerState::default()
             .with_producer_id(ProducerId(producer.by.producer_id))
@@ -192,7 +201,7 @@ fn write_marker(
     index: i32,
     asked: &WritableTxnMarker,
 ) -> Result<(), ResponseError> {
-    let topic = find_topic(context, topic, Uuid::nil(), false)?;
+    let topic = known(context, topic, index)?;
     let mut state = find_partition(context, &topic, index)?.lock();
     check_leader(context, &state, -1)?;
     let marker = EndMarker {

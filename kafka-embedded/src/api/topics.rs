@@ -25,6 +25,19 @@ use crate::topics::{Topic, check_name};
 /// A refusal and its message.
 pub(super) type Refused = (ResponseError, String);
 
+/// What a request names, each once, and the keys of what it names more often.
+pub(super) fn each_once<T, K: Ord + Clone>(all: &[T], key: impl Fn(&T) -> K) -> (Vec<&T>, BTreeSet<K>) {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    let each = all.iter().filter(|one| {
+        let is_new = seen.insert(key(one));
+        if !is_new {
+            twice.insert(key(one));
+        }
+        is_new
+    });
+    (each.collect(), twice)
+}
+
 /// A refusal with the error's own words.
 pub(super) fn refused(error: ResponseError) -> Refused {
     (error, error.to_string())
@@ -144,11 +157,9 @@ fn assigned(context: &Context, wanted: &CreatableTopic) -> Result<Vec<Vec<i32>>,
     }
     let mut placed = BTreeMap::new();
     for assignment in &wanted.assignments {
-        let nodes: Vec<i32> = assignment.broker_ids.iter().map(|id| id.0).collect();
-        if nodes.is_empty() || nodes.iter().any(|id| context.cluster.node(*id).is_none()) {
-            return refuse(
-                "The manual partition assignment includes no broker, or one that is not registered.",
-            );
+        let nodes = nodes(context, &assignment.broker_ids)?;
+        if placed.values().any(|others: &Vec<i32>| others.len() != nodes.len()) {
+            return refuse("The manual partition assignment gives partitions different numbers of replicas.");
         }
         if placed.insert(assignment.partition_index, nodes).is_some() {
             return refuse("Found multiple manual partition assignments for one partition.");
@@ -197,8 +208,14 @@ fn nodes(context: &Context, ids: &[BrokerId]) -> Result<Vec<i32>, Refused> {
 
 pub(crate) async fn delete(context: &Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let named = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
-    let responses = named.chain(request.topics).map(|wanted| {
-        let (result, error) = match delete_one(context, &wanted) {
+    let all: Vec<DeleteTopicState> = named.chain(request.topics).collect();
+    let (each, twice) = each_once(&all, |wanted| (wanted.name.clone(), wanted.topic_id));
+    let responses = each.into_iter().cloned().map(|wanted| {
+        let deleted = match twice.contains(&(wanted.name.clone(), wanted.topic_id)) {
+            true => Err(ResponseError::InvalidRequest),
+            false => delete_one(context, &wanted),
+        };
+        let (result, error) = match deleted {
             Ok(topic) => (
                 DeletableTopicResult::default().with_name(Some(topic.name.clone())).with_topic_id(topic.id),
                 None,
@@ -239,9 +256,14 @@ pub(crate) async fn add_partitions(
     context: &Context,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
-    let results = request.topics.iter().map(|wanted| {
+    let (each, twice) = each_once(&request.topics, |wanted| wanted.name.clone());
+    let results = each.into_iter().map(|wanted| {
         let result = CreatePartitionsTopicResult::default().with_name(wanted.name.clone());
-        match add_to_one(context, wanted, request.validate_only) {
+        let added = match twice.contains(&wanted.name) {
+            true => Err((ResponseError::InvalidRequest, "Duplicate topic name.".to_owned())),
+            false => add_to_one(context, wanted, request.validate_only),
+        };
+        match added {
             Ok(()) => result.with_error_code(NONE),
             Err((error, message)) => result.with_error_code(error.code()).with_error_message(text(message)),
         }
@@ -274,7 +296,13 @@ fn add_to_one(context: &Context, wanted: &CreatePartitionsTopic, validate_only: 
     let replicas = match &wanted.assignments {
         None => context.cluster.spread(count - present, factor),
         Some(assignments) if assignments.len() == count - present => {
-            assignments.iter().map(|placed| nodes(context, &placed.broker_ids)).collect::<Result<_, _>>()?
+            let placed = assignments.iter().map(|placed| nodes(context, &placed.broker_ids));
+            let placed = placed.collect::<Result<Vec<_>, _>>()?;
+            if placed.iter().any(|nodes| nodes.len() != factor) {
+                let message = format!("The manual partition assignment has not {factor} replica(s) of each.");
+                return Err((ResponseError::InvalidReplicaAssignment, message));
+            }
+            placed
         }
         Some(assignments) => {
             let message = format!(

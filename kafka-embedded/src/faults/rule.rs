@@ -43,18 +43,18 @@ impl Filter {
         if topic && group && transaction {
             return true;
         }
-        let topics = &context.cluster.topics;
+        // An id that nobody has is that of a topic without a name.
+        let of_id = |id, index| {
+            let known = context.cluster.topics.by_id(id);
+            self.has_partition(known.as_ref().map_or("", |topic| &topic.name), index)
+        };
         request.names(context, &mut |named| match named {
             Named::Group(id) => group |= self.group.as_deref() == Some(id),
             Named::TransactionalId(id) => transaction |= self.transactional_id.as_deref() == Some(id),
             Named::Topic(name) => topic |= self.partition.is_none() && self.has_topic(name),
-            Named::TopicOf(id) => {
-                topic |= topics.by_id(id).is_some_and(|known| self.has_partition(&known.name, -1));
-            }
+            Named::TopicOf(id) => topic |= of_id(id, -1),
             Named::Partition(name, index) => topic |= self.has_partition(name, index),
-            Named::PartitionOf(id, index) => {
-                topic |= topics.by_id(id).is_some_and(|known| self.has_partition(&known.name, index));
-            }
+            Named::PartitionOf(id, index) => topic |= of_id(id, index),
         });
         topic && group && transaction
     }

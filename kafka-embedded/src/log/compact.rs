@@ -30,7 +30,8 @@ pub(crate) struct Terms {
 
 impl Log {
     /// Compacts all but the last batch, which is what Kafka's active segment is here: the end of the log stays where
-    /// readers can come to it. A batch that cannot be read stays as it is.
+    /// readers can come to it, and what it says of a key takes nothing from those before it yet. A batch that cannot be
+    /// read stays as it is.
     pub(crate) fn compact(&mut self, terms: &Terms) {
         let stable = self.batches.partition_point(|batch| batch.last_offset < terms.until);
         let young = |batch: &Arc<Batch>| {
@@ -38,10 +39,10 @@ impl Log {
         };
         let cleanable = self.batches.iter().take(stable).position(young).unwrap_or(stable);
         let mut cleaner = Cleaner::new(terms, &self.aborted);
-        for batch in self.batches.range(..cleanable) {
+        let kept_whole = cleanable.min(self.batches.len().saturating_sub(1));
+        for batch in self.batches.range(..kept_whole) {
             cleaner.learn(batch);
         }
-        let kept_whole = cleanable.min(self.batches.len().saturating_sub(1));
         let mut compacted = VecDeque::with_capacity(self.batches.len());
         for (index, batch) in self.batches.iter().enumerate() {
             match if index < kept_whole { cleaner.clean(batch) } else { Cleaned::AsItIs } {

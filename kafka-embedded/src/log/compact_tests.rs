@@ -68,12 +68,14 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
     append(&mut log, &[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]);
     append(&mut log, &[("a", Some("2"))]);
     append(&mut log, &[("a", Some("3")), ("b", Some("2"))]);
+    append(&mut log, &[("z", Some("1"))]);
     compact(&mut log, 0, &[]);
     let whole = |from, to, records: &[&str]| {
         ((from, to), records.iter().map(|record| (*record).to_owned()).collect::<Vec<_>>())
     };
-    assert_eq!(left(&log), [whole(0, 2, &["2:c=1"]), whole(4, 5, &["4:a=3", "5:b=2"])]);
-    assert_eq!((log.start(), log.end()), (0, 6));
+    let batches = [whole(0, 2, &["2:c=1"]), whole(4, 5, &["4:a=3", "5:b=2"]), whole(6, 6, &["6:z=1"])];
+    assert_eq!(left(&log), batches);
+    assert_eq!((log.start(), log.end()), (0, 7));
     let mut read = Vec::new();
     let limit = Limit { bytes: 1 << 20, at_least_one: true, until: i64::MAX };
     log.read(3, limit, &mut read).unwrap();
@@ -89,6 +91,9 @@ fn the_last_batch_stays_as_it_is() {
     compact(&mut log, 0, &[]);
     compact(&mut log, 5000, &[]);
     assert_eq!(records(&log), ["0:a=1", "1:a=2", "2:b=-"]);
+    append(&mut log, &[("a", Some("3"))]);
+    compact(&mut log, 0, &[]);
+    assert_eq!(records(&log), ["1:a=2", "2:b=-", "3:a=3"], "and takes nothing from those before it");
 }
 
 #[test]
@@ -139,10 +144,11 @@ fn a_commit_stays_while_something_of_its_transaction_does() {
     compact(&mut log, 5000, &[]);
     assert_eq!(records(&log), ["1:b=1", "2:marker", "3:a=2", "4:z=1"]);
     append(&mut log, &[("b", Some("2"))]);
+    append(&mut log, &[("y", Some("1"))]);
     for now in [10_000, 20_000, 30_000] {
         compact(&mut log, now, &[]);
     }
-    assert_eq!(records(&log), ["3:a=2", "4:z=1", "5:b=2"]);
+    assert_eq!(records(&log), ["3:a=2", "4:z=1", "5:b=2", "6:y=1"]);
 }
 
 #[test]
@@ -151,12 +157,13 @@ fn the_batch_with_a_producers_last_sequence_stays_without_records() {
     log.append(produced(&[("a", Some("1"))], by(0, false), Compression::None), 0);
     log.append(produced(&[("a", Some("2"))], by(1, false), Compression::None), 0);
     append(&mut log, &[("a", Some("3"))]);
+    append(&mut log, &[("z", Some("1"))]);
     compact(&mut log, 0, &[(7, (0, Some(1)))]);
     assert_eq!(left(&log)[0], ((1, 1), vec![]));
     let header = BatchHeader::parse(&log.batches[0].whole()).unwrap().unwrap();
     assert_eq!((header.producer_id, header.base_sequence, header.record_count), (7, 1, 0));
     compact(&mut log, 0, &[]);
-    assert_eq!(records(&log), ["2:a=3"], "a producer that is forgotten needs it no more");
+    assert_eq!(records(&log), ["2:a=3", "3:z=1"], "a producer that is forgotten needs it no more");
 }
 
 #[test]
@@ -183,9 +190,10 @@ fn a_compressed_batch_stays_compressed() {
     let both = [("a", Some("1")), ("b", Some(long.as_str()))];
     log.append(produced(&both, ProducerStamp::NONE, Compression::Gzip), 0);
     append(&mut log, &[("a", Some("2"))]);
+    append(&mut log, &[("z", Some("1"))]);
     compact(&mut log, 0, &[]);
     let header = BatchHeader::parse(&log.batches[0].whole()).unwrap().unwrap();
-    assert_eq!((header.codec, header.record_count, records(&log).len()), (Codec::Gzip, 1, 2));
+    assert_eq!((header.codec, header.record_count, records(&log).len()), (Codec::Gzip, 1, 3));
     assert!(header.size < 1000);
 }
 

@@ -183,10 +183,9 @@ impl Log {
     }
 
     /// Ends the log at `end`, or before the batch that holds it: what lies behind was on a replica that is gone.
-    pub(crate) fn truncate(&mut self, end: i64) -> Result<(), OutOfRange> {
-        if !(self.start..=self.end).contains(&end) {
-            return Err(OutOfRange);
-        }
+    /// Beyond its end there is nothing to lose, and it never ends before its start.
+    pub(crate) fn truncate(&mut self, end: i64) {
+        let end = end.clamp(self.start, self.end);
         while self.batches.back().is_some_and(|last| last.last_offset >= end) {
             let Some(last) = self.batches.pop_back() else { break };
             self.bytes -= last.size();
@@ -197,7 +196,6 @@ impl Log {
         let end = self.end;
         self.aborted.retain(|aborted| aborted.last < end);
         self.epochs.retain(|(_, first)| *first < end);
-        Ok(())
     }
 
     /// Its batches, the oldest first.

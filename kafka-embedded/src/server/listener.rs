@@ -27,7 +27,14 @@ const BACKLOG: u32 = 1024;
 pub(crate) fn bind(address: &str, brokers: u16) -> Result<Vec<(Node, Listener)>, Error> {
     let wrong = |reason: String| Error::Address { address: address.to_owned(), reason };
     let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("it is not host:port".to_owned()))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bare.is_none() && host.contains(':') {
+        return Err(wrong("an IPv6 address stands in brackets: [::1]:9092".to_owned()));
+    }
+    let host = bare.unwrap_or(host);
+    if host.is_empty() {
+        return Err(wrong("it has no host".to_owned()));
+    }
     let port: u16 = port.parse().map_err(|_| wrong(format!("'{port}' is not a port")))?;
     if port != 0 && port.checked_add(brokers - 1).is_none() {
         return Err(wrong(format!("there are no {brokers} ports from {port} on")));
@@ -72,7 +79,7 @@ pub(crate) async fn run(
     ready: oneshot::Sender<Result<(), Error>>,
 ) {
     for (node, listener, doors) in listeners {
-        let address = format!("{}:{}", &*node.host, node.port);
+        let address = node.address();
         match TcpListener::from_std(listener) {
             Ok(listener) => {
                 tokio::spawn(run_session(Arc::clone(&cluster), node.id, stopped.clone()));

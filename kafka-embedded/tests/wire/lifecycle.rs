@@ -48,6 +48,40 @@ async fn options_that_cannot_work_are_refused() {
     assert!(refused(builder().listen("localhost")).await.contains("host:port"));
     assert!(refused(builder().listen("localhost:many")).await.contains("many"));
     assert!(refused(builder().listen("127.0.0.1:65535").brokers(2)).await.contains("65535"));
+    assert!(refused(builder().listen("::1:0")).await.contains("[::1]:9092"));
+    assert!(refused(builder().listen(":9092")).await.contains("no host"));
+    assert!(
+        refused(builder().topic("orders", 1).topic("orders", 2)).await.contains("'orders' is named twice")
+    );
+    assert!(refused(builder().topic("orders", usize::MAX)).await.contains("100000"));
+    assert!(refused(builder().group_max_size(0)).await.contains("group_max_size"));
+    let backwards = Duration::from_secs(5)..=Duration::from_secs(1);
+    assert!(refused(builder().session_timeout(backwards)).await.contains("session_timeout"));
+    let never = refused(builder().consumer_session_timeout(Duration::MAX)).await;
+    assert!(never.contains("consumer_session_timeout"), "{never}");
+    assert!(refused(builder().initial_rebalance_delay(Duration::MAX)).await.contains("24 days"));
+    for none in [
+        builder().connections_max_idle(Duration::ZERO),
+        builder().broker_session_timeout(Duration::ZERO),
+        builder().transactional_id_expiration(Duration::ZERO),
+        builder().retention_check_interval(Duration::ZERO),
+    ] {
+        assert!(refused(none).await.contains("must be more than 0"));
+    }
+}
+
+#[tokio::test]
+async fn over_ipv6_addresses_stand_in_brackets() {
+    let started = EmbeddedKafka::builder().listen("[::1]:0").brokers(2).start().await;
+    let Ok(kafka) = started else {
+        eprintln!("NOT RUN: this machine has no IPv6");
+        return;
+    };
+    for address in kafka.bootstrap_servers().split(',') {
+        assert!(address.starts_with("[::1]:"), "{address}");
+        let answer = Peer::tcp(address).await.call(0, &ApiVersionsRequest::default()).await;
+        assert_eq!(answer.error_code, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

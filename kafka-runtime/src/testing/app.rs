@@ -139,6 +139,7 @@ impl TestApp {
     /// # Panics
     /// As [`TestApp::handled`].
     pub async fn failed(&self, id: &str, count: usize) -> Vec<Handling> {
+        self.must_know(id);
         let wanted = |one: &Handling| one.listener == id && one.has_failed();
         match tokio::time::timeout(self.patience, self.witness.at_least(count, wanted)).await {
             Ok(failed) => failed,
@@ -147,14 +148,24 @@ impl TestApp {
     }
 
     /// What the listener `id` was given so far, in order; each try of a record is one.
+    ///
+    /// # Panics
+    /// There is no such listener.
     #[must_use]
+    #[track_caller]
     pub fn handlings(&self, id: &str) -> Vec<Handling> {
+        self.must_know(id);
         self.witness.pick(|one| one.listener == id)
     }
 
     /// The tries of the listener `id` that failed so far, with their errors.
+    ///
+    /// # Panics
+    /// There is no such listener.
     #[must_use]
+    #[track_caller]
     pub fn failures(&self, id: &str) -> Vec<Handling> {
+        self.must_know(id);
         self.witness.pick(|one| one.listener == id && one.has_failed())
     }
 
@@ -162,9 +173,11 @@ impl TestApp {
     /// everything else from JSON.
     ///
     /// # Panics
-    /// One is no `T`.
+    /// There is no such listener, or a value is no `T`.
     #[must_use]
+    #[track_caller]
     pub fn done<T: DeserializeOwned>(&self, id: &str) -> Vec<T> {
+        self.must_know(id);
         let done = self.witness.pick(|one| one.listener == id && one.fate == Fate::Done);
         done.iter().map(Handling::read).collect()
     }
@@ -221,6 +234,14 @@ impl TestApp {
     /// As [`RunningApp::stop`].
     pub async fn stop(self) -> Result<Summary> {
         self.app.stop().await
+    }
+
+    /// Fails where no listener has this id, nor had it before a restart: a test that looks at nothing would pass.
+    #[track_caller]
+    fn must_know(&self, id: &str) {
+        let ids: Vec<_> = self.app.status().iter().map(|listener| listener.id).collect();
+        let known = ids.contains(&id) || !self.witness.pick(|one| one.listener == id).is_empty();
+        assert!(known, "no listener `{id}` runs; there are {ids:?}");
     }
 
     /// Says what was awaited, and what was seen instead.

@@ -7,6 +7,7 @@ use kafka_protocol::messages::api_versions_response::ApiVersionsResponse;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 
 use crate::asked::text;
+use crate::frame::whole;
 use crate::kafka::Kafka;
 use Offer::{Missing, Same};
 
@@ -126,6 +127,7 @@ fn line(name: &str, key: i16, from: i16, to: i16) -> String {
 
 #[tokio::test]
 async fn apis_and_versions() {
+    let _turn = whole().await;
     let (kafka, offered) = offered().await;
     let found = offered.api_keys.iter().map(|api| {
         let name = ApiKey::try_from(api.api_key).map_or("?".to_owned(), |key| format!("{key:?}"));
@@ -142,6 +144,7 @@ async fn apis_and_versions() {
 
 #[tokio::test]
 async fn features() {
+    let _turn = whole().await;
     let (kafka, offered) = offered().await;
     let found = offered.finalized_features.iter();
     let found = found.map(|feature| (feature.name.to_string(), feature.max_version_level));

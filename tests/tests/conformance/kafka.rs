@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kafka_embedded::EmbeddedKafka;
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_embedded::{Builder, EmbeddedKafka};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest,
+    BrokerId, CreateTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FindCoordinatorRequest,
+    ListOffsetsRequest, MetadataRequest,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -28,13 +32,15 @@ struct Cluster {
 }
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+/// The embedded one that waits for nothing as long as Kafka's defaults say.
+static IMPATIENT: OnceCell<Cluster> = OnceCell::const_new();
 
 impl Cluster {
-    async fn start() -> Self {
+    async fn start(builder: Builder) -> Self {
         let (bootstrap, embedded) = match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
             Ok(servers) => (servers, None),
             Err(_) => {
-                let embedded = EmbeddedKafka::builder().brokers(3).start().await.expect("embedded broker");
+                let embedded = builder.start().await.expect("embedded broker");
                 (embedded.bootstrap_servers(), Some(embedded))
             }
         };
@@ -81,7 +87,36 @@ impl Topic {
 
 impl Kafka {
     pub(crate) async fn connect(version: i16) -> Self {
-        Self { cluster: CLUSTER.get_or_init(Cluster::start).await, version }
+        let start = || Cluster::start(EmbeddedKafka::builder().brokers(3));
+        Self { cluster: CLUSTER.get_or_init(start).await, version }
+    }
+
+    /// A cluster that looks after old records and unused ids within seconds; `None` where it is an Apache Kafka that
+    /// does not.
+    pub(crate) async fn impatient(version: i16) -> Option<Self> {
+        let start = || {
+            let builder = EmbeddedKafka::builder().retention_check_interval(Duration::from_millis(500));
+            Cluster::start(builder.transactional_id_expiration(Duration::from_secs(3)))
+        };
+        let kafka = Self { cluster: IMPATIENT.get_or_init(start).await, version };
+        let waits = match kafka.is_apache() {
+            true => kafka.broker_config("log.retention.check.interval.ms").await,
+            false => 0,
+        };
+        (waits < 5_000).then_some(kafka)
+    }
+
+    /// A numeric setting of the first broker.
+    async fn broker_config(self, name: &str) -> i64 {
+        let id = self.brokers()[0];
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(text(&id.to_string()))
+            .with_configuration_keys(Some(vec![text(name)]));
+        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let found = self.broker(id).await.ask(4, &request).await.results.remove(0).configs;
+        let value = found.first().and_then(|config| config.value.clone()).expect("a setting");
+        value.parse().expect("a number")
     }
 
     /// The same, asked in another version.
@@ -104,10 +139,19 @@ impl Kafka {
         self.cluster.brokers.keys().copied().collect()
     }
 
+    /// The embedded cluster, if it is one.
+    pub(crate) fn embedded(self) -> Option<&'static EmbeddedKafka> {
+        self.cluster.embedded.as_ref()
+    }
+
+    /// `host:port` of broker `id`.
+    pub(crate) fn address(self, id: i32) -> &'static str {
+        self.cluster.brokers.get(&id).unwrap_or_else(|| panic!("there is no broker {id}"))
+    }
+
     /// A connection to broker `id`.
     pub(crate) async fn broker(self, id: i32) -> Wire {
-        let address = self.cluster.brokers.get(&id).unwrap_or_else(|| panic!("there is no broker {id}"));
-        Wire::connect(address).await
+        Wire::connect(self.address(id)).await
     }
 
     /// A connection to some broker.
@@ -131,16 +175,30 @@ impl Kafka {
         self.topic_with(partitions, &[]).await
     }
 
-    /// The same with configs. Records are kept whatever their time.
+    /// The same with configs. Records are kept whatever their time, unless these say otherwise.
     pub(crate) async fn topic_with(self, partitions: i32, configs: &[(&str, &str)]) -> Topic {
         let name = self.name("topic");
-        let kept = [&[("retention.ms", "-1")], configs].concat();
-        self.create_with(&name, partitions, 1, &kept).await
+        let own = configs.iter().any(|(name, _)| *name == "retention.ms");
+        let kept = if own { &[][..] } else { &[("retention.ms", "-1")] };
+        self.create_with(&name, partitions, 1, &[kept, configs].concat()).await
     }
 
     /// A new topic of this name with so many replicas.
     pub(crate) async fn create(self, name: &str, partitions: i32, replicas: i16) -> Topic {
         self.create_with(name, partitions, replicas, &[]).await
+    }
+
+    /// A new topic of one partition with replicas on these brokers, the first of which leads.
+    pub(crate) async fn placed(self, brokers: &[i32], configs: &[(&str, &str)]) -> Topic {
+        let brokers = brokers.iter().copied().map(BrokerId).collect();
+        let assignment =
+            CreatableReplicaAssignment::default().with_partition_index(0).with_broker_ids(brokers);
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(&self.name("placed")))
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_assignments(vec![assignment]);
+        self.created(topic, 1, configs).await
     }
 
     async fn create_with(
@@ -150,18 +208,23 @@ impl Kafka {
         replicas: i16,
         configs: &[(&str, &str)],
     ) -> Topic {
-        let config = |(name, value): &(&str, &str)| {
-            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
-        };
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
             .with_num_partitions(partitions)
-            .with_replication_factor(replicas)
-            .with_configs(configs.iter().map(config).collect());
+            .with_replication_factor(replicas);
+        self.created(topic, usize::try_from(partitions).unwrap(), configs).await
+    }
+
+    async fn created(self, topic: CreatableTopic, partitions: usize, configs: &[(&str, &str)]) -> Topic {
+        let config = |(name, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let name = topic.name.to_string();
+        let topic = topic.with_configs(configs.iter().map(config).collect());
         let request = CreateTopicsRequest::default().with_timeout_ms(30_000).with_topics(vec![topic]);
         let created = self.any().await.ask(5, &request).await;
         assert_eq!(said::error(created.topics[0].error_code), "NONE", "{name}");
-        self.ready(name, usize::try_from(partitions).unwrap()).await
+        self.ready(&name, partitions).await
     }
 
     /// Waits until every broker knows the topic, and its leaders lead.
@@ -216,7 +279,16 @@ impl Kafka {
 }
 
 /// Asks until there is an answer.
-pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask).await
+}
+
+/// The same for what may take longer.
+pub(crate) async fn until_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let found = async {
         loop {
             match ask().await {
@@ -225,7 +297,7 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
             }
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
+    tokio::time::timeout(patience, found).await.unwrap_or_else(|_| panic!("{what}: not within {patience:?}"))
 }
 
 /// A topic as a broker knows it now.
@@ -236,7 +308,8 @@ async fn describe(wire: &mut Wire, name: &str) -> MetadataResponseTopic {
     wire.ask(12, &request).await.topics.remove(0)
 }
 
-async fn leads(wire: &mut Wire, topic: &Topic, index: i32) -> bool {
+/// Whether the broker knows that it leads a partition: a follower answers fetches, too.
+pub(crate) async fn leads(wire: &mut Wire, topic: &Topic, index: i32) -> bool {
     let part = ListOffsetsPartition::default().with_partition_index(index).with_timestamp(-1);
     let asked = ListOffsetsTopic::default().with_name(topic_name(&topic.name)).with_partitions(vec![part]);
     let answer = wire.ask(4, &ListOffsetsRequest::default().with_topics(vec![asked])).await;

@@ -31,7 +31,7 @@ fn elect(kind: i8, partitions: &[(&str, i32)]) -> ElectLeadersRequest {
 }
 
 /// The errors of an election, in the order asked.
-async fn elected(kafka: Kafka, version: i16, kind: i8, partitions: &[(&str, i32)]) -> String {
+pub(crate) async fn elected(kafka: Kafka, version: i16, kind: i8, partitions: &[(&str, i32)]) -> String {
     let answer = kafka.any().await.ask(version, &elect(kind, partitions)).await;
     let found = |(name, index): &(&str, i32)| {
         let topics = answer.replica_election_results.iter().filter(|found| found.topic.as_str() == *name);

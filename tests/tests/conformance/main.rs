@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! frame      a row, its run, the table
-//! kafka      the cluster that a row runs on: brokers, leaders, coordinators, topics of its own
+//! kafka      the cluster that a row runs on: brokers, leaders, coordinators, topics of its own; nodes: brokers that go
 //! wire       a connection that does nothing by itself
 //! said       answers in words
-//! asked      requests in few words; member: members of classic groups
+//! asked      requests in few words; member: members of classic groups; consumer_group: groups of KIP-848; transactional:
+//!            a producer of transactions
 //! advertised the APIs and versions that each broker offers
 //! the rest   rows, by family
 //! ```
@@ -17,14 +18,19 @@
 
 mod advertised;
 mod asked;
+mod consumer_group;
 mod frame;
 mod kafka;
 mod member;
+mod nodes;
 mod said;
 mod transactional;
 mod wire;
 
+mod broker_configs;
+mod config_values;
 mod configs;
+mod consumer_group_admin;
 mod consumer_groups;
 mod coordinator;
 mod fetch;
@@ -32,13 +38,19 @@ mod group_admin;
 mod group_offsets;
 mod groups;
 mod idempotent;
+mod impatient;
 mod leaders;
+mod losses;
 mod metadata;
+mod mixed_groups;
 mod offsets;
 mod produce;
+mod repeated;
 mod sessions;
 mod topics;
+mod transactional_admin;
 mod transactional_data;
+mod transactional_offsets;
 mod transactions;
 mod versions;
 

@@ -22,6 +22,10 @@ use crate::wire::Wire;
 const INIT: i16 = 4;
 const ADD: i16 = 3;
 const FETCH: i16 = 12;
+/// Of the first protocol of transactions, and of the second.
+pub(crate) const PRODUCE_ONE: i16 = 11;
+pub(crate) const PRODUCE_TWO: i16 = 12;
+pub(crate) const END_TWO: i16 = 5;
 /// FindCoordinator's number for transactional ids.
 const TRANSACTION: i8 = 1;
 
@@ -246,4 +250,14 @@ pub(crate) fn markers(data: &PartitionData) -> String {
         }
     }
     said::list(all)
+}
+
+/// Asks until the answer is this request's own. Kafka's brokers ask a coordinator about several requests at once, and
+/// then answer an old version as the newest of them, with TRANSACTION_ABORTABLE.
+pub(crate) async fn alone(is_old: bool, mut ask: impl AsyncFnMut() -> String) -> String {
+    until("an answer of its own", async || {
+        let answer = ask().await;
+        (!is_old || answer != "TRANSACTION_ABORTABLE").then_some(answer)
+    })
+    .await
 }

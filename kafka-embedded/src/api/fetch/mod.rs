@@ -25,8 +25,7 @@ use session::{Opened, Target};
 
 pub(crate) use session::Sessions;
 
-use super::{NONE, find_partition, find_topic};
-use crate::faults::allowed;
+use super::{NONE, find_partition, find_topic, missing};
 use crate::log::{Aborted, Limit, Log, OutOfRange};
 use crate::partition::Isolation;
 use crate::server::connection::Context;
@@ -111,9 +110,6 @@ impl<'c, 't> Lookup<'c, 't> {
             _ => {
                 let by_id = self.context.version >= BY_ID;
                 let found = find_topic(self.context, &target.topic, target.topic_id, by_id);
-                // A fault in all partitions is one in those of unknown topics too.
-                let refused = |error| allowed(self.context, "", target.partition).err().unwrap_or(error);
-                let found = found.map_err(refused);
                 self.last = Some((target, found.clone()));
                 found
             }
@@ -135,8 +131,10 @@ fn read<'a>(context: &Context, targets: impl Iterator<Item = &'a Target>, terms:
     let mut fetched = Fetched { isolation: terms.isolation, ..Fetched::default() };
     let mut lookup = Lookup::new(context);
     for target in targets {
-        let part =
-            lookup.topic(target).and_then(|topic| read_one(context, &topic, target, terms, &mut fetched));
+        let part = match lookup.topic(target) {
+            Ok(topic) => read_one(context, &topic, target, terms, &mut fetched),
+            Err(error) => Err(missing(context, &target.topic, target.partition, error)),
+        };
         let part = part.unwrap_or_else(|error| FetchedPartition::failed(target.partition, error));
         fetched.push(target, part);
     }
