@@ -53,7 +53,7 @@ row!(
     "DescribeGroups",
     0..=6,
     "a stable group of two",
-    "NONE, Stable, [range] of [consumer], 2 members; for one, for two; conformance on /127.0.0.1",
+    "NONE, Stable, [range] of [consumer], 2 members; for one, for two; tests on /127.0.0.1",
     async |kafka| {
         let (mut one, two) = two(kafka).await;
         let found = describe(&mut one.wire, kafka.version, &two.group).await;
