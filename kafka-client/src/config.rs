@@ -284,7 +284,8 @@ pub struct ProducerConfig {
     pub batch_size: usize,
     /// `batch.max.size` **(256 KiB)**: how large a full batch may become while it cannot leave, since as many requests as
     /// may be are under way (KIP-782). Nothing waits for it: with `batch_size` or less a busy producer sends more and
-    /// smaller batches instead. A topic that takes less (`max.message.bytes`) is noticed, and gets smaller ones from then on.
+    /// smaller batches instead. `max_request_size` bounds it too. A topic that takes less (`max.message.bytes`) is noticed,
+    /// and gets smaller ones from then on.
     pub batch_max_size: usize,
     /// `buffer.memory` **(32 MiB)**.
     pub buffer_memory: usize,

@@ -54,10 +54,11 @@ impl Rules {
         let order_is_safe = config.idempotence || config.retries == 0 || config.acks == Acks::None;
         Self {
             batch_size: config.batch_size,
-            // Without batches nothing grows.
             largest_batch: match config.batch_size {
+                // Without batches nothing grows.
                 0 => 0,
-                size => size.max(config.batch_max_size),
+                // Nor beyond a request.
+                size => size.max(config.batch_max_size.min(config.max_request_size)),
             },
             linger: config.linger,
             delivery_timeout: config.delivery_timeout,

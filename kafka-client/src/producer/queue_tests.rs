@@ -379,6 +379,19 @@ fn a_topic_that_takes_less_gets_smaller_batches() {
 }
 
 #[test]
+fn a_batch_grows_into_no_request_that_would_be_too_large() {
+    let config = ProducerConfig { max_request_size: 61 + 8 * CHARGE, ..config() };
+    let mut world = World::new(1, &config);
+    let now = world.now;
+    (0..60).for_each(|_| drop(world.queue.append(record(b"1234"), CHARGE, || now)));
+    while world.queue.due(now, false) == Due::Now {
+        let batch = world.queue.take(world.identity).expect("a batch");
+        assert!(batch.size() <= config.max_request_size, "{} bytes", batch.size());
+        world.queue.answered(batch, Verdict::Written { base_offset: 0, log_append_time: None }, now, 0.5);
+    }
+}
+
+#[test]
 fn without_batches_nothing_grows() {
     let mut world = World::new(1, &ProducerConfig { batch_size: 0, ..config() });
     (0..4).for_each(|_| world.append());
