@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka_client::config::Compression;
 use kafka_client::records::Codec;
 
 /// A config's type as DescribeConfigs numbers it.
@@ -231,6 +232,10 @@ fn is_replica(text: &str) -> bool {
     text.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
 }
 
+fn has_level(codec: Compression, number: i64) -> bool {
+    i32::try_from(number).is_ok_and(|number| codec.levels().is_some_and(|levels| levels.contains(&number)))
+}
+
 /// Whether a numeric config may have this value.
 fn is_in_bounds(name: &str, number: i64) -> bool {
     match name {
@@ -244,9 +249,10 @@ fn is_in_bounds(name: &str, number: i64) -> bool {
         "segment.bytes" => number >= 1024 * 1024,
         "retention.ms" => number >= -1,
         "local.retention.ms" | "local.retention.bytes" => number >= -2,
-        "compression.gzip.level" => number == -1 || (1..=9).contains(&number),
-        "compression.lz4.level" => (1..=17).contains(&number),
-        "compression.zstd.level" => (-131_072..=22).contains(&number),
+        // -1 is gzip's usual one.
+        "compression.gzip.level" => number == -1 || has_level(Compression::Gzip, number),
+        "compression.lz4.level" => has_level(Compression::Lz4, number),
+        "compression.zstd.level" => has_level(Compression::Zstd, number),
         _ => true,
     }
 }

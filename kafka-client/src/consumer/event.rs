@@ -24,8 +24,8 @@ pub enum ConsumerEvent {
     /// Partitions that are gone: stop at once, never commit.
     Lost(Vec<TopicPartition>),
     /// Partitions that were assigned and whose committed offset is part of a transaction that is still open
-    /// (UNSTABLE_OFFSET_COMMIT), told once for each assignment: their `Assigned` comes when that has ended. Where its owner is gone, that is after its
-    /// `transaction.timeout.ms`, or as soon as somebody
+    /// (UNSTABLE_OFFSET_COMMIT), told once for each assignment: their `Assigned` comes when that has ended. Where its owner
+    /// is gone, that is after its `transaction.timeout.ms`, or as soon as somebody
     /// [prepares](crate::producer::TransactionalProducer::prepare) a producer with its transactional id.
     HeldUp(Vec<TopicPartition>),
     /// Something a person should know (no broker answers, a topic is missing, a permission); the consumer goes on.

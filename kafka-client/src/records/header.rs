@@ -2,7 +2,9 @@
 
 use bytes::{Buf, BufMut};
 
+use super::compress::compression_of;
 use super::{RecordError, legacy};
+use crate::config::Compression;
 
 /// Bytes of a batch (magic 2) before its records.
 pub const BATCH_OVERHEAD: usize = 61;
@@ -67,14 +69,7 @@ impl Codec {
     /// Kafka's name for it, as in `compression.type`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Snappy => "snappy",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-            Self::Unknown(_) => "unknown",
-        }
+        compression_of(self).map_or("unknown", Compression::name)
     }
 }
 

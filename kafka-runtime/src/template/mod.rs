@@ -52,9 +52,8 @@ use crate::config::TemplateSettings;
 /// A result of the template.
 pub type Result<T, E = TemplateError> = std::result::Result<T, E>;
 
-/// Sends records by the settings under `spring.kafka.producer` and
-/// `spring.kafka.template`. Clones share it. In a handler it is the argument `State<Template>`, elsewhere
-/// [`RunningApp::template`](crate::RunningApp::template).
+/// Sends records by the settings under `spring.kafka.producer` and `spring.kafka.template`. Clones share it. In a handler it
+/// is the argument `State<Template>`, elsewhere [`RunningApp::template`](crate::RunningApp::template).
 ///
 /// What all of its sends have in common: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`, `Bytes`) are sent as they are,
 /// every other value as JSON, and a listener whose payload has the same type reads it. (So a `String` is what Spring's
@@ -119,8 +118,8 @@ impl Template {
         })))
     }
 
-    /// Sends `value` (text and bytes as they are, all else as JSON) and waits until it is acknowledged. The topic is a name or a [`Topic`]; `key` is anything
-    /// [`AsKey`], `()` for none.
+    /// Sends `value` (text and bytes as they are, all else as JSON) and waits until it is acknowledged. The topic is a name
+    /// or a [`Topic`]; `key` is anything [`AsKey`], `()` for none.
     ///
     /// # Errors
     /// It cannot be encoded, or was not delivered.

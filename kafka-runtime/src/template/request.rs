@@ -180,8 +180,8 @@ fn hand_out(
 }
 
 impl Template {
-    /// Sends a question as [`Template::send`] does and waits for its answer, at most `kafka-runtime.template.reply-timeout` (5 s). The
-    /// answer comes in `kafka-runtime.template.reply-topic`, from whoever sends it with the question's
+    /// Sends a question as [`Template::send`] does and waits for its answer, at most `kafka-runtime.template.reply-timeout`
+    /// (5 s). The answer comes in `kafka-runtime.template.reply-topic`, from whoever sends it with the question's
     /// `kafka_correlationId`: a Spring listener with `@SendTo`, or one of ours that sends [`Record::answer`].
     ///
     /// ```no_run

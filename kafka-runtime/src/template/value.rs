@@ -4,6 +4,8 @@
 
 use std::any::type_name;
 use std::cell::Cell;
+use std::fmt;
+use std::io::Write as _;
 
 use serde::Serialize;
 use serde::de::value::SeqDeserializer;
@@ -50,12 +52,24 @@ pub(super) fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Ve
 
 /// The value's bytes.
 pub(super) fn encode<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
-    // Nobody but serde can be asked for what is in a `V`: this is its answer.
-    let json = to_json(value)?;
     match form::<V>() {
-        Form::Text => serde_json::from_slice(&json).map(String::into_bytes),
-        Form::Bytes => serde_json::from_slice(&json),
-        Form::Json => Ok(json),
+        Form::Text => {
+            let mut text = Vec::new();
+            write!(text, "{}", AsText(value)).map_err(serde_json::Error::custom)?;
+            Ok(text)
+        }
+        // Nobody but serde can be asked for what is in a `V`, and this is its answer for bytes.
+        Form::Bytes => serde_json::from_slice(&to_json(value)?),
+        Form::Json => to_json(value),
+    }
+}
+
+/// Text as serde hands it over; it takes a formatter for a serializer.
+struct AsText<'a, V: ?Sized>(&'a V);
+
+impl<V: Serialize + ?Sized> fmt::Display for AsText<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.serialize(f)
     }
 }
 
