@@ -31,6 +31,7 @@ mod partitioner;
 mod queue;
 mod receipt;
 mod request;
+mod rules;
 mod sender;
 mod sequences;
 mod stats;
@@ -54,7 +55,7 @@ pub use transaction::{Remedy, Transaction, TransactionError, TransactionalProduc
 pub use unsent::{ShownKey, Unsent};
 
 use enqueue::{Shared, Urgency};
-use queue::Rules;
+use rules::Rules;
 use sender::{Command, Sender};
 use stats::Counters;
 use topics::Topics;

@@ -23,63 +23,16 @@ use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::receipt::{Outcome, Receipt};
+use super::rules::Rules;
 use super::sequences::{Identity, Restart, Sequences};
 use super::verdict::Verdict;
 use super::{SendError, Unsent};
-use crate::config::{Acks, Backoff, ProducerConfig};
 use crate::error::Error;
 use crate::ids::TopicPartition;
 use crate::records::encode::RecordToWrite;
 
 /// How long a batch waits for the end of the transaction before.
 pub(super) const SOON: Duration = Duration::from_millis(20);
-
-/// What the configuration says of queues.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
-    batch_size: usize,
-    largest_batch: usize,
-    linger: Duration,
-    delivery_timeout: Duration,
-    retries: u32,
-    pub(super) idempotent: bool,
-    transactional: bool,
-    most_on_wire: usize,
-    backoff: Backoff,
-}
-
-impl Rules {
-    /// `config` as [`super::settle_idempotence`] left it.
-    pub(super) fn new(config: &ProducerConfig, backoff: Backoff) -> Self {
-        let order_is_safe = config.idempotence || config.retries == 0 || config.acks == Acks::None;
-        Self {
-            batch_size: config.batch_size,
-            largest_batch: match config.batch_size {
-                // Without batches nothing grows.
-                0 => 0,
-                // Nor beyond a request.
-                size => size.max(config.batch_max_size.min(config.max_request_size)),
-            },
-            linger: config.linger,
-            delivery_timeout: config.delivery_timeout,
-            retries: config.retries,
-            idempotent: config.idempotence,
-            transactional: false,
-            most_on_wire: if order_is_safe { config.max_in_flight } else { 1 },
-            backoff,
-        }
-    }
-
-    /// How many batches of `batch.size` one is worth.
-    fn fills(&self, batch: &Batch) -> usize {
-        batch.size().checked_div(self.batch_size).unwrap_or(0).max(1)
-    }
-
-    /// The same for batches of transactions, where no queue raises the epoch by itself and every failure counts.
-    pub(super) fn transactional(self) -> Self {
-        Self { transactional: true, ..self }
-    }
-}
 
 /// What an appended record changed for whoever sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

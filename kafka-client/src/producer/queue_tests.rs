@@ -14,8 +14,9 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::batch::Batch;
-use super::queue::{Change, Due, Queue, Rules};
+use super::queue::{Change, Due, Queue};
 use super::receipt::Delivery;
+use super::rules::Rules;
 use super::sequences::Identity;
 use super::verdict::Verdict;
 use super::*;

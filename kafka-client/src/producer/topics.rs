@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::Outgoing;
 use super::partitioner::{Chooser, Partitioner, Situation};
-use super::queue::{Queue, Rules};
+use super::queue::Queue;
 use super::receipt::Settled;
+use super::rules::Rules;
 use crate::cluster::{ClusterMetadata, TopicMetadata};
 use crate::config::ProducerConfig;
 use crate::ids::{TopicName, TopicPartition};
