@@ -29,6 +29,7 @@ mod net;
 pub mod producer;
 pub mod records;
 pub mod seams;
+mod watch;
 pub mod wire;
 
 pub use client::{Client, Io};

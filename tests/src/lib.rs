@@ -6,6 +6,7 @@
 
 mod cluster;
 mod counting;
+mod downstream;
 mod fleet;
 mod logging;
 mod nodes;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use cluster::{Cluster, eventually, unique};
 pub use counting::Counting;
+pub use downstream::Downstream;
 pub use fleet::{Fleet, PARTITIONS};
 pub use logging::log_to_stderr;
 pub use nodes::{Frozen, Nodes};

@@ -160,11 +160,19 @@ fn each_result_of_a_batch_in_a_transaction_is_there_once() {
 
 #[test]
 fn a_seed_repeats_exactly() {
-    for seed in 0..3 {
-        let once = simulation("plain").run_seed(seed);
-        let again = simulation("plain").run_seed(seed);
-        assert_eq!(once, again, "seed {seed}");
-        assert!(once.handlings >= 120, "{once:?}");
+    let kinds = [
+        simulation("plain"),
+        simulation("keyed").order(Order::Key),
+        with_results("keyed_forwarding").order(Order::Key),
+        with_results("transactional").exactly_once(),
+    ];
+    for simulation in &kinds {
+        for seed in 0..3 {
+            let once = simulation.run_seed(seed);
+            let again = simulation.run_seed(seed);
+            assert_eq!(once, again, "seed {seed}");
+            assert!(once.handlings >= 120, "{once:?}");
+        }
     }
 }
 

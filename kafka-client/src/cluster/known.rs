@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ClusterMetadata;
@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::TopicName;
 use crate::net::Address;
 use crate::seams::Seams;
+use crate::watch;
 
 /// `metadata.max.idle.ms`.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(5 * 60);

@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::config::ClientConfig;
 use crate::error::Result;
 use crate::ids::{TopicName, TopicPartition};
 use crate::seams::Seams;
+use crate::watch;
 
 mod known;
 mod merge;

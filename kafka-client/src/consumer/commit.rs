@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::task::Command;
@@ -15,6 +15,7 @@ use crate::fetch::Map;
 use crate::group::{self, Coordinator, Identity};
 use crate::ids::TopicPartition;
 use crate::net::Retry;
+use crate::watch;
 
 /// How long a commit that is not repeated may take, waiting for a new identity included.
 const ONCE: Duration = Duration::from_secs(7);

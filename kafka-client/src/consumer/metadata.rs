@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::commit::Holding;
 use crate::error::{Error, Result};
 use crate::group::Identity;
 use crate::ids::TopicPartition;
+use crate::watch;
 
 /// Who commits offsets of a group in a transaction (KIP-447): see [`ConsumerHandle::group_metadata`].
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -26,6 +26,7 @@ use crate::fetch::slot::Position;
 use crate::group::{Coordinator, GroupEvent, Lease, Leave, Membership};
 use crate::ids::{TopicName, TopicPartition};
 use crate::net::Pool;
+use crate::watch;
 
 /// What a handle asks for.
 #[derive(Debug)]

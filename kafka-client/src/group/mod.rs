@@ -28,13 +28,14 @@ mod vectors;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::{GroupConfig, GroupProtocol, Subscription};
 use crate::error::{Error, Result};
 use crate::ids::TopicPartition;
 use crate::net::Pool;
+use crate::watch;
 
 pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;

@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
 use crate::net::{Purpose, Retry};
 
-/// How long a commit waits for its answer: the broker itself gives its replicas 5 s.
-pub(super) const COMMIT_DEADLINE: Duration = Duration::from_secs(7);
+/// How long a commit waits for its answer: the broker itself gives its replicas 5 s, and within 7 s a connection that
+/// only seems to stand is to be gone.
+pub(super) const COMMIT_DEADLINE: Duration = Duration::from_millis(6500);
 /// How long some partitions wait for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// From here on many groups are asked for in one request (KIP-709).

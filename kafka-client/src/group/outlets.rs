@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::complaints::Complaints;
@@ -10,6 +10,7 @@ use super::{GroupEvent, Identity, Lease};
 use crate::cluster::ClusterMetadata;
 use crate::error::Error;
 use crate::ids::{TopicName, TopicPartition};
+use crate::watch;
 
 /// Where the consumer listens.
 #[derive(Debug)]

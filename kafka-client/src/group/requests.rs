@@ -17,6 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::membership::{JoinAnswer, Joined, JoinedMember, Role};
+use super::offsets::COMMIT_DEADLINE;
 use super::{Coordinator, Identity};
 use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
 /// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
-pub(super) const BEAT_DEADLINE: Duration = Duration::from_secs(7);
+pub(super) const BEAT_DEADLINE: Duration = COMMIT_DEADLINE;
 /// While a round is waited for, its coordinator is asked for a sign of life, so often and with this patience: together no
 /// longer than a heartbeat's.
 const PROBE_EVERY: Duration = Duration::from_secs(2);

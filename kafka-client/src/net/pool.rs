@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::protocol::{Request, StrBytes};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Address, Answer, Connection, Purpose, handshake};
 use crate::cluster::{Cluster, Known};
 use crate::error::{Error, Result};
+use crate::watch;
 
 /// How long one broker may keep silent before the next is asked too, where any of them would do.
 const NEXT_AFTER: Duration = Duration::from_secs(1);
@@ -207,7 +207,7 @@ impl Connections {
                 tracing::debug!(broker = %destination, ?purpose, %error, "cannot connect");
             }
             // When nobody has the pool any more, the connection ends here.
-            let _ = settle.send(Some((known.seams().clock.now(), result)));
+            settle.send_replace(Some((known.seams().clock.now(), result)));
         });
         slots.insert((target, purpose), Slot { address, outcome: outcome.clone(), failures });
         outcome

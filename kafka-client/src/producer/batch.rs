@@ -43,10 +43,11 @@ enum Contents {
 }
 
 impl Batch {
-    pub(super) fn new(capacity: usize, created: Instant, order: u64) -> Self {
+    /// An empty one, to grow in that buffer; what was in it is gone.
+    pub(super) fn new(buffer: Vec<u8>, created: Instant, order: u64) -> Self {
         Self {
             receipt: Arc::default(),
-            contents: Contents::Growing(BatchBuilder::new(capacity)),
+            contents: Contents::Growing(BatchBuilder::in_buffer(buffer)),
             records: 0,
             stamp: None,
             charged: 0,
@@ -95,7 +96,16 @@ impl Batch {
         Ok(bytes)
     }
 
-    /// Ends it; the bytes of memory that are free now.
+    /// Ends one that was written; its bytes, for another one.
+    pub(super) fn written(self, base_offset: i64, log_append_time: Option<i64>) -> Option<Bytes> {
+        self.receipt.complete(Outcome::Written { base_offset, log_append_time });
+        match self.contents {
+            Contents::Built(bytes) => Some(bytes),
+            Contents::Growing(_) => None,
+        }
+    }
+
+    /// Ends one that failed; the bytes of memory that are free now.
     pub(super) fn finish(self, outcome: Outcome) -> usize {
         if let (Contents::Growing(builder), Outcome::Failed(_)) = (self.contents, &outcome)
             && let Ok(bytes) = builder.build(Compression::None, ProducerStamp::NONE)
@@ -131,7 +141,7 @@ impl Batch {
             attempts: self.attempts,
             last: self.last.clone(),
             doubtful: self.doubtful,
-            ..Self::new(bytes.len() / 2, self.created, self.order)
+            ..Self::new(Vec::with_capacity(bytes.len() / 2), self.created, self.order)
         };
         let later = |stamp: ProducerStamp| ProducerStamp {
             base_sequence: super::sequences::advance(stamp.base_sequence, first_count),

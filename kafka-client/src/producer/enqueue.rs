@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, TryAcquireError, watch};
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::queue::Change;
 use super::receipt::Delivery;
@@ -18,6 +18,7 @@ use super::{Handle, Outgoing, SendError, Unsent};
 use crate::config::ProducerConfig;
 use crate::error::Error;
 use crate::records::encode::{BatchBuilder, RecordToWrite};
+use crate::watch;
 
 /// Bytes of a batch besides its records.
 const BATCH_OVERHEAD: usize = 61;

@@ -17,14 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::client::ClientContext;
 use crate::config::{Acks, ProducerConfig};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
+use crate::watch;
 
 mod batch;
+mod buffers;
 mod enqueue;
 mod error;
 mod partitioner;

@@ -22,6 +22,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
 use super::batch::Batch;
+use super::buffers::Buffers;
 use super::receipt::{Outcome, Receipt};
 use super::rules::Rules;
 use super::sequences::{Identity, Restart, Sequences};
@@ -90,6 +91,7 @@ pub(super) struct Failure {
 pub(super) struct Queue {
     partition: TopicPartition,
     rules: Rules,
+    buffers: Buffers,
     open: Option<Batch>,
     ready: VecDeque<Batch>,
     on_wire: Vec<OnWire>,
@@ -107,10 +109,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(partition: TopicPartition, rules: Rules) -> Self {
+    pub(super) fn new(partition: TopicPartition, rules: Rules, buffers: Buffers) -> Self {
         Self {
             partition,
             rules,
+            buffers,
             open: None,
             ready: VecDeque::new(),
             on_wire: Vec::new(),
@@ -145,7 +148,7 @@ impl Queue {
         let batch = self.open.get_or_insert_with(|| {
             change = change.max_of(Change::Began);
             self.next_order += 1;
-            Batch::new(self.expected_size, now(), self.next_order)
+            Batch::new(self.buffers.take(self.expected_size), now(), self.next_order)
         });
         let before = self.rules.fills(batch);
         let index = batch.append(record, charge).unwrap_or(0);
@@ -234,7 +237,11 @@ impl Queue {
         let freed = match verdict {
             Verdict::Written { base_offset, log_append_time } => {
                 self.sequences.prove();
-                batch.finish(Outcome::Written { base_offset, log_append_time })
+                let freed = batch.charged;
+                if let Some(bytes) = batch.written(base_offset, log_append_time) {
+                    self.buffers.give_back(bytes);
+                }
+                freed
             }
             Verdict::Passing(error) => self.again(batch, error, now, unit),
             // An earlier batch is on its way, or will be again.

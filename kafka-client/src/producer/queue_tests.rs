@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::batch::Batch;
+use super::buffers::Buffers;
 use super::queue::{Change, Due, Queue};
 use super::receipt::Delivery;
 use super::rules::Rules;
@@ -135,7 +136,7 @@ impl World {
         Self {
             rng: Rng::seeded(seed),
             now: Instant::now(),
-            queue: Queue::new(partition(), rules),
+            queue: Queue::new(partition(), rules, Buffers::default()),
             broker: Broker { largest: 1 + seed as usize % 6, ..Broker::default() },
             identity: config.idempotence.then_some(Identity { id: 7, epoch: 0 }),
             requests: VecDeque::new(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::time::Instant;
 
 use super::Outgoing;
+use super::buffers::Buffers;
 use super::partitioner::{Chooser, Partitioner, Situation};
 use super::queue::Queue;
 use super::receipt::Settled;
@@ -52,10 +53,10 @@ pub(super) enum Place {
 }
 
 impl Partition {
-    fn new(id: TopicPartition, rules: Rules, leader: i32) -> Self {
+    fn new(id: TopicPartition, queue: Queue, leader: i32) -> Self {
         Self {
             id,
-            queue: Mutex::new(Queue::new(id, rules)),
+            queue: Mutex::new(queue),
             leader: AtomicI32::new(leader),
             backlog: AtomicUsize::new(0),
             sent: AtomicU64::new(0),
@@ -133,6 +134,7 @@ impl Topic {
 #[derive(Debug)]
 pub(super) struct Topics {
     rules: Rules,
+    buffers: Buffers,
     partitioner: Partitioner,
     adaptive: bool,
     batch_size: usize,
@@ -159,6 +161,7 @@ impl Topics {
     pub(super) fn new(rules: Rules, config: &ProducerConfig) -> Self {
         Self {
             rules,
+            buffers: Buffers::default(),
             partitioner: config.partitioner.clone(),
             adaptive: config.adaptive_partitioning,
             batch_size: config.batch_size,
@@ -224,7 +227,8 @@ impl Topics {
                 Some(partition) => partition.leader.store(leader, Ordering::Relaxed),
                 None => {
                     let id = TopicPartition::new(name, number);
-                    partitions.push(Arc::new(Partition::new(id, self.rules, leader)));
+                    let queue = Queue::new(id, self.rules, self.buffers.clone());
+                    partitions.push(Arc::new(Partition::new(id, queue, leader)));
                 }
             }
         }

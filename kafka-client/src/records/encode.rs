@@ -61,7 +61,13 @@ impl BatchBuilder {
     /// An empty batch with room for `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity.max(BATCH_OVERHEAD));
+        Self::in_buffer(Vec::with_capacity(capacity.max(BATCH_OVERHEAD)))
+    }
+
+    /// An empty batch in a buffer that was used before; what is in it is gone.
+    #[must_use]
+    pub fn in_buffer(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
         buffer.resize(BATCH_OVERHEAD, 0);
         Self { buffer, count: 0, base_timestamp: -1, max_timestamp: -1 }
     }

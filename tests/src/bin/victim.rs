@@ -1,12 +1,14 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
 //! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
-//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it takes so many milliseconds for each, and says after that.
+//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it waits so many milliseconds for another service with each, and
+//! says after that.
 
 use std::io::Write;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use kafka_runtime::prelude::*;
+use tests::Downstream;
 
 #[derive(Deserialize)]
 struct Numbered {
@@ -18,8 +20,8 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
     if std::env::var("VICTIM_POISON").is_ok_and(|poison| poison == record.n.to_string()) {
         return Err("poison".into());
     }
-    if let Some(sleep) = *SLEEP {
-        tokio::time::sleep(sleep).await;
+    if let Some(service) = &*SERVICE {
+        service.call().await;
     }
     say(&record, &meta);
     if *STUCK == Some(record.n) {
@@ -37,8 +39,10 @@ fn say(record: &Numbered, meta: &Metadata) {
 /// The record whose handler never returns, if any.
 static STUCK: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("VICTIM_STUCK").ok()?.parse().ok());
 
-static SLEEP: LazyLock<Option<Duration>> =
-    LazyLock::new(|| Some(Duration::from_millis(std::env::var("VICTIM_SLEEP").ok()?.parse().ok()?)));
+static SERVICE: LazyLock<Option<Downstream>> = LazyLock::new(|| {
+    let takes = std::env::var("VICTIM_SLEEP").ok()?.parse().ok()?;
+    Some(Downstream::new(Duration::from_millis(takes)))
+});
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -8,6 +8,8 @@ use kafka_embedded::EmbeddedKafka;
 use tests::{Cluster, Nodes, Proxies};
 use tokio::time::Instant;
 
+use crate::say;
+
 /// Longer than any request waits for its answer.
 const SILENT: Duration = Duration::from_secs(8);
 
@@ -65,18 +67,18 @@ impl Brokers {
     ) {
         match act {
             0 | 1 => {
-                println!("brokers: kill node {node} for {pause:?}");
+                say(format_args!("brokers: kill node {node} for {pause:?}"));
                 nodes.restart(node, pause).await;
                 // The next one when all replicas have caught up, so that no two are missing at once.
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
                 nodes.in_sync(&self.cluster, &topics).await;
             }
             2 | 3 => {
-                println!("brokers: cut the connections to node {node}");
+                say(format_args!("brokers: cut the connections to node {node}"));
                 proxies.cut(node);
             }
             _ => {
-                println!("brokers: node {node} is silent for {SILENT:?}");
+                say(format_args!("brokers: node {node} is silent for {SILENT:?}"));
                 proxies.silence(node, SILENT).await;
             }
         }
@@ -86,25 +88,25 @@ impl Brokers {
 async fn on_embedded(embedded: &EmbeddedKafka, id: i32, act: u64, pause: Duration, groups: &[String]) {
     match act {
         0 | 1 => {
-            println!("brokers: stop broker {id} for {pause:?}");
+            say(format_args!("brokers: stop broker {id} for {pause:?}"));
             embedded.stop_broker(id).await.expect("it stops");
             tokio::time::sleep(pause).await;
             embedded.start_broker(id).await.expect("it starts");
         }
         2 => {
-            println!("brokers: broker {id} is cut off for {SILENT:?}");
+            say(format_args!("brokers: broker {id} is cut off for {SILENT:?}"));
             embedded.cut_off_broker(id).expect("it is there");
             tokio::time::sleep(SILENT).await;
             embedded.reconnect_broker(id).expect("it is there");
         }
         3 => {
-            println!("brokers: connections to broker {id} break for {pause:?}");
+            say(format_args!("brokers: connections to broker {id} break for {pause:?}"));
             let fault = embedded.faults().on_any().broker(id).with_chance(0.1).close();
             tokio::time::sleep(pause).await;
             fault.remove();
         }
         _ => {
-            println!("brokers: all groups rebalance");
+            say(format_args!("brokers: all groups rebalance"));
             // One that nobody has joined yet has nothing to share out.
             groups.iter().for_each(|group| _ = embedded.faults().force_rebalance(group));
         }

@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::history::{BOUND, History, KEYS, Lane, Life, Told};
-use crate::micros;
+use crate::log;
+use crate::{micros, say};
 
 const PARTITIONS: i32 = 4;
 const MEMBERS: usize = 3;
@@ -134,7 +135,7 @@ impl Crew {
                 2 | 3 => "stop",
                 _ => "freeze",
             };
-            println!("{}: {word} member {index}", self.plan.name);
+            say(format_args!("{}: {word} member {index}", self.plan.name));
             match act {
                 4 => {
                     self.members[index].signal("-STOP").await;
@@ -185,6 +186,9 @@ impl Crew {
             self.end_of(0, "-TERM").await;
         }
         self.history.committed = self.watching.await.expect("commits are watched");
+        if self.cluster.is_apache() {
+            self.history.logged = Some(log::commits(self.cluster.client(), &self.topic).await);
+        }
         println!("{}: {}", self.plan.name, self.history.summary());
         let mut wrong = self.history.violations(self.plan.lane);
         if !committed {

@@ -62,6 +62,8 @@ pub struct History {
     pub lives: Vec<Life>,
     /// What was found committed, and when at the latest: partition, offset.
     pub committed: Vec<(u64, i32, i64)>,
+    /// What was written down of commits, in order, where that can be read.
+    pub logged: Option<Vec<(u64, i32, i64)>>,
     /// How many numbers were sent, from 0.
     pub sent: u64,
 }
@@ -85,6 +87,7 @@ impl History {
         wrong.extend(out_of_order(&records, lane));
         wrong.extend(self.repeated(&records));
         wrong.extend(self.ahead(&records));
+        wrong.extend(went_back(self.logged.as_ref().unwrap_or(&self.committed)));
         wrong
     }
 
@@ -94,11 +97,13 @@ impl History {
         let repeated: u64 = records.values().map(|first| first.times - 1).sum();
         let unclean: u64 = self.unclean().values().sum();
         format!(
-            "{} records, {} processes, {repeated} repeated after {unclean} unclean ends (most allowed: {}), {} looks at commits",
+            "{} records, {} processes, {repeated} repeated after {unclean} unclean ends (most allowed: {}), {} looks at commits ({} saw \
+             an older one)",
             self.sent,
             self.lives.len(),
             unclean * BOUND,
-            self.committed.len()
+            self.committed.len(),
+            went_back(&self.committed).len()
         )
     }
 
@@ -169,7 +174,7 @@ impl History {
         .collect()
     }
 
-    /// Commits of what was not done by then, and commits that went back.
+    /// Commits of what was not done by then.
     fn ahead(&self, records: &Records) -> Vec<String> {
         let mut wrong = Vec::new();
         // By partition: when everything below the next offset was done.
@@ -181,7 +186,6 @@ impl History {
             let hole = *offset != line.len() as i64;
             line.push(if hole { u64::MAX } else { before.max(first.done) });
         }
-        let mut highest: BTreeMap<i32, i64> = BTreeMap::new();
         for (at, partition, offset) in &self.committed {
             let last = usize::try_from(*offset).ok().and_then(|offset| offset.checked_sub(1));
             let done = last.map_or(Some(0), |last| below.get(partition)?.get(last).copied());
@@ -190,14 +194,26 @@ impl History {
                     "ahead: partition {partition} committed {offset}, done {done:?}, seen {at}"
                 ));
             }
-            let before = highest.entry(*partition).or_default();
-            if *offset < *before {
-                wrong.push(format!("back: partition {partition} committed {offset} after {before}"));
-            }
-            *before = (*before).max(*offset);
         }
         wrong
     }
+}
+
+/// Commits that went back.
+fn went_back(commits: &[(u64, i32, i64)]) -> Vec<String> {
+    let mut highest: BTreeMap<i32, (u64, i64)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (at, partition, offset) in commits {
+        let before = highest.entry(*partition).or_default();
+        if *offset < before.1 {
+            let (since, before) = *before;
+            wrong
+                .push(format!("back: partition {partition} committed {offset} at {at}, {before} at {since}"));
+        } else {
+            *before = (*at, *offset);
+        }
+    }
+    wrong
 }
 
 /// A record that was begun before the one before it was done for the first time.
@@ -238,6 +254,7 @@ mod tests {
         let history = History {
             lives: vec![life(&lines, killed)],
             committed: committed.iter().map(|(at, offset)| (*at, 0, *offset)).collect(),
+            logged: None,
             sent: 3,
         };
         history.violations(Lane::Partition)

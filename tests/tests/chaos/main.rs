@@ -10,11 +10,13 @@
 //! crew      the members of a group, and who makes trouble for them
 //! brokers   who makes trouble for brokers and connections
 //! history   what members said, and what is wrong with it (pure)
+//! log       what Apache Kafka wrote down of commits
 //! ```
 
 mod brokers;
 mod crew;
 mod history;
+mod log;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -35,6 +37,11 @@ fn number(variable: &str) -> Option<u64> {
 fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What is done, with its time.
+fn say(what: std::fmt::Arguments) {
+    println!("{} {what}", micros() / 1000);
 }
 
 const PLANS: [Plan; 4] = [

@@ -1,6 +1,5 @@
 //! Commits and who they are stamped by.
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::*;
@@ -8,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::consumer::commit::{self, CommitJob, Committer, Holding, Persistence};
 use crate::group::{Coordinator, Identity};
 use crate::net::Pool;
+use crate::watch;
 
 /// A committer whose identity the test holds.
 struct Stamped {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::ProduceResponse;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -28,6 +28,7 @@ use crate::error::Result;
 use crate::fetch::Map;
 use crate::ids::TopicPartition;
 use crate::net::{Connection, Pool};
+use crate::watch;
 use lanes::Lane;
 
 /// Topics that are sent to are marked as used so often; see [`Cluster::track_while_used`].

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::Request;
-use tokio::sync::watch;
 
 use super::error::{TransactionError, Trouble};
 use super::machine::{End, Machine, Protocol};
@@ -20,6 +19,7 @@ use crate::producer::enqueue::Shared;
 use crate::producer::queue::{Failure, SOON};
 use crate::producer::sequences::Identity;
 use crate::producer::{Outgoing, SendError, Unsent};
+use crate::watch;
 
 /// What the handles of a transactional producer, its sender and its transactions have in common.
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl Coordination {
     async fn until(&self, holds: impl Fn(&Machine) -> bool) {
         let mut news = self.news.subscribe();
         loop {
-            news.borrow_and_update();
+            drop(news.borrow_and_update());
             if holds(&self.machine()) || news.changed().await.is_err() {
                 return;
             }
@@ -371,7 +371,7 @@ impl Coordination {
         let mut news = self.news.subscribe();
         let mut settled = std::pin::pin!(shared.topics.settled());
         loop {
-            news.borrow_and_update();
+            drop(news.borrow_and_update());
             if self.machine().refusal().is_some() {
                 return;
             }

@@ -22,9 +22,6 @@
 //! committed at last; no more is repeated than [`Simulation::replay_bound`] says; what the listener sends on is there, in
 //! order, and once where that is promised ([`Simulation::results`]).
 //!
-//! Where listeners send, a run repeats but for one thing: several tasks of a producer wait for the same news of the cluster by
-//! `tokio::sync::watch`, which wakes them in an order of chance.
-//!
 //! A seed that fails is printed with its story. `SIMULATION_SEED=7` runs that one alone; `SIMULATION_SEEDS=2000` runs so
 //! many.
 //!
@@ -210,8 +207,8 @@ impl Simulation {
         self
     }
 
-    /// Each result must be there once: for listeners that are `transactional`. Their handlers see records again whose
-    /// transaction was aborted, also behind later ones; the results tell of the order. **(default: at least once)**
+    /// Each result must be there once, and those of a key in order: for listeners that are `transactional`. Their handlers
+    /// see records again whose transaction was aborted, also behind later ones; the results tell of the order. **(default: at least once)**
     #[must_use]
     pub fn exactly_once(mut self) -> Self {
         self.exactly_once = true;
