@@ -210,7 +210,7 @@ async fn closing_takes_its_time_once() {
     let template = app.template();
     let Some(unwritable) = Unwritable::new(&cluster, "closing").await else { return };
     drop(template.enqueue_record(record(&unwritable.topic, "one", "x")).await.unwrap());
-    template.send_record_async(record(&unwritable.topic, "two", "y"), |result| drop(result));
+    template.send_record_async(record(&unwritable.topic, "two", "y"), drop);
     let began = Instant::now();
     let error = template.close().await.unwrap_err();
     let took = began.elapsed();
