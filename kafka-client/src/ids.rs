@@ -1,5 +1,6 @@
 //! Names that travel everywhere: small, `Copy`, and compared by value.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{LazyLock, PoisonError, RwLock};
@@ -12,22 +13,37 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicName(&'static str);
 
+thread_local! {
+    /// The name that was asked for last, which is mostly the one that is asked for next.
+    static LAST: Cell<&'static str> = const { Cell::new("") };
+}
+
 static NAMES: LazyLock<RwLock<HashSet<&'static str>>> = LazyLock::new(RwLock::default);
 
 impl TopicName {
     /// The interned form of `name`.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        let last = LAST.get();
+        if last == name && !name.is_empty() {
+            return Self(last);
+        }
+        let interned = Self::interned(name);
+        LAST.set(interned);
+        Self(interned)
+    }
+
+    fn interned(name: &str) -> &'static str {
         if let Some(known) = NAMES.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Self(known);
+            return known;
         }
         let mut names = NAMES.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = names.get(name) {
-            return Self(known);
+            return known;
         }
         let leaked: &'static str = Box::leak(name.into());
         names.insert(leaked);
-        Self(leaked)
+        leaked
     }
 
     /// The name as text.

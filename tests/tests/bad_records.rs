@@ -2,7 +2,7 @@
 //! arrives, and the record comes back to be sent again.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_client::{ResponseError, TopicName};
 use kafka_embedded::{Api, EmbeddedKafka, ErrorCode};
@@ -194,6 +194,30 @@ async fn a_full_buffer() {
     names(&error, topic, None, "two");
     assert_eq!(error.record().unwrap(), second);
     drop((waiting, unwritable));
+    let _ = app.stop().await;
+}
+
+/// What waits behind `send_async` and in the producer has one time limit together.
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_takes_its_time_once() {
+    let _alone = BROKERS.write().await;
+    let cluster = Cluster::start().await;
+    let yaml = format!(
+        "spring: {{kafka: {{bootstrap-servers: '{}', template: {{close-timeout: 3s}}}}}}\n",
+        cluster.bootstrap()
+    );
+    let app = App::from_yaml(yaml).unwrap().only([]).start().await.unwrap();
+    let template = app.template();
+    let Some(unwritable) = Unwritable::new(&cluster, "closing").await else { return };
+    drop(template.enqueue_record(record(&unwritable.topic, "one", "x")).await.unwrap());
+    template.send_record_async(record(&unwritable.topic, "two", "y"), drop);
+    let began = Instant::now();
+    let error = template.close().await.unwrap_err();
+    let took = began.elapsed();
+    assert!((3.0..5.0).contains(&took.as_secs_f64()), "{took:?}");
+    let SendError::FlushTimeout { after, .. } = send_error(&error) else { panic!("{error}") };
+    assert_eq!(*after, Duration::from_secs(3));
+    drop(unwritable);
     let _ = app.stop().await;
 }
 

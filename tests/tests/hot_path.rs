@@ -1,7 +1,10 @@
-//! What the hot path costs is counted, not timed: between the socket's buffer and the handler nothing is allocated per
-//! record, and sockets are read and written by many records at a time.
+//! What the hot path costs is counted, not timed: between the socket's buffer and the handler, and between a value and its
+//! batch, nothing is allocated per record, and sockets are read and written by many records at a time.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use kafka_runtime::prelude::*;
 use tests::{Cluster, Counting};
@@ -57,6 +60,63 @@ fn nothing_is_allocated_per_record() {
     let per_record = more as f64 / (many - few) as f64;
     // A batch costs a handful: its future, its chunk.
     assert!(per_record < 0.1, "{per_record:.3} allocations a record ({more} for {})", many - few);
+}
+
+#[derive(Serialize)]
+struct Order<'a> {
+    id: u64,
+    customer: &'a str,
+    note: Option<&'a str>,
+    items: [u32; 3],
+}
+
+/// Allocations of a future on its own thread, its polls alone.
+async fn counted(future: impl Future<Output = ()>) -> u64 {
+    let mut future = pin!(future);
+    let mut total = 0;
+    poll_fn(|context| {
+        let mut polled = Poll::Pending;
+        total += allocation_counter::measure(|| polled = future.as_mut().poll(context)).count_total;
+        polled
+    })
+    .await;
+    total
+}
+
+/// Allocations on the sending thread while `records` orders go through the template.
+fn allocations_of_sending(runtime: &tokio::runtime::Runtime, records: u64) -> u64 {
+    runtime.block_on(async {
+        let cluster = Cluster::start().await;
+        let topic = cluster.topic("sent", 4).await;
+        let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+        let template = app.template();
+        // The topic's metadata, and the buffers of this thread.
+        template.send(&topic, "customer", "first").await.unwrap();
+        let names: Vec<_> = (0..100).map(|n| format!("customer-{n}")).collect();
+        let sending = async {
+            for id in 0..records {
+                let customer = names[id as usize % names.len()].as_str();
+                let order = Order { id, customer, note: Some("a \"quoted\" note"), items: [1, 2, 3] };
+                drop(template.enqueue(&topic, customer, &order).await.unwrap());
+            }
+        };
+        let counted = counted(sending).await;
+        template.flush().await.unwrap();
+        app.stop().await.unwrap();
+        counted
+    })
+}
+
+/// A batch costs a handful: its buffer, which grows, and its receipt.
+#[test]
+fn nothing_is_allocated_per_record_sent() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (few, many) = (1_000, 61_000);
+    let base = allocations_of_sending(&runtime, few);
+    let more = allocations_of_sending(&runtime, many).saturating_sub(base);
+    let per_record = more as f64 / (many - few) as f64;
+    println!("{per_record:.4} allocations a record sent");
+    assert!(per_record < 0.05, "{per_record:.3} allocations a record ({more} for {})", many - few);
 }
 
 /// Twice per record (there and back) is what a client without batches has; a batch of 16 KiB holds some 300 of these.

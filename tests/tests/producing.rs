@@ -239,6 +239,50 @@ async fn nobody_answers_in_vain() {
     without.stop().await.unwrap();
 }
 
+/// What a topic has of these settings.
+async fn configured<const N: usize>(cluster: &Cluster, topic: &str, names: [&str; N]) -> [String; N] {
+    let told = cluster.admin().topic_configs(&[topic], Duration::from_secs(30)).await.unwrap();
+    let [(_, Ok(config))] = told.as_slice() else { panic!("{told:?}") };
+    names.map(|name| config[name].clone().unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_topics_are_configured_anew_where_that_is_asked_for() {
+    let cluster = Cluster::start().await;
+    let topic = unique("configured");
+    cluster.create(&topic, 1, &[("retention.ms", "86400000"), ("segment.ms", "3600000")]).await;
+    let names = ["retention.ms", "max.message.bytes", "segment.ms"];
+    let before = configured(&cluster, &topic, names).await;
+    let declared = format!(
+        "kafka-runtime:\n  topics:\n    - {{name: {topic}, partitions: 1, config: {{retention.ms: 7d, max.message.bytes: 2MB}}}}\n"
+    );
+    app(&cluster, &declared).await.stop().await.unwrap();
+    assert_eq!(configured(&cluster, &topic, names).await, before, "not without being asked");
+
+    let modify = format!("spring.kafka.admin.modify-topic-configs: true\n{declared}");
+    // The second time nothing is to be done.
+    for _ in 0..2 {
+        app(&cluster, &modify).await.stop().await.unwrap();
+        tests::eventually("the configuration", Duration::from_secs(20), || async {
+            configured(&cluster, &topic, names).await == ["604800000", "2097152", "3600000"]
+        })
+        .await;
+    }
+
+    // What the broker refuses is a problem of start-up, where those are fatal.
+    let wrong = format!(
+        "spring.kafka.admin: {{modify-topic-configs: true, fail-fast: true}}\nkafka-runtime:\n  topics:\n    - {{name: {topic}, config: \
+         {{no.such.config: 1}}}}\n"
+    );
+    let refused =
+        App::from_yaml(cluster.yaml(&wrong)).unwrap().only([]).start().await.unwrap_err().to_string();
+    assert!(refused.contains(&topic), "{refused}");
+    cluster.admin().topic_configs(&["no-such-topic"], Duration::from_secs(30)).await.unwrap()[0]
+        .1
+        .as_ref()
+        .unwrap_err();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn declared_topics_are_created_and_extended() {
     let cluster = Cluster::start().await;

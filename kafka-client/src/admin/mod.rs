@@ -1,4 +1,4 @@
-//! Topics: created, deleted, listed, described, extended; offsets of partitions and groups.
+//! Topics: created, deleted, listed, described, extended, configured; offsets of partitions and groups.
 //!
 //! Every call runs on the I/O thread and waits for it on the caller's runtime.
 
@@ -14,6 +14,7 @@ use crate::group::CommittedOffset;
 use crate::ids::{TopicName, TopicPartition};
 use crate::net::Pool;
 
+mod configs;
 mod offsets;
 mod topics;
 
@@ -32,6 +33,9 @@ pub struct NewTopic {
     /// Its configuration.
     pub config: BTreeMap<String, String>,
 }
+
+/// A topic's configuration by Kafka's names, defaults included; `None` where a value is not told.
+pub type TopicConfig = BTreeMap<String, Option<String>>;
 
 /// Administration of a cluster; cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,6 +81,33 @@ impl Admin {
     pub async fn create_partitions(&self, topic: &str, total: i32, timeout: Duration) -> Result<()> {
         let (pool, topic) = (Arc::clone(&self.pool), topic.to_owned());
         self.context.on_io(async move { topics::extend(&pool, &topic, total, timeout).await }).await
+    }
+
+    /// The configuration of topics, one result each, in the order of `topics`.
+    ///
+    /// # Errors
+    /// No broker answers in time.
+    pub async fn topic_configs(
+        &self,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<(String, Result<TopicConfig>)>> {
+        let (pool, topics) = (Arc::clone(&self.pool), owned(topics));
+        self.context.on_io(async move { configs::describe(&pool, &topics, timeout).await }).await
+    }
+
+    /// Sets these values of topics' configurations, and leaves the others as they are (KIP-339, Kafka 2.3): one result for
+    /// each topic, in the order of `changes`.
+    ///
+    /// # Errors
+    /// No broker answers in time, or they are too old.
+    pub async fn set_topic_configs(
+        &self,
+        changes: &[(String, BTreeMap<String, String>)],
+        timeout: Duration,
+    ) -> Result<Vec<(String, Result<()>)>> {
+        let (pool, changes) = (Arc::clone(&self.pool), changes.to_vec());
+        self.context.on_io(async move { configs::alter(&pool, &changes, timeout).await }).await
     }
 
     /// All topics that this user may see, Kafka's own left out; sorted.

@@ -88,7 +88,7 @@ pub(super) async fn extend(pool: &Pool, topic: &str, total: i32, timeout: Durati
 }
 
 /// Asks whoever is controller until it is.
-async fn on_controller<R: Request>(
+pub(super) async fn on_controller<R: Request>(
     pool: &Pool,
     api: &'static str,
     timeout: Duration,
@@ -132,7 +132,7 @@ async fn controller(pool: &Pool) -> Result<std::sync::Arc<crate::net::Connection
     }
 }
 
-fn in_order<'a>(
+pub(super) fn in_order<'a>(
     api: &'static str,
     names: impl Iterator<Item = &'a str>,
     said: &[Said],

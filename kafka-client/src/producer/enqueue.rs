@@ -66,11 +66,14 @@ impl Handle {
             RecordToWrite { timestamp, key: record.key, value: record.value, headers: record.headers };
         let size = BatchBuilder::upper_bound(&to_write);
         self.check_size(&record, size + BATCH_OVERHEAD)?;
-        self.charge(&record, size).await?;
+        // What may have to wait is boxed, so that whoever sends moves a small future.
+        if !self.charge(&record, size)? {
+            Box::pin(self.charge_later(&record, size)).await?;
+        }
         let charged = Charged { memory: &self.shared.memory, size };
         let delivery = match self.append(&record, to_write, size, urgency)? {
             Target::Done(delivery) => delivery,
-            other => self.append_later(&record, to_write, size, urgency, other).await?,
+            other => Box::pin(self.append_later(&record, to_write, size, urgency, other)).await?,
         };
         // It is the batch's now.
         std::mem::forget(charged);
@@ -209,28 +212,33 @@ impl Handle {
         }
     }
 
-    /// Takes so many bytes of the buffer memory, or waits for them.
-    async fn charge(&self, record: &Outgoing<'_>, size: usize) -> Result<(), SendError> {
-        let amount = u32::try_from(size).unwrap_or(u32::MAX);
-        let memory = &self.shared.memory;
-        match memory.try_acquire_many(amount) {
-            Ok(room) => room.forget(),
-            Err(TryAcquireError::Closed) => return Err(closed(record)),
-            Err(TryAcquireError::NoPermits) => {
-                let _hurry = self.hurry();
-                let limit = self.shared.config.max_block;
-                tokio::select! {
-                    biased;
-                    room = memory.acquire_many(amount) => room.map_err(|_| closed(record))?.forget(),
-                    () = self.context.sleep(limit) => {
-                        let limit_bytes = self.shared.config.buffer_memory;
-                        let record = Unsent::of(record);
-                        return Err(SendError::BufferFull { record, limit: limit_bytes, waited: limit });
-                    }
-                }
+    /// Takes so many bytes of the buffer memory, if they are free now.
+    fn charge(&self, record: &Outgoing<'_>, size: usize) -> Result<bool, SendError> {
+        match self.shared.memory.try_acquire_many(permits(size)) {
+            Ok(room) => {
+                room.forget();
+                Ok(true)
+            }
+            Err(TryAcquireError::Closed) => Err(closed(record)),
+            Err(TryAcquireError::NoPermits) => Ok(false),
+        }
+    }
+
+    /// Waits for so many bytes of the buffer memory, and takes them.
+    async fn charge_later(&self, record: &Outgoing<'_>, size: usize) -> Result<(), SendError> {
+        let _hurry = self.hurry();
+        let limit = self.shared.config.max_block;
+        tokio::select! {
+            biased;
+            room = self.shared.memory.acquire_many(permits(size)) => {
+                room.map_err(|_| closed(record))?.forget();
+                Ok(())
+            }
+            () = self.context.sleep(limit) => {
+                let limit_bytes = self.shared.config.buffer_memory;
+                Err(SendError::BufferFull { record: Unsent::of(record), limit: limit_bytes, waited: limit })
             }
         }
-        Ok(())
     }
 
     pub(super) async fn flush(&self, deadline: Duration) -> Result<(), SendError> {
@@ -257,6 +265,11 @@ impl Handle {
         // A sender that has ended has failed everything, and `append` sees it.
         let _ = self.commands.send(command);
     }
+}
+
+/// `check_size` has seen to it that it is one.
+fn permits(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 fn closed(record: &Outgoing<'_>) -> SendError {

@@ -272,6 +272,7 @@ fn throttle_times_are_found_in_every_answer_that_has_one() {
     AddOffsetsToTxnRequest AddOffsetsToTxnResponse EndTxnRequest EndTxnResponse TxnOffsetCommitRequest TxnOffsetCommitResponse
     DescribeConfigsRequest DescribeConfigsResponse CreatePartitionsRequest CreatePartitionsResponse
     DeleteGroupsRequest DeleteGroupsResponse DescribeClusterRequest DescribeClusterResponse
+    IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse
     ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse }
     assert_eq!(throttle_millis(ProduceRequest::KEY, 11, &[]), 0);
 }

@@ -5,9 +5,10 @@ use kafka_protocol::messages::{
     ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeGroupsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest, TxnOffsetCommitRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Message, Request, VersionRange};
 
@@ -72,6 +73,7 @@ const APIS: &[Api] = apis! {
     SaslAuthenticateRequest "SaslAuthenticate", 2, None; "the highest"
     CreatePartitionsRequest "CreatePartitions", 3, Some(0); "the highest"
     DeleteGroupsRequest "DeleteGroups", 2, Some(0); "the highest"
+    IncrementalAlterConfigsRequest "IncrementalAlterConfigs", 1, Some(0); "the highest"
     DescribeClusterRequest "DescribeCluster", 1, Some(0); "2 tells fenced brokers"
     ConsumerGroupHeartbeatRequest "ConsumerGroupHeartbeat", 1, Some(0); "the highest"
     ConsumerGroupDescribeRequest "ConsumerGroupDescribe", 1, Some(0); "the highest"

@@ -1,4 +1,7 @@
-//! The topics that the configuration declares: created or extended before anything else starts.
+//! The topics that the configuration declares: created, extended, and on request configured anew, before anything else
+//! starts.
+
+use std::collections::BTreeMap;
 
 use kafka_client::admin::{Admin, NewTopic};
 use kafka_client::{Client, Error as ClientError, ResponseError, TopicName};
@@ -7,7 +10,8 @@ use tracing::{info, warn};
 use crate::config::{AdminSettings, DeclaredTopic};
 use crate::error::{Error, Result};
 
-/// Creates what is missing and extends what has too few partitions. What does not work is logged, unless
+/// Creates what is missing, extends what has too few partitions, and with `admin.modify-topic-configs` sets what is configured
+/// otherwise than declared. What does not work is logged, unless
 /// `admin.fail-fast` says that it is fatal.
 pub(super) async fn declare(
     client: &Client,
@@ -40,11 +44,12 @@ async fn create(admin: &Admin, settings: &AdminSettings, topics: &[DeclaredTopic
         Ok(created) => created,
         Err(error) => return vec![format!("topics: {error}")],
     };
-    let mut problems = Vec::new();
+    let (mut problems, mut there) = (Vec::new(), Vec::new());
     for ((name, result), declared) in created.into_iter().zip(topics) {
         match result {
             Ok(()) => info!(topic = %name, "topic created"),
             Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => {
+                there.push(declared);
                 if let Err(error) = extend(admin, settings, declared).await {
                     problems.push(format!("topic {name}: {error}"));
                 }
@@ -52,7 +57,56 @@ async fn create(admin: &Admin, settings: &AdminSettings, topics: &[DeclaredTopic
             Err(error) => problems.push(format!("topic {name}: {error}")),
         }
     }
+    if settings.modify_topic_configs {
+        there.retain(|topic| !topic.config.is_empty());
+        problems.extend(configure(admin, settings, &there).await);
+    }
     problems
+}
+
+/// Sets what topics that were there before have otherwise than declared; what is not declared stays as it is.
+async fn configure(admin: &Admin, settings: &AdminSettings, topics: &[&DeclaredTopic]) -> Vec<String> {
+    if topics.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let found = match admin.topic_configs(&names, settings.operation_timeout).await {
+        Ok(found) => found,
+        Err(error) => return vec![format!("configuration of topics: {error}")],
+    };
+    let (mut problems, mut changes) = (Vec::new(), Vec::new());
+    for ((name, found), topic) in found.into_iter().zip(topics) {
+        match found.map(|found| differences(&topic.config, &found)) {
+            Ok(differences) if differences.is_empty() => {}
+            Ok(differences) => changes.push((name, differences)),
+            Err(error) => problems.push(format!("topic {name}: {error}")),
+        }
+    }
+    if changes.is_empty() {
+        return problems;
+    }
+    match admin.set_topic_configs(&changes, settings.operation_timeout).await {
+        Err(error) => problems.push(format!("configuration of topics: {error}")),
+        Ok(done) => {
+            for ((name, result), (_, config)) in done.into_iter().zip(&changes) {
+                match result {
+                    Ok(()) => info!(topic = name, ?config, "topic configured as declared"),
+                    Err(error) => problems.push(format!("topic {name}: {error}")),
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// What is declared and not so. Values are compared as text; one that the broker does not know is for it to refuse.
+fn differences(
+    declared: &BTreeMap<String, String>,
+    found: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<String, String> {
+    let other =
+        declared.iter().filter(|(name, value)| found.get(*name).and_then(Option::as_ref) != Some(*value));
+    other.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Adds partitions. There are never fewer: Kafka cannot take any away.

@@ -351,7 +351,8 @@ pub struct AdminSettings {
     pub auto_create: bool,
     /// `admin.fail-fast`: the application does not start when the cluster cannot be reached **(false)**.
     pub fail_fast: bool,
-    /// `admin.modify-topic-configs`: the configuration of topics that exist may be changed **(false)**.
+    /// `admin.modify-topic-configs`: what declared topics that exist have otherwise than declared is set at start-up
+    /// **(false)**.
     pub modify_topic_configs: bool,
     /// `admin.close-timeout` **(10 s)**.
     pub close_timeout: Duration,

@@ -59,7 +59,7 @@ impl Interceptors {
     /// Tells them the result of a record that was enqueued, or not.
     pub(super) fn watch(&self, record: Record, delivery: Result<&Delivery, &SendError>) {
         if self.all.is_empty() {
-            return;
+            return record.recycle();
         }
         let delivery = match delivery {
             Ok(delivery) => delivery.clone(),

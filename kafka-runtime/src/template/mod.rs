@@ -8,6 +8,7 @@
 //!   request ──▶ send; answer ◀── by correlation id ◀── reader of the reply topic
 //! ```
 
+mod buffers;
 mod error;
 mod forward;
 mod intercept;
@@ -34,6 +35,7 @@ pub use kafka_client::producer::{Outgoing as OutgoingRecord, partition_for_key};
 pub use kafka_client::producer::{ProducerStats, RecordMetadata, Remedy, SendError, TransactionError};
 use kafka_client::{Client, TopicName};
 use serde::Serialize;
+use tokio::time::Instant;
 
 pub use self::error::TemplateError;
 use self::forward::Forwarder;
@@ -298,8 +300,9 @@ impl Template {
     /// # Errors
     /// One of them has none within `delivery.timeout.ms`. (That a record failed is said by its own result.)
     pub async fn flush(&self) -> Result<()> {
-        self.flush_forwarder(self.0.delivery_timeout).await;
-        Ok(self.0.producer.flush(self.0.delivery_timeout).await?)
+        let deadline = Deadline::after(self.0.delivery_timeout);
+        self.flush_forwarder(&deadline).await;
+        Ok(deadline.told(self.0.producer.flush(deadline.left()).await)?)
     }
 
     /// Sends what waits and ends, for all clones; takes at most `spring.kafka.template.close-timeout`. The application
@@ -308,18 +311,19 @@ impl Template {
     /// # Errors
     /// Something was not delivered in that time.
     pub async fn close(&self) -> Result<()> {
-        self.flush_forwarder(self.0.close_timeout).await;
-        let closed = self.0.producer.close(self.0.close_timeout).await;
+        let deadline = Deadline::after(self.0.close_timeout);
+        self.flush_forwarder(&deadline).await;
+        let closed = deadline.told(self.0.producer.close(deadline.left()).await);
         if let Some(pool) = &self.0.transactions {
-            pool.close(self.0.close_timeout).await?;
+            pool.close(deadline.left()).await?;
         }
         Ok(closed?)
     }
 
-    async fn flush_forwarder(&self, limit: Duration) {
+    async fn flush_forwarder(&self, deadline: &Deadline) {
         if let Some(forwarder) = self.0.forwarder.get() {
             // What did not get through in time is told by the producer's own flush or close.
-            let _ = tokio::time::timeout(limit, forwarder.flush()).await;
+            let _ = tokio::time::timeout(deadline.left(), forwarder.flush()).await;
         }
     }
 
@@ -332,6 +336,30 @@ impl Template {
         let Inner { client, patience, .. } = &*self.0;
         let range = (offsets.start_bound().cloned(), offsets.end_bound().cloned());
         receive::receive(client, topic, partition, range, *patience).await
+    }
+}
+
+/// One time limit for several steps.
+struct Deadline {
+    limit: Duration,
+    began: Instant,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self { limit, began: Instant::now() }
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.began.elapsed())
+    }
+
+    /// What the last step said, with the whole limit instead of what was left for it.
+    fn told(&self, result: Result<(), SendError>) -> Result<(), SendError> {
+        result.map_err(|error| match error {
+            SendError::FlushTimeout { batches, .. } => SendError::FlushTimeout { batches, after: self.limit },
+            other => other,
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! A record on its way out, with everything that it can have.
 
+use std::borrow::Cow;
+
 use kafka_client::TopicName;
 use kafka_client::producer::{Outgoing, Unsent};
 use serde::Serialize;
 
-use super::{AsKey, Result, TemplateError};
+use super::{AsKey, Result, TemplateError, buffers};
 
 /// A record to send. Without a value it is a tombstone.
 ///
@@ -38,7 +40,10 @@ impl Record {
 
     /// Its key; see [`AsKey`].
     pub fn key(mut self, key: impl AsKey) -> Self {
-        self.key = key.as_key().map(std::borrow::Cow::into_owned);
+        self.key = key.as_key().map(|key| match key {
+            Cow::Borrowed(key) => buffers::copy(key),
+            Cow::Owned(key) => key,
+        });
         self
     }
 
@@ -74,7 +79,7 @@ impl Record {
 
     /// Its value, as text.
     pub fn text(self, text: impl AsRef<str>) -> Self {
-        self.bytes(text.as_ref())
+        self.bytes(buffers::copy(text.as_ref().as_bytes()))
     }
 
     /// Its value, as it is.
@@ -147,6 +152,12 @@ impl Record {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
         size_of::<Self>() + length(&self.key) + length(&self.value) + headers
+    }
+
+    /// It is in its batch, and nobody looks at it again: its buffers are for the records that come next.
+    pub(super) fn recycle(self) {
+        // The key's comes back first.
+        [self.value, self.key].into_iter().flatten().for_each(buffers::give_back);
     }
 
     /// The record as an error gives it back.

@@ -3,13 +3,14 @@
 //! compiler's rules for methods, which need the type itself; here it is a parameter).
 
 use std::any::type_name;
-use std::cell::Cell;
 use std::fmt;
 use std::io::Write as _;
 
 use serde::Serialize;
 use serde::de::value::SeqDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IntoDeserializer as _};
+
+use super::buffers;
 
 enum Form {
     Text,
@@ -29,37 +30,33 @@ fn form<V: ?Sized>() -> Form {
     if bytes.contains(&name) { Form::Bytes } else { Form::Json }
 }
 
-thread_local! {
-    /// Where JSON grows, so that a record's own is allocated once, in its size.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// A larger scratch is not kept.
-const KEPT_SCRATCH: usize = 64 << 10;
-
 /// JSON, whatever the type.
 pub(super) fn to_json<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
-    // Taken, so that a value which encodes another one on its way finds none instead of this one.
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let written = serde_json::to_writer(&mut scratch, value);
-    let json = written.map(|()| scratch.as_slice().to_vec());
-    if scratch.capacity() <= KEPT_SCRATCH {
-        SCRATCH.set(scratch);
+    let mut json = buffers::take();
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => Ok(json),
+        Err(error) => {
+            buffers::give_back(json);
+            Err(error)
+        }
     }
-    json
 }
 
 /// The value's bytes.
 pub(super) fn encode<V: Serialize + ?Sized>(value: &V) -> serde_json::Result<Vec<u8>> {
     match form::<V>() {
         Form::Text => {
-            let mut text = Vec::new();
+            let mut text = buffers::take();
             write!(text, "{}", AsText(value)).map_err(serde_json::Error::custom)?;
             Ok(text)
         }
         // Nobody but serde can be asked for what is in a `V`, and this is its answer for bytes.
-        Form::Bytes => serde_json::from_slice(&to_json(value)?),
+        Form::Bytes => {
+            let json = to_json(value)?;
+            let bytes = serde_json::from_slice(&json);
+            buffers::give_back(json);
+            bytes
+        }
         Form::Json => to_json(value),
     }
 }
