@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twelve simulations of 50 seeds each. `SIMULATION_SEEDS=2000 cargo test -p tests --test simulation` runs so many of each;
+//! Twelve simulations of 170 seeds each. `SIMULATION_SEEDS=2000 cargo test -p tests --test simulation` runs so many of each;
 //! `SIMULATION_SEED=7` one alone.
 
 use kafka_runtime::prelude::*;
@@ -20,7 +20,7 @@ kafka-runtime:
 
 fn simulation(listener: &'static str) -> Simulation {
     let app = move || App::from_yaml(YAML).unwrap().only([listener]);
-    Simulation::new(listener, app).topic("jobs", 3).seeds(0..50)
+    Simulation::new(listener, app).topic("jobs", 3).seeds(0..170)
 }
 
 /// What is sent on for a job.

@@ -111,6 +111,14 @@ impl Drop for Ack {
     }
 }
 
+/// Records settled since the last look; below `safe` all are, and `ahead` of those of all times are not below it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) records: u64,
+    pub(crate) safe: i64,
+    pub(crate) ahead: u64,
+}
+
 /// A delivery that was not acknowledged.
 #[derive(Debug)]
 pub(crate) struct NotAcknowledged {
@@ -325,9 +333,13 @@ impl AckDesk {
         self.with(|state| std::mem::take(&mut state.failures))
     }
 
-    /// How many records were settled since the last call.
-    pub(crate) fn take_settled(&self) -> u64 {
-        self.with(|state| std::mem::take(&mut state.settled))
+    /// What was settled since the last call, and how far that went.
+    pub(crate) fn take_settled(&self) -> Settled {
+        self.with(|state| Settled {
+            records: std::mem::take(&mut state.settled),
+            safe: state.ledger.safe(),
+            ahead: state.ledger.ahead(),
+        })
     }
 
     /// Whether one was acknowledged since the last call.
@@ -400,10 +412,12 @@ mod tests {
         let [first, second, third] = <[Ack; 3]>::try_from(acks).unwrap();
         third.ack().unwrap();
         assert_eq!(shared.safe().offset, 0);
+        assert_eq!(issuer.desk().take_settled(), Settled { records: 1, safe: 0, ahead: 1 });
         first.ack().unwrap();
         assert_eq!(shared.safe().offset, 1);
         second.ack().unwrap();
-        assert_eq!((shared.safe().offset, issuer.desk().take_settled()), (3, 3));
+        assert_eq!(shared.safe().offset, 3);
+        assert_eq!(issuer.desk().take_settled(), Settled { records: 2, safe: 3, ahead: 0 });
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(crate) struct Meter {
     finished: u64,
     asked: u64,
     confirmed: u64,
+    /// Of the finished ones, those ahead of one that is not.
+    ahead: u64,
     /// Offsets whose number of finished records is known, for a bound: (offset, finished below it).
     marks: VecDeque<(i64, u64)>,
 }
@@ -35,7 +37,7 @@ impl Meter {
     /// Nothing finished yet. `drain` is `max.poll.records`.
     pub(crate) fn new(cadence: Cadence, drain: usize) -> Self {
         let drain = u64::try_from(drain).unwrap_or(u64::MAX).max(1);
-        Self { cadence, drain, finished: 0, asked: 0, confirmed: 0, marks: VecDeque::new() }
+        Self { cadence, drain, finished: 0, asked: 0, confirmed: 0, ahead: 0, marks: VecDeque::new() }
     }
 
     /// How many records may be dispatched before [`Meter::due`] has to be asked again.
@@ -58,11 +60,13 @@ impl Meter {
         }
     }
 
-    /// `records` more are finished, everything below `offset` is.
-    pub(crate) fn finished(&mut self, records: u64, offset: i64) {
+    /// `records` more are finished. Everything below `offset` is, and `ahead` of all of them are not below it.
+    pub(crate) fn finished(&mut self, records: u64, offset: i64, ahead: u64) {
         self.finished += records;
-        if records > 0 && matches!(self.cadence, Cadence::Every { records: Some(_), .. }) {
-            self.marks.push_back((offset, self.finished));
+        self.ahead = ahead;
+        let marked = self.marks.back().map_or(self.confirmed, |(_, below)| *below);
+        if self.below() > marked && self.bound().is_some() {
+            self.marks.push_back((offset, self.below()));
         }
     }
 
@@ -72,11 +76,18 @@ impl Meter {
         match self.cadence {
             Cadence::Record if since > 0 => Due::Commit,
             Cadence::Batch if since >= self.drain || (drained && since > 0) => Due::Commit,
-            Cadence::Every { records: Some(bound), .. } if self.unconfirmed() >= at_least_one(bound) => {
-                Due::Confirm
-            }
+            Cadence::Every { .. } if self.is_at_bound() && self.below() > self.confirmed => Due::Confirm,
             _ => Due::Nothing,
         }
+    }
+
+    /// The bound is reached by what is finished ahead of an open one, and no commit helps.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_at_bound() && self.below() <= self.confirmed
+    }
+
+    fn is_at_bound(&self) -> bool {
+        self.bound().is_some_and(|bound| self.unconfirmed() >= bound)
     }
 
     /// A commit of everything finished so far was asked for.
@@ -94,7 +105,7 @@ impl Meter {
 
     /// A new epoch of the position: what was finished in the old one is of no interest any more.
     pub(crate) fn restart(&mut self) {
-        (self.asked, self.confirmed) = (self.finished, self.finished);
+        (self.asked, self.confirmed, self.ahead) = (self.finished, self.finished, 0);
         self.marks.clear();
     }
 
@@ -104,6 +115,11 @@ impl Meter {
 
     fn unconfirmed(&self) -> u64 {
         self.finished - self.confirmed
+    }
+
+    /// Finished, and below the offset that may be committed.
+    fn below(&self) -> u64 {
+        self.finished.saturating_sub(self.ahead)
     }
 }
 
@@ -124,7 +140,7 @@ mod tests {
     fn record_is_due_after_each() {
         let mut meter = Meter::new(Cadence::Record, 500);
         assert_eq!((meter.due(true), meter.allowance()), (Due::Nothing, 1));
-        meter.finished(1, 1);
+        meter.finished(1, 1, 0);
         assert_eq!(meter.due(false), Due::Commit);
         meter.asked();
         assert_eq!(meter.due(true), Due::Nothing);
@@ -133,9 +149,9 @@ mod tests {
     #[test]
     fn batch_is_due_when_the_queue_is_drained_or_a_poll_is_full() {
         let mut meter = Meter::new(Cadence::Batch, 10);
-        meter.finished(4, 4);
+        meter.finished(4, 4, 0);
         assert_eq!((meter.due(false), meter.due(true), meter.allowance()), (Due::Nothing, Due::Commit, 6));
-        meter.finished(6, 10);
+        meter.finished(6, 10, 0);
         assert_eq!((meter.due(false), meter.allowance()), (Due::Commit, 0));
         meter.asked();
         assert_eq!((meter.due(true), meter.allowance()), (Due::Nothing, 10));
@@ -144,22 +160,37 @@ mod tests {
     #[test]
     fn time_alone_never_holds_a_partition() {
         let mut meter = Meter::new(Cadence::Every { records: None, time: Some(Duration::from_secs(1)) }, 10);
-        meter.finished(1_000_000, 1_000_000);
+        meter.finished(1_000_000, 1_000_000, 0);
         assert_eq!((meter.due(true), meter.allowance()), (Due::Nothing, u64::MAX));
     }
 
     #[test]
     fn a_bound_counts_records_not_offsets() {
         let mut meter = Meter::new(Cadence::Every { records: Some(3), time: None }, 500);
-        meter.finished(2, 4_000); // compacted
+        meter.finished(2, 4_000, 0); // compacted
         assert_eq!((meter.due(true), meter.allowance()), (Due::Nothing, 1));
-        meter.finished(1, 9_000);
+        meter.finished(1, 9_000, 0);
         meter.asked();
         assert_eq!((meter.due(false), meter.allowance()), (Due::Confirm, 0));
         meter.confirmed(8_999); // the ticker's commit, of less
         assert_eq!((meter.due(false), meter.allowance()), (Due::Nothing, 2));
         meter.confirmed(9_000);
         assert_eq!(meter.allowance(), 3);
+    }
+
+    #[test]
+    fn what_is_finished_ahead_is_confirmed_with_what_is_before_it() {
+        let mut meter = Meter::new(Cadence::Every { records: Some(3), time: None }, 500);
+        meter.finished(1, 0, 1);
+        meter.confirmed(0);
+        assert_eq!((meter.allowance(), meter.due(true), meter.is_held()), (2, Due::Nothing, false));
+        meter.finished(2, 0, 3);
+        meter.confirmed(0);
+        assert_eq!((meter.allowance(), meter.due(true), meter.is_held()), (0, Due::Nothing, true));
+        meter.finished(1, 4, 0);
+        assert_eq!((meter.due(true), meter.is_held()), (Due::Confirm, false));
+        meter.confirmed(4);
+        assert_eq!((meter.allowance(), meter.due(true)), (3, Due::Nothing));
     }
 
     proptest! {
@@ -176,7 +207,7 @@ mod tests {
                     offset += 3;
                     counts.push((offset, finished));
                 }
-                meter.finished(granted, offset);
+                meter.finished(granted, offset, 0);
                 prop_assert!(finished - confirmed <= u64::from(bound));
                 prop_assert_eq!(meter.due(false) == Due::Confirm, meter.allowance() == 0);
                 if confirm || meter.due(false) == Due::Confirm {

@@ -19,6 +19,8 @@ pub(crate) struct Ledger {
     deliveries: VecDeque<Delivery>,
     /// Everything below it was delivered, or is not for a handler (control, aborted, compacted away).
     frontier: i64,
+    /// Offsets of settled deliveries that are not passed yet.
+    ahead: i64,
 }
 
 /// One delivery: a record, or a batch of them. Known by its last offset.
@@ -29,10 +31,16 @@ struct Delivery {
     settled: bool,
 }
 
+impl Delivery {
+    fn offsets(&self) -> i64 {
+        self.last - self.first + 1
+    }
+}
+
 impl Ledger {
     /// A partition that is read from `start`.
     pub(crate) fn new(start: i64) -> Self {
-        Self { deliveries: VecDeque::new(), frontier: start }
+        Self { deliveries: VecDeque::new(), frontier: start, ahead: 0 }
     }
 
     /// The offsets `first..=last` go to a handler. What was delivered before (a repetition) stays as it is.
@@ -47,7 +55,9 @@ impl Ledger {
     pub(crate) fn settle(&mut self, last: i64) -> bool {
         let Some(delivery) = self.find(last).filter(|delivery| !delivery.settled) else { return false };
         delivery.settled = true;
-        while self.deliveries.front().is_some_and(|delivery| delivery.settled) {
+        self.ahead += delivery.offsets();
+        while let Some(passed) = self.deliveries.front().filter(|delivery| delivery.settled) {
+            self.ahead -= passed.offsets();
             self.deliveries.pop_front();
         }
         true
@@ -106,6 +116,11 @@ impl Ledger {
     /// Deliveries that are not passed yet: open ones, and those settled ahead of an open one.
     pub(crate) fn window(&self) -> usize {
         self.deliveries.len()
+    }
+
+    /// Offsets that are settled ahead of an open delivery.
+    pub(crate) fn ahead(&self) -> u64 {
+        u64::try_from(self.ahead).unwrap_or(0)
     }
 
     fn position(&self, last: i64) -> Option<usize> {
@@ -243,6 +258,8 @@ mod tests {
                 prop_assert_eq!(ledger.safe(), expected);
                 prop_assert!(ledger.safe() >= before);
                 before = ledger.safe();
+                let ahead = model.iter().filter(|(last, (_, settled))| *settled && **last > before);
+                prop_assert_eq!(ledger.ahead() as i64, ahead.map(|(last, (first, _))| last - first + 1).sum::<i64>());
                 for (last, (_, settled)) in &model {
                     prop_assert_eq!(ledger.is_open(*last), !settled);
                 }

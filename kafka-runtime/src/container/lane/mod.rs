@@ -17,7 +17,7 @@ use kafka_client::group::Lease;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
-use super::ack::{AckDesk, AckIssuer};
+use super::ack::{AckDesk, AckIssuer, Settled};
 use super::cadence::Meter;
 use super::commit::{Committer, sleep_until};
 use super::flow::Pass;
@@ -311,11 +311,11 @@ impl Lane {
         if is_well {
             self.went_well();
         }
-        let finished = match &self.issuer {
+        let settled = match &self.issuer {
             Some(issuer) => issuer.desk().take_settled(),
-            None => taken,
+            None => Settled { records: taken, safe: self.shared.safe().offset, ahead: 0 },
         };
-        self.meter.finished(finished, self.shared.safe().offset);
+        self.meter.finished(settled.records, settled.safe, settled.ahead);
     }
 
     async fn refuel(&mut self) {
@@ -381,7 +381,7 @@ impl Lane {
             }
             self.waiting();
             let shared = Arc::clone(&self.shared);
-            let each = is_probing || self.work.onward.is_some();
+            let each = is_probing || self.work.onward.is_some() || self.meter.is_held();
             let look = || {
                 let settled = if each { desk.has_news() } else { !desk.is_full() };
                 settled || shared.signal() > Signal::Run || desk.has_failures()
@@ -399,11 +399,11 @@ impl Lane {
 
     /// Whether no delivery may be made before an earlier one is settled.
     fn is_far_ahead(&mut self, desk: &AckDesk) -> bool {
+        self.count(0);
         // What is settled by hand need not be settled soon, nor in order.
         if self.work.onward.is_none() {
-            return desk.is_full();
+            return desk.is_full() || self.meter.is_held();
         }
-        self.count(0);
         let open = desk.window();
         // A crash repeats what has not arrived as well; and a record that waits for its next try is waited for.
         let is_bound = open > 0 && self.meter.bound().is_some() && open >= self.meter.allowance();
