@@ -16,12 +16,35 @@ struct Shared<T> {
     value: RwLock<T>,
     version: AtomicU64,
     closed: AtomicBool,
-    changed: Notify,
+    news: Notify,
 }
 
 impl<T> Shared<T> {
     fn borrow(&self) -> RwLockReadGuard<'_, T> {
         self.value.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It changes with the value, under its lock.
+    fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Waits for another version than `seen`, which is that one then.
+    async fn changed(&self, seen: &mut u64) -> Result<(), Closed> {
+        loop {
+            // From here on no news is missed.
+            let news = self.news.notified();
+            let closed = self.closed.load(Ordering::Acquire);
+            let version = self.version();
+            if version != *seen {
+                *seen = version;
+                return Ok(());
+            }
+            if closed {
+                return Err(Closed);
+            }
+            news.await;
+        }
     }
 }
 
@@ -49,13 +72,13 @@ impl<T> Sender<T> {
             value,
             version: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            changed: Notify::new(),
+            news: Notify::new(),
         }))
     }
 
     /// What there is now is seen already.
     pub(crate) fn subscribe(&self) -> Receiver<T> {
-        Receiver { shared: Arc::clone(&self.0), seen: self.0.version.load(Ordering::Acquire) }
+        Receiver { shared: Arc::clone(&self.0), seen: self.0.version() }
     }
 
     /// The value must not be borrowed for long: it cannot change meanwhile.
@@ -78,14 +101,14 @@ impl<T> Sender<T> {
         }
         self.0.version.fetch_add(1, Ordering::Release);
         drop(value);
-        self.0.changed.notify_waiters();
+        self.0.news.notify_waiters();
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Release);
-        self.0.changed.notify_waiters();
+        self.0.news.notify_waiters();
     }
 }
 
@@ -96,26 +119,13 @@ impl<T> Receiver<T> {
 
     pub(crate) fn borrow_and_update(&mut self) -> RwLockReadGuard<'_, T> {
         let value = self.shared.borrow();
-        self.seen = self.shared.version.load(Ordering::Acquire);
+        self.seen = self.shared.version();
         value
     }
 
     /// Waits for a value that was not seen. Cancel safe.
     pub(crate) async fn changed(&mut self) -> Result<(), Closed> {
-        loop {
-            // From here on no news is missed.
-            let news = self.shared.changed.notified();
-            let closed = self.shared.closed.load(Ordering::Acquire);
-            let version = self.shared.version.load(Ordering::Acquire);
-            if version != self.seen {
-                self.seen = version;
-                return Ok(());
-            }
-            if closed {
-                return Err(Closed);
-            }
-            news.await;
-        }
+        self.shared.changed(&mut self.seen).await
     }
 
     /// Waits for a value that `wanted` likes, be it seen or not; it cannot change while it is borrowed. Cancel safe.
@@ -124,19 +134,14 @@ impl<T> Receiver<T> {
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<RwLockReadGuard<'_, T>, Closed> {
         loop {
-            let news = self.shared.changed.notified();
-            let closed = self.shared.closed.load(Ordering::Acquire);
             {
                 let value = self.shared.borrow();
-                self.seen = self.shared.version.load(Ordering::Acquire);
+                self.seen = self.shared.version();
                 if wanted(&value) {
                     return Ok(value);
                 }
             }
-            if closed {
-                return Err(Closed);
-            }
-            news.await;
+            self.shared.changed(&mut self.seen).await?;
         }
     }
 }

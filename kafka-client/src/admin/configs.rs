@@ -32,12 +32,9 @@ pub(super) async fn describe(
     let request = DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
     let mut retry = Retry::within(pool.cluster(), timeout);
     let answer = loop {
-        let attempt = async {
-            let connection = pool.any(Purpose::Control).await?;
-            connection.call::<DescribeConfigsRequest>(retry.left(), |_| request.clone()).await
-        };
-        match attempt.await {
-            Ok(answer) => break answer.body,
+        let request = request.clone();
+        match pool.ask(Purpose::Control, retry.left(), move |_| request.clone()).await {
+            Ok((_, answer)) => break answer.body,
             Err(error) => retry.after(error).await?,
         }
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::buffers::Buffers;
 use super::receipt::{Outcome, Receipt};
 use crate::config::{Compression, Packing};
 use crate::error::Error;
@@ -96,23 +97,22 @@ impl Batch {
         Ok(bytes)
     }
 
-    /// Ends one that was written; its bytes, for another one.
-    pub(super) fn written(self, base_offset: i64, log_append_time: Option<i64>) -> Option<Bytes> {
-        self.receipt.complete(Outcome::Written { base_offset, log_append_time });
+    /// Ends it; the bytes of memory that are free now. Its buffer goes to `buffers`, unless a failure has to give it back.
+    pub(super) fn finish(self, outcome: Outcome, buffers: &Buffers) -> usize {
         match self.contents {
-            Contents::Built(bytes) => Some(bytes),
-            Contents::Growing(_) => None,
+            Contents::Growing(builder) => {
+                if let (Outcome::Failed(_), Ok(bytes)) =
+                    (&outcome, builder.build(Compression::None, ProducerStamp::NONE))
+                {
+                    self.receipt.keep(bytes);
+                }
+                self.receipt.complete(outcome);
+            }
+            Contents::Built(bytes) => {
+                self.receipt.complete(outcome);
+                buffers.give_back(bytes);
+            }
         }
-    }
-
-    /// Ends one that failed; the bytes of memory that are free now.
-    pub(super) fn finish(self, outcome: Outcome) -> usize {
-        if let (Contents::Growing(builder), Outcome::Failed(_)) = (self.contents, &outcome)
-            && let Ok(bytes) = builder.build(Compression::None, ProducerStamp::NONE)
-        {
-            self.receipt.keep(bytes);
-        }
-        self.receipt.complete(outcome);
         self.charged
     }
 

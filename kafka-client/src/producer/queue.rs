@@ -237,11 +237,7 @@ impl Queue {
         let freed = match verdict {
             Verdict::Written { base_offset, log_append_time } => {
                 self.sequences.prove();
-                let freed = batch.charged;
-                if let Some(bytes) = batch.written(base_offset, log_append_time) {
-                    self.buffers.give_back(bytes);
-                }
-                freed
+                batch.finish(Outcome::Written { base_offset, log_append_time }, &self.buffers)
             }
             Verdict::Passing(error) => self.again(batch, error, now, unit),
             // An earlier batch is on its way, or will be again.
@@ -285,7 +281,7 @@ impl Queue {
                 let rest = refusal(rest);
                 let records = records.into_iter().map(|(index, error)| (index, refusal(error))).collect();
                 self.note_failure(&batch, &rest);
-                batch.finish(Outcome::Blamed { records, rest })
+                batch.finish(Outcome::Blamed { records, rest }, &self.buffers)
             }
         };
         self.aftermath(freed)
@@ -331,7 +327,7 @@ impl Queue {
     fn fail(&mut self, batch: Batch, error: SendError) -> usize {
         let error = error.with_doubt(batch.doubtful);
         self.note_failure(&batch, &error);
-        batch.finish(Outcome::Failed(error))
+        batch.finish(Outcome::Failed(error), &self.buffers)
     }
 
     fn note_failure(&mut self, batch: &Batch, error: &SendError) {

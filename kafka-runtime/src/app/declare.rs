@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kafka_client::admin::{Admin, NewTopic};
+use kafka_client::admin::{Admin, NewTopic, TopicConfig};
 use kafka_client::{Client, Error as ClientError, ResponseError, TopicName};
 use tracing::{info, warn};
 
@@ -100,10 +100,7 @@ async fn configure(admin: &Admin, settings: &AdminSettings, topics: &[&DeclaredT
 }
 
 /// What is declared and not so. Values are compared as text; one that the broker does not know is for it to refuse.
-fn differences(
-    declared: &BTreeMap<String, String>,
-    found: &BTreeMap<String, Option<String>>,
-) -> BTreeMap<String, String> {
+fn differences(declared: &BTreeMap<String, String>, found: &TopicConfig) -> BTreeMap<String, String> {
     let other =
         declared.iter().filter(|(name, value)| found.get(*name).and_then(Option::as_ref) != Some(*value));
     other.map(|(name, value)| (name.clone(), value.clone())).collect()

@@ -56,7 +56,7 @@ impl Interceptors {
         self.all.iter().fold(record, |record, interceptor| interceptor.before_send(record))
     }
 
-    /// Tells them the result of a record that was enqueued, or not.
+    /// Tells them the result of a record that was enqueued, or not. Without any nobody looks at the record again.
     pub(super) fn watch(&self, record: Record, delivery: Result<&Delivery, &SendError>) {
         if self.all.is_empty() {
             return record.recycle();

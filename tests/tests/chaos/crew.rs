@@ -187,7 +187,7 @@ impl Crew {
         }
         self.history.committed = self.watching.await.expect("commits are watched");
         if self.cluster.is_apache() {
-            self.history.logged = Some(log::commits(self.cluster.client(), &self.topic).await);
+            self.history.logged = Some(log::commits(&self.cluster, &self.topic).await);
         }
         println!("{}: {}", self.plan.name, self.history.summary());
         let mut wrong = self.history.violations(self.plan.lane);

@@ -1,46 +1,33 @@
 //! What Apache Kafka wrote down of a group's commits: `__consumer_offsets`. A coordinator that has been replaced and does
 //! not know it yet answers what it had, so looks alone do not tell whether a commit went back.
 
-use kafka_client::config::{ConsumerConfig, StartAt, Subscription};
-use kafka_client::consumer::{ConsumerEvent, PartitionStream, StreamItem};
-use kafka_client::{Client, TopicPartition};
+use kafka_client::TopicName;
+use kafka_runtime::prelude::*;
+use tests::Cluster;
 
 const TOPIC: &str = "__consumer_offsets";
 
 /// The group's commits in the order in which they were written: when (microseconds), partition, offset.
-pub async fn commits(client: &Client, group: &str) -> Vec<(u64, i32, i64)> {
-    let slots: Vec<_> = (0..50).map(|slot| (TopicPartition::new(TOPIC, slot), StartAt::End)).collect();
-    let ends = client.admin().list_offsets(&slots).await.expect("the ends");
-    let ends = ends.into_iter().filter_map(|(slot, end)| Some((slot, end.ok().filter(|end| *end > 0)?)));
+pub async fn commits(cluster: &Cluster, group: &str) -> Vec<(u64, i32, i64)> {
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.expect("a reader");
+    let found = cluster.admin().describe_topics(&[TOPIC]).await.expect("the topic");
     let mut all = Vec::new();
-    for (slot, end) in ends {
-        let config = ConsumerConfig::new(Subscription::Partitions(vec![(slot, StartAt::Beginning)]));
-        let mut consumer = client.consumer(config).expect("a consumer");
-        let mut stream = loop {
-            if let Some(ConsumerEvent::Assigned(streams)) = consumer.next().await {
-                break streams.into_iter().next().expect("one");
-            }
-        };
-        read(&mut stream, end, group, &mut all).await;
-    }
-    all
-}
-
-async fn read(stream: &mut PartitionStream, end: i64, group: &str, all: &mut Vec<(u64, i32, i64)>) {
-    let mut next = 0;
-    while next < end {
-        let Some(StreamItem::Chunk(mut chunk)) = stream.next().await else { continue };
-        while let Some(batch) = chunk.next_batch().expect("a batch") {
-            for record in batch.records() {
-                let record = record.expect("a record");
-                let commit = record.key.zip(record.value).and_then(|(key, value)| parse(key, value, group));
-                let at = u64::try_from(record.timestamp).expect("a time") * 1000;
+    for slot in (0..).take(found[&TopicName::new(TOPIC)].partitions.len()) {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let page = app.template().receive(TOPIC, slot, first..).await.expect("its commits");
+            for record in &page {
+                let at = u64::try_from(record.timestamp()).expect("a time") * 1000;
+                let commit =
+                    record.key().zip(record.value()).and_then(|(key, value)| parse(key, value, group));
                 all.extend(commit.map(|(partition, offset)| (at, partition, offset)));
             }
-            next = batch.next_offset();
+            from = page.next();
         }
-        next = next.max(chunk.end_offset());
     }
+    app.stop().await.expect("it stops");
+    assert!(!all.is_empty(), "{TOPIC} says nothing of {group}");
+    all
 }
 
 /// `OffsetCommitKey` (versions 0 and 1: group, topic, partition) with `OffsetCommitValue` (the offset first). The topic is
