@@ -12,8 +12,9 @@
 //! group     assignors, protocol bytes, the pure membership, its driver, offsets
 //! consumer  all of that as events: Assigned, Revoked, Lost, and a stream of chunks per partition
 //! producer  accumulator, sender, idempotence, partitioner
-//! admin     topics
+//! admin     topics and their configuration, offsets
 //! client    the I/O thread, and the handles to all of the above
+//! watch     a value, and those who wait for it to change
 //! ```
 
 pub mod admin;
