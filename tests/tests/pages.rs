@@ -26,7 +26,7 @@ fn sources(folder: &Path, into: &mut String) {
 fn every_test_that_a_page_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut code = String::new();
-    for folder in ["tests/tests", "kafka-client/src", "kafka-runtime/src"] {
+    for folder in ["tests/tests", "kafka-client/src", "kafka-runtime/src", "kafka-runtime/tests"] {
         sources(&root.join(folder), &mut code);
     }
     for page in ["what-happens-when.md", "groups.md", "rebalances.md"] {

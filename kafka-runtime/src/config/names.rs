@@ -22,45 +22,44 @@ pub(crate) enum Element<'a> {
 
 /// The parts of `path`. A bracket that is never closed is part of a word.
 pub(crate) fn elements(path: &str) -> Vec<Element<'_>> {
-    let mut found = Vec::new();
+    split(path).collect()
+}
+
+fn split(path: &str) -> impl Iterator<Item = Element<'_>> {
     let mut rest = path;
-    while !rest.is_empty() {
-        if let Some((inside, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            found.push(match inside.parse() {
-                Ok(index) => Element::Index(index),
-                Err(_) => Element::Bracket(inside),
-            });
+    std::iter::from_fn(move || {
+        loop {
+            if rest.is_empty() {
+                return None;
+            }
+            if let Some((inside, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+                rest = after.strip_prefix('.').unwrap_or(after);
+                return Some(inside.parse().map_or(Element::Bracket(inside), Element::Index));
+            }
+            let (word, after) = rest.split_at(word_end(rest));
             rest = after.strip_prefix('.').unwrap_or(after);
-            continue;
+            if !word.is_empty() {
+                return Some(Element::Word(word));
+            }
         }
-        let end = word_end(rest);
-        let (word, after) = rest.split_at(end);
-        if !word.is_empty() {
-            found.push(Element::Word(word));
-        }
-        rest = after.strip_prefix('.').unwrap_or(after);
-    }
-    found
+    })
 }
 
 /// Where the word at the start of `text` ends: at a dot, or at a bracket that is closed later.
 fn word_end(text: &str) -> usize {
-    let mut from = usize::from(text.starts_with('['));
-    loop {
-        let Some(found) = text.get(from..).and_then(|rest| rest.find(['.', '['])) else { return text.len() };
-        let at = from + found;
-        let tail = text.get(at..).unwrap_or_default();
-        if tail.starts_with('.') || tail.contains(']') {
-            return at;
-        }
-        from = at + 1;
-    }
+    let mut bytes = text.bytes().enumerate().skip(usize::from(text.starts_with('[')));
+    let ends = |(at, byte): &(usize, u8)| match byte {
+        b'.' => true,
+        b'[' => text.get(*at..).is_some_and(|tail| tail.contains(']')),
+        _ => false,
+    };
+    bytes.find(ends).map_or(text.len(), |(at, _)| at)
 }
 
 /// The form under which all spellings of a name in a file are equal.
 pub(crate) fn canonical(path: &str) -> String {
     let mut name = String::with_capacity(path.len());
-    for element in elements(path) {
+    for element in split(path) {
         match element {
             Element::Index(index) => {
                 let _ = write!(name, "[{index}]");
@@ -76,40 +75,74 @@ fn push_word(name: &mut String, word: &str) {
     if !name.is_empty() {
         name.push('.');
     }
-    name.push_str(&uniform(word));
+    push_uniform(name, word);
 }
 
 /// A word without what does not matter: case, hyphens, underscores, and what a name cannot contain.
 pub(crate) fn uniform(word: &str) -> String {
-    let plain: String = word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    if plain.is_empty() { word.to_owned() } else { plain }
+    let mut plain = String::with_capacity(word.len());
+    push_uniform(&mut plain, word);
+    plain
+}
+
+fn push_uniform(name: &mut String, word: &str) {
+    let before = name.len();
+    for letter in word.chars() {
+        match letter {
+            'a'..='z' | '0'..='9' => name.push(letter),
+            '-' | '_' => {}
+            _ if letter.is_alphanumeric() => name.extend(letter.to_lowercase()),
+            _ => {}
+        }
+    }
+    if name.len() == before {
+        name.push_str(word);
+    }
 }
 
 /// The environment variables that mean `path`, the stronger first.
 pub(crate) fn variables(path: &str) -> [String; 2] {
-    let join = |spell: fn(&str) -> String| {
-        let parts: Vec<String> = elements(path)
-            .iter()
-            .map(|element| match element {
-                Element::Index(index) => index.to_string(),
-                Element::Word(word) | Element::Bracket(word) => spell(word),
-            })
-            .collect();
-        variable(&parts.join("_"))
-    };
-    [join(|word| word.replace(['-', '_'], "")), join(str::to_owned)]
+    let (mut joined, mut apart) = (String::with_capacity(path.len()), String::with_capacity(path.len()));
+    for element in split(path) {
+        if !apart.is_empty() {
+            joined.push('_');
+            apart.push('_');
+        }
+        match element {
+            Element::Index(index) => {
+                let _ = (write!(joined, "{index}"), write!(apart, "{index}"));
+            }
+            Element::Word(word) | Element::Bracket(word) => {
+                word.split(['-', '_']).for_each(|part| push_variable(&mut joined, part));
+                push_variable(&mut apart, word);
+            }
+        }
+    }
+    [joined, apart]
 }
 
 /// An environment variable's name in the form that [`variables`] gives.
 pub(crate) fn variable(name: &str) -> String {
-    let plain = name.replace(']', "").replace(['.', '-', '['], "_");
-    plain.to_uppercase()
+    let mut form = String::with_capacity(name.len());
+    push_variable(&mut form, name);
+    form
+}
+
+fn push_variable(form: &mut String, name: &str) {
+    for letter in name.chars() {
+        match letter {
+            'a'..='z' => form.push(letter.to_ascii_uppercase()),
+            ']' => {}
+            '.' | '-' | '[' => form.push('_'),
+            _ => form.extend(letter.to_uppercase()),
+        }
+    }
 }
 
 /// Whether `name` is spelled the way that sees other spellings: lower case, digits and hyphens.
 pub(crate) fn is_kebab(name: &str) -> bool {
     !name.is_empty()
-        && elements(name).iter().all(|element| match element {
+        && split(name).all(|element| match element {
             Element::Index(_) | Element::Bracket(_) => true,
             Element::Word(word) => {
                 !word.starts_with('-')
