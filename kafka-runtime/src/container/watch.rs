@@ -42,8 +42,8 @@ impl Watched {
         let since = now.duration_since(self.since);
         if shared.phase() != PartitionPhase::Running || self.position != offset {
             (self.position, self.since, self.said) = (offset, now, false);
-            if shared.is_stuck() {
-                shared.set_stuck(false);
+            if shared.stuck().is_some() {
+                shared.set_stuck(None);
                 work.events.emit(id, || EventKind::NoLongerStuck { partition });
             }
         } else if since > limit / 2 && !self.said {
@@ -55,8 +55,8 @@ impl Watched {
                 ?limit,
                 "a handler has been running for more than half of max-poll-interval"
             );
-        } else if since > limit && !shared.is_stuck() {
-            shared.set_stuck(true);
+        } else if since > limit && shared.stuck().is_none() {
+            shared.set_stuck(Some(offset));
             let record = describe(id, shared, offset);
             warn!(
                 listener = id,

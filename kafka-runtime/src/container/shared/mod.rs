@@ -58,7 +58,8 @@ pub(crate) struct Shared {
     paused: AtomicBool,
     /// Records of earlier epochs are not wanted any more.
     wanted_epoch: AtomicU64,
-    stuck: AtomicBool,
+    /// The record whose handler is stuck; -1 for none.
+    stuck: AtomicI64,
     /// Left to itself: it commits nothing any more.
     cut_off: AtomicBool,
     wake: Notify,
@@ -91,7 +92,7 @@ impl Shared {
             due: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
-            stuck: AtomicBool::new(false),
+            stuck: AtomicI64::new(-1),
             cut_off: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
@@ -336,12 +337,13 @@ impl Shared {
         Some(self.timestamp.load(Ordering::Relaxed)).filter(|millis| *millis >= 0)
     }
 
-    pub(crate) fn set_stuck(&self, stuck: bool) {
-        self.stuck.store(stuck, Ordering::Relaxed);
+    /// The record whose handler is stuck.
+    pub(crate) fn set_stuck(&self, offset: Option<i64>) {
+        self.stuck.store(offset.unwrap_or(-1), Ordering::Relaxed);
     }
 
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.stuck.load(Ordering::Relaxed)
+    pub(crate) fn stuck(&self) -> Option<i64> {
+        Some(self.stuck.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
     }
 
     /// These batches are in hand, or nothing is.

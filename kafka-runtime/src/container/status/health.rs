@@ -95,16 +95,15 @@ impl ListenerHealth {
 }
 
 fn of_partition(partition: &PartitionStatus) -> Option<(HealthStatus, String)> {
-    let PartitionStatus { partition: name, phase, cause, stuck, position, .. } = partition;
+    let PartitionStatus { partition: name, phase, cause, stuck, .. } = partition;
     let cause = || cause.clone().unwrap_or_else(|| "no cause is known".into());
-    match phase {
-        PartitionPhase::Stopped => Some((HealthStatus::Down, format!("{name} stopped: {}", cause()))),
-        _ if *stuck => {
-            let reason =
-                format!("{name}: the handler of offset {position} runs longer than max-poll-interval");
+    match (phase, stuck) {
+        (PartitionPhase::Stopped, _) => Some((HealthStatus::Down, format!("{name} stopped: {}", cause()))),
+        (_, Some(offset)) => {
+            let reason = format!("{name}: the handler of offset {offset} runs longer than max-poll-interval");
             Some((HealthStatus::Down, reason))
         }
-        PartitionPhase::Retrying => Some((HealthStatus::Degraded, format!("retrying {}", cause()))),
+        (PartitionPhase::Retrying, _) => Some((HealthStatus::Degraded, format!("retrying {}", cause()))),
         _ => None,
     }
 }
@@ -182,7 +181,7 @@ mod tests {
             partition: TopicPartition::new("orders", 3),
             phase,
             cause: Some("orders-3 at offset 7: no bank".into()),
-            stuck: false,
+            stuck: None,
             position: 7,
             committed: Some(5),
             paused: false,
@@ -219,16 +218,17 @@ mod tests {
 
     #[test]
     fn stopped_and_stuck_partitions_are_down_and_retries_degrade() {
-        let status = |partition| {
+        let health = |partition| {
             let mut listener = listener(ListenerState::Running);
             listener.partitions.push(partition);
-            ListenerHealth::of(&listener).status
+            ListenerHealth::of(&listener)
         };
-        assert_eq!(status(partition(PartitionPhase::Running)), HealthStatus::Up);
-        assert_eq!(status(partition(PartitionPhase::Retrying)), HealthStatus::Degraded);
-        assert_eq!(status(partition(PartitionPhase::Stopped)), HealthStatus::Down);
-        let stuck = PartitionStatus { stuck: true, ..partition(PartitionPhase::Running) };
-        assert_eq!(status(stuck), HealthStatus::Down);
+        assert_eq!(health(partition(PartitionPhase::Running)).status, HealthStatus::Up);
+        assert_eq!(health(partition(PartitionPhase::Retrying)).status, HealthStatus::Degraded);
+        assert_eq!(health(partition(PartitionPhase::Stopped)).status, HealthStatus::Down);
+        let stuck = health(PartitionStatus { stuck: Some(31), ..partition(PartitionPhase::Running) });
+        assert_eq!(stuck.status, HealthStatus::Down);
+        assert!(stuck.reasons[0].contains("the handler of offset 31 runs longer"), "{stuck:?}");
     }
 
     #[test]

@@ -94,8 +94,8 @@ pub struct PartitionStatus {
     pub phase: PartitionPhase,
     /// The record that failed last and why, while it is tried again or the partition has stopped.
     pub cause: Option<String>,
-    /// A handler has been running for longer than `max-poll-interval`.
-    pub stuck: bool,
+    /// The record whose handler has been running for longer than `max-poll-interval`.
+    pub stuck: Option<i64>,
     /// The offset in hand, or the next one.
     pub position: i64,
     /// The last offset that the group's coordinator confirmed.
@@ -317,7 +317,7 @@ impl Entry {
             partition: shared.partition,
             phase: shared.phase(),
             cause: shared.cause(),
-            stuck: shared.is_stuck(),
+            stuck: shared.stuck(),
             position,
             committed: Some(shared.committed()).filter(|offset| *offset >= 0),
             paused: shared.is_paused(),
