@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twelve simulations of 170 seeds each, in a profile of their own, which is built longer and runs ten times as fast:
+//! Twelve simulations of 170 seeds each, in a profile of their own, which is built longer and runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation

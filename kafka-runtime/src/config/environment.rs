@@ -30,9 +30,6 @@ impl Environment {
     }
 
     pub(super) fn find(&self, path: &str) -> Option<Found<'_>> {
-        if self.variables.is_empty() {
-            return None;
-        }
         names::variables(path).iter().find_map(|form| self.variable(form))
     }
 

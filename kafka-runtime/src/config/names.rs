@@ -90,7 +90,6 @@ fn push_uniform(name: &mut String, word: &str) {
     for letter in word.chars() {
         match letter {
             'a'..='z' | '0'..='9' => name.push(letter),
-            '-' | '_' => {}
             _ if letter.is_alphanumeric() => name.extend(letter.to_lowercase()),
             _ => {}
         }
@@ -103,8 +102,8 @@ fn push_uniform(name: &mut String, word: &str) {
 /// The environment variables that mean `path`, the stronger first.
 pub(crate) fn variables(path: &str) -> [String; 2] {
     let (mut joined, mut apart) = (String::with_capacity(path.len()), String::with_capacity(path.len()));
-    for element in split(path) {
-        if !apart.is_empty() {
+    for (at, element) in split(path).enumerate() {
+        if at > 0 {
             joined.push('_');
             apart.push('_');
         }
@@ -223,6 +222,7 @@ mod tests {
             ["SPRING_KAFKA_CONSUMER_GROUPID", "SPRING_KAFKA_CONSUMER_GROUP_ID"]
         );
         assert_eq!(variables("a.my_id[2]"), ["A_MYID_2", "A_MY_ID_2"]);
+        assert_eq!(variables("].a"), ["_A", "_A"], "what a variable cannot have is still an element");
         assert_eq!(variable("spring.kafka.consumer.group-id"), "SPRING_KAFKA_CONSUMER_GROUP_ID");
         assert_eq!(variable("spring.kafka.servers[0]"), "SPRING_KAFKA_SERVERS_0");
     }

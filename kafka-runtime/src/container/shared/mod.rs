@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     paused: AtomicBool,
     /// Records of earlier epochs are not wanted any more.
     wanted_epoch: AtomicU64,
-    /// The record whose handler is stuck; -1 for none.
+    /// The offset whose handler is stuck; -1 for none.
     stuck: AtomicI64,
     /// Left to itself: it commits nothing any more.
     cut_off: AtomicBool,
@@ -337,7 +337,7 @@ impl Shared {
         Some(self.timestamp.load(Ordering::Relaxed)).filter(|millis| *millis >= 0)
     }
 
-    /// The record whose handler is stuck.
+    /// The handler of this offset is stuck, or none is.
     pub(crate) fn set_stuck(&self, offset: Option<i64>) {
         self.stuck.store(offset.unwrap_or(-1), Ordering::Relaxed);
     }

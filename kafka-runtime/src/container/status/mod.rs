@@ -94,7 +94,7 @@ pub struct PartitionStatus {
     pub phase: PartitionPhase,
     /// The record that failed last and why, while it is tried again or the partition has stopped.
     pub cause: Option<String>,
-    /// The record whose handler has been running for longer than `max-poll-interval`.
+    /// The offset of the record whose handler has been running for longer than `max-poll-interval`; `None` for none.
     pub stuck: Option<i64>,
     /// The offset in hand, or the next one.
     pub position: i64,
