@@ -30,6 +30,8 @@ mod net;
 pub mod producer;
 pub mod records;
 pub mod seams;
+#[cfg(test)]
+mod vectors;
 mod watch;
 pub mod wire;
 

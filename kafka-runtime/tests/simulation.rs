@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twelve simulations of 170 seeds each, in a profile of their own, which is built longer and runs six times as fast:
+//! Fourteen simulations of 150 seeds each, in a profile of their own, which is built longer and runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation
@@ -9,6 +9,8 @@
 //! `SIMULATION_SEEDS=2000` runs so many of each; `SIMULATION_SEED=7` one alone.
 
 #![allow(clippy::unwrap_used)] // In helpers of tests too, which clippy takes for production code.
+
+use std::time::Duration;
 
 use kafka_runtime::prelude::*;
 use kafka_runtime::testing::Simulation;
@@ -27,7 +29,7 @@ kafka-runtime:
 
 fn simulation(listener: &'static str) -> Simulation {
     let app = move || App::from_yaml(YAML).unwrap().only([listener]);
-    Simulation::new(listener, app).topic("jobs", 3).seeds(0..170)
+    Simulation::new(listener, app).topic("jobs", 3).seeds(0..150)
 }
 
 /// What is sent on for a job.
@@ -85,6 +87,28 @@ async fn batches(_jobs: Batch<String>) {}
 #[test]
 fn in_batches() {
     simulation("batches").order(Order::None).run();
+}
+
+#[kafka_listener(topic = "jobs", group = "bounded_batches", batch, commit_every(records = 5))]
+async fn bounded_batches(_jobs: Batch<String>) {}
+
+#[test]
+fn no_more_than_five_again_in_batches() {
+    simulation("bounded_batches").order(Order::None).replay_bound(5).run();
+}
+
+#[kafka_listener(topic = "jobs", group = "by_hand", ack = "manual", commit_every(records = 5))]
+async fn by_hand(job: String, ack: Ack) {
+    let wait = job.parse().map_or(0, |n: u64| n * 37 % 200);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        drop(ack.ack());
+    });
+}
+
+#[test]
+fn no_more_than_five_again_by_hand() {
+    simulation("by_hand").order(Order::None).replay_bound(5).run();
 }
 
 #[kafka_listener(topic = "jobs", group = "forwarding", send_to = "results")]

@@ -53,8 +53,8 @@ fn command(yaml: &str) -> Command {
     command
 }
 
-fn start(yaml: &str) -> Child {
-    command(yaml).spawn().unwrap()
+fn start(listener: &str, yaml: &str) -> Child {
+    command(yaml).env("VICTIM_LISTENER", listener).spawn().unwrap()
 }
 
 /// Reads what the victim handles until `enough` says so, which is asked now and then.
@@ -105,20 +105,32 @@ async fn committed(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32,
     ours
 }
 
-/// Which records of a partition come one after the other.
+/// Which records of a partition come one after the other, and to whom.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
     Partition,
     Key,
     None,
+    ByHand,
+    Batches,
 }
 
 impl Order {
     fn yaml(self) -> &'static str {
         match self {
-            Self::Partition => "",
+            Self::Partition | Self::ByHand => "",
+            // More than the bound, less than a batch of the wire.
+            Self::Batches => ", max-poll-records: 150",
             Self::Key => ", ordering: key, concurrency: 16",
             Self::None => ", ordering: none, concurrency: 16",
+        }
+    }
+
+    fn listener(self) -> &'static str {
+        match self {
+            Self::Partition | Self::Key | Self::None => "victim",
+            Self::ByHand => "by_hand",
+            Self::Batches => "in_batches",
         }
     }
 
@@ -128,7 +140,9 @@ impl Order {
         for Line { partition, offset, n } in handled {
             let expected = next.entry(*partition).or_default();
             match self {
-                Self::Partition => assert_eq!(offset, expected, "{name}: order of partition {partition}"),
+                Self::Partition | Self::ByHand | Self::Batches => {
+                    assert_eq!(offset, expected, "{name}: order of partition {partition}")
+                }
                 Self::Key => {
                     let before = keys.insert(n % KEYS, *n);
                     assert!(before.is_none_or(|before| before < *n), "{name}: {n} after {before:?}");
@@ -150,12 +164,13 @@ async fn kill_in_mid_flow(name: &str, order: Order, commit: &str, bound: Option<
     let topic = cluster.topic(name, PARTITIONS).await;
     fill(&cluster, &topic).await;
     let group = format!("{topic}-group");
+    let listener = order.listener();
     let yaml = cluster.yaml(&format!(
-        "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}\nkafka-runtime:\n  listeners:\n    victim: {{topic: {topic}, group: {group}, commit: {commit}{}}}\n",
+        "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}\nkafka-runtime:\n  listeners:\n    {listener}: {{topic: {topic}, group: {group}, commit: {commit}{}}}\n",
         order.yaml()
     ));
 
-    let first = handled(&mut start(&yaml), async |handled| handled.len() >= 1500).await;
+    let first = handled(&mut start(listener, &yaml), async |handled| handled.len() >= 1500).await;
     let safe = committed(&cluster, &group, &topic).await;
     order.check(name, &first);
     let first = places(&first);
@@ -175,8 +190,10 @@ async fn kill_in_mid_flow(name: &str, order: Order, commit: &str, bound: Option<
         .map(|(partition, end)| (partition.partition, end.unwrap()))
         .collect();
     // Until the group has committed all, so that whatever is repeated has been.
-    let second =
-        handled(&mut start(&yaml), async |_| committed_alone(&cluster, &group, &topic).await == ends).await;
+    let second = handled(&mut start(listener, &yaml), async |_| {
+        committed_alone(&cluster, &group, &topic).await == ends
+    })
+    .await;
     let again = places(&second);
     for (partition, offset) in &again {
         let committed = safe.get(partition).is_some_and(|safe| offset < safe);
@@ -224,6 +241,9 @@ kills! {
     key_sync_every_20_records: Key, "{strategy: sync, every: {records: 20}}", Some(20);
     key_forgetful_every_100_records: Key, "{strategy: combined, every: {records: 100}, remember: false}", Some(100);
     none_async_every_100_records_or_50_ms: None, "{strategy: async, every: {records: 100, time: 50ms}}", Some(100);
+    by_hand_every_100_records: ByHand, "{strategy: combined, every: {records: 100}}", Some(100);
+    by_hand_async_every_20_records_or_50_ms: ByHand, "{strategy: async, every: {records: 20, time: 50ms}}", Some(20);
+    batches_every_100_records: Batches, "{strategy: combined, every: {records: 100}}", Some(100);
 }
 
 /// Its memory at its highest, in KiB.

@@ -34,6 +34,20 @@ async fn assigned(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
 
+/// The bound of what a crash repeats is that of what is committed, and nothing is.
+#[kafka_listener(
+    partitions("${suite.topic}", "0", from = "earliest"),
+    ack = "manual",
+    commit_every(records = 2)
+)]
+async fn held(value: String, meta: Metadata, ack: Ack, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, value);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(10 * (2 - meta.offset() as u64 % 3))).await;
+        drop(ack.ack());
+    });
+}
+
 async fn start(cluster: &Cluster, listener: &'static str, topic: &str) -> (RunningApp, Probe) {
     let probe = Probe::default();
     let yaml =
@@ -128,6 +142,19 @@ async fn fixed_partitions_without_a_group() {
     let mut values: Vec<_> = probe.seen().into_iter().map(|seen| seen.value).collect();
     values.sort();
     assert_eq!(values, ["0", "2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_group_no_commit_is_waited_for() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("held", 1).await;
+    let (app, probe) = start(&cluster, "held", &topic).await;
+    for n in 0..20 {
+        send(&app, &topic, 0, &n.to_string()).await;
+    }
+    probe.at_least(20, LIMIT).await;
+    app.stop().await.unwrap();
+    probe.assert_each_once_in_order();
 }
 
 #[tokio::test(flavor = "multi_thread")]

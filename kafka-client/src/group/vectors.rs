@@ -1,27 +1,8 @@
-//! The golden vectors of Kafka's own classes, for the tests of this module.
+//! What the golden vectors say of groups, for the tests of this module.
 
-use std::path::PathBuf;
-
-use bytes::Bytes;
 use serde_json::Value;
 
 use crate::ids::TopicPartition;
-
-/// The lines of a file.
-pub(super) fn lines(file: &str) -> Vec<Value> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
-    let folder = std::env::var_os("KAFKA_VECTORS").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = folder.join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Bytes in hex; null is none.
-pub(super) fn bytes(value: &Value) -> Option<Bytes> {
-    let text = value.as_str()?;
-    assert!(!text.starts_with("base64:"), "no vector of this module is that long");
-    Some((0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect())
-}
 
 pub(super) fn text(value: &Value) -> Option<String> {
     value.as_str().map(ToOwned::to_owned)

@@ -49,27 +49,16 @@ struct Line {
     body: Bytes,
 }
 
-fn bytes_of(text: &str) -> Bytes {
-    assert!(!text.starts_with("base64:"), "no wire vector is that long");
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
-}
-
 fn vectors() -> Vec<Line> {
-    let folder = std::env::var("KAFKA_VECTORS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors").into());
-    let text = std::fs::read_to_string(format!("{folder}/wire.jsonl")).expect("KAFKA_VECTORS/wire.jsonl");
-    let line = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        Line {
-            message: line["message"].as_str().unwrap().into(),
-            version: i16::try_from(line["version"].as_i64().unwrap()).unwrap(),
-            variant: line["variant"].as_str().unwrap().into(),
-            header_version: i16::try_from(line["header"]["version"].as_i64().unwrap()).unwrap(),
-            header: bytes_of(line["header"]["bytes"].as_str().unwrap()),
-            body: bytes_of(line["bytes"].as_str().unwrap()),
-        }
+    let line = |line: &serde_json::Value| Line {
+        message: line["message"].as_str().unwrap().into(),
+        version: i16::try_from(line["version"].as_i64().unwrap()).unwrap(),
+        variant: line["variant"].as_str().unwrap().into(),
+        header_version: i16::try_from(line["header"]["version"].as_i64().unwrap()).unwrap(),
+        header: crate::vectors::bytes(&line["header"]["bytes"]).unwrap(),
+        body: crate::vectors::bytes(&line["bytes"]).unwrap(),
     };
-    text.lines().map(line).collect()
+    crate::vectors::lines("wire.jsonl").iter().map(line).collect()
 }
 
 fn again<M: Decodable + Encodable>(bytes: &Bytes, version: i16) -> Result<Bytes, String> {

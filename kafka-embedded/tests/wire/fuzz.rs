@@ -2,8 +2,7 @@
 //! nothing panics, and the broker lives.
 //!
 //! A few thousand from a fixed seed by default. For more: `KAFKA_EMBEDDED_FUZZ=rounds` (of a hundred requests each) and
-//! `KAFKA_EMBEDDED_SEED`. With `KAFKA_VECTORS` (the folder of the golden vectors), requests as Kafka's own classes write
-//! them are damaged too.
+//! `KAFKA_EMBEDDED_SEED`. Among them are requests as Kafka's own classes write them (`tests/vectors`).
 
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -117,12 +116,11 @@ async fn round(rng: &Rng, valid: &[Bytes]) {
 
 /// Requests as Kafka's own classes wrote them.
 fn vectors() -> Vec<Bytes> {
-    let Some(folder) = std::env::var_os("KAFKA_VECTORS") else { return Vec::new() };
-    let path = std::path::Path::new(&folder).join("wire.jsonl");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/wire.jsonl");
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let requests = text.lines().filter(|line| line.contains("Request\",\"api_key\""));
     let frames: Vec<Bytes> = requests.filter_map(vector).collect();
-    assert!(frames.len() > 100, "{} requests in {}", frames.len(), path.display());
+    assert!(frames.len() > 100, "{} requests in {path}", frames.len());
     frames
 }
 

@@ -26,7 +26,8 @@ pub enum Cadence {
     /// After what one drain of the partition's queue handed over (at most `max_poll_records`).
     Batch,
     /// After so much time, so many records, or whichever comes first. At least one is set. A number of records is a
-    /// hard bound: dispatch of the partition pauses while that many are finished and not committed.
+    /// hard bound on what a crash repeats of a partition: no more are handed over and not committed. A batch listener gets
+    /// no more than that at once, and with `ack = "manual"` no more are waiting for their acknowledgement.
     Every {
         /// A number of records.
         records: Option<u32>,

@@ -95,7 +95,7 @@ async fn hand_over<H: BatchHandler>(
     let mut attempt = span.attempt;
     while let Some((first, _)) = rest.first() {
         while !lane.take(first.offset, length(rest)) {
-            if let Some(end) = lane.pause(first.offset).await {
+            if let Some(end) = lane.pause(first.offset, length(rest)).await {
                 return Some(end);
             }
         }

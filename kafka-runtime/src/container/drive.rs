@@ -44,7 +44,7 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
                 return end;
             }
             while !lane.take(record.offset, 1) {
-                if let Some(end) = lane.pause(record.offset).await {
+                if let Some(end) = lane.pause(record.offset, 1).await {
                     return end;
                 }
             }

@@ -19,8 +19,9 @@ pub(crate) struct Ledger {
     deliveries: VecDeque<Delivery>,
     /// Everything below it was delivered, or is not for a handler (control, aborted, compacted away).
     frontier: i64,
-    /// Offsets of settled deliveries that are not passed yet.
+    /// Offsets of settled deliveries that are not passed yet, and of open ones.
     ahead: i64,
+    open: i64,
 }
 
 /// One delivery: a record, or a batch of them. Known by its last offset.
@@ -40,7 +41,7 @@ impl Delivery {
 impl Ledger {
     /// A partition that is read from `start`.
     pub(crate) fn new(start: i64) -> Self {
-        Self { deliveries: VecDeque::new(), frontier: start, ahead: 0 }
+        Self { deliveries: VecDeque::new(), frontier: start, ahead: 0, open: 0 }
     }
 
     /// The offsets `first..=last` go to a handler. What was delivered before (a repetition) stays as it is.
@@ -48,6 +49,7 @@ impl Ledger {
         if first >= self.frontier && last >= first {
             self.deliveries.push_back(Delivery { first, last, settled: false });
             self.frontier = last + 1;
+            self.open += last - first + 1;
         }
     }
 
@@ -55,7 +57,8 @@ impl Ledger {
     pub(crate) fn settle(&mut self, last: i64) -> bool {
         let Some(delivery) = self.find(last).filter(|delivery| !delivery.settled) else { return false };
         delivery.settled = true;
-        self.ahead += delivery.offsets();
+        let offsets = delivery.offsets();
+        (self.ahead, self.open) = (self.ahead + offsets, self.open - offsets);
         while let Some(passed) = self.deliveries.front().filter(|delivery| delivery.settled) {
             self.ahead -= passed.offsets();
             self.deliveries.pop_front();
@@ -121,6 +124,11 @@ impl Ledger {
     /// Offsets that are settled ahead of an open delivery.
     pub(crate) fn ahead(&self) -> u64 {
         u64::try_from(self.ahead).unwrap_or(0)
+    }
+
+    /// Offsets of open deliveries.
+    pub(crate) fn open_offsets(&self) -> u64 {
+        u64::try_from(self.open).unwrap_or(0)
     }
 
     fn position(&self, last: i64) -> Option<usize> {
@@ -260,6 +268,8 @@ mod tests {
                 before = ledger.safe();
                 let ahead = model.iter().filter(|(last, (_, settled))| *settled && **last > before);
                 prop_assert_eq!(ledger.ahead() as i64, ahead.map(|(last, (first, _))| last - first + 1).sum::<i64>());
+                let open = model.iter().filter(|(_, (_, settled))| !settled);
+                prop_assert_eq!(ledger.open_offsets() as i64, open.map(|(last, (first, _))| last - first + 1).sum::<i64>());
                 for (last, (_, settled)) in &model {
                     prop_assert_eq!(ledger.is_open(*last), !settled);
                 }

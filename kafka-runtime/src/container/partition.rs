@@ -253,7 +253,7 @@ impl<S: Source> Partition<S> {
 
     async fn drive(&mut self, batches: &[ChunkBatch], from: i64, to: Option<i64>, attempt: u32) -> End {
         let Self { work, issuer, exit, lane, shared, .. } = self;
-        let most = work.settings.max_poll_records;
+        let most = work.most_at_once();
         let span =
             Span { work, issuer: issuer.as_deref(), exit: exit.as_ref(), batches, from, to, attempt, most };
         tokio::select! {

@@ -380,6 +380,36 @@ async fn a_full_window_pauses_delivery_but_not_what_failed() {
     assert_eq!((rig.script.offsets().len(), partition.shared.committed()), (WINDOW + 501, 501));
 }
 
+/// What is open counts for the bound, and what is acknowledged makes room when it is committed: at once if it is much,
+/// soon if it is little and nobody else does anything.
+#[tokio::test(start_paused = true)]
+async fn what_is_open_and_what_is_not_committed_are_bounded_together() {
+    let cadence = Cadence::Every { records: Some(10), time: None };
+    let rig = Rig::new(ListenerSettings { cadence, ..by_hand() }, false, |_, _| Act::KeepAck);
+    let partition = rig.partition(0);
+    partition.comes(0, 40);
+    after(5_000).await;
+    assert_eq!((rig.script.offsets(), rig.coordinator.offsets()), (range(10), vec![]));
+    for offset in [9, 5] {
+        rig.script.take_ack(offset).ack().unwrap();
+    }
+    after(5_000).await;
+    assert_eq!((rig.script.offsets(), rig.coordinator.offsets()), (range(10), vec![]), "the first is open");
+    rig.script.take_ack(0).ack().unwrap();
+    after(50).await;
+    assert_eq!(rig.script.offsets(), range(10), "one of ten is no good reason for a commit");
+    after(100).await;
+    assert_eq!((rig.script.offsets(), rig.coordinator.offsets()), (range(11), vec![1]));
+    for offset in [1, 2, 3] {
+        rig.script.take_ack(offset).ack().unwrap();
+    }
+    after(20).await;
+    assert_eq!((rig.script.offsets(), rig.coordinator.offsets()), (range(14), vec![1, 4]));
+    rig.script.take_ack(4).ack().unwrap();
+    after(200).await;
+    assert_eq!((rig.script.offsets(), rig.coordinator.offsets()), (range(16), vec![1, 4, 6]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn draining_waits_for_acknowledgements_under_way_and_then_refuses_them() {
     let rig = Rig::new(by_hand(), false, |_, _| Act::KeepAck);
@@ -424,6 +454,21 @@ async fn a_batch_is_what_is_queued_up_to_its_bound() {
     after(2_000).await;
     assert_eq!(rig.script.batches().iter().map(Vec::len).collect::<Vec<_>>(), [10, 2, 10, 10, 5]);
     assert_eq!((partition.shared.committed(), partition.shared.counts()), (37, counts(37, 0, 0)));
+}
+
+/// A batch is no larger than what a crash may repeat, and goes when it fits whole.
+#[tokio::test(start_paused = true)]
+async fn a_batch_fits_into_the_bound_on_repetition() {
+    let cadence = Cadence::Every { records: Some(10), time: None };
+    let rig = Rig::new(ListenerSettings { cadence, ..of(500) }, true, |_, _| Act::Return);
+    let partition = rig.partition(0);
+    partition.comes(0, 8);
+    after(100).await;
+    let sizes = || rig.script.batches().iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!((sizes(), rig.coordinator.offsets()), (vec![8], vec![]));
+    partition.comes(8, 25);
+    after(100).await;
+    assert_eq!((sizes(), rig.coordinator.offsets()), (vec![8, 10, 10, 5], vec![8, 18, 28]));
 }
 
 #[tokio::test(start_paused = true)]

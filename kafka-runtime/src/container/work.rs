@@ -103,12 +103,31 @@ impl ListenerWork {
         }
     }
 
+    /// When its partitions are committed; without a group nothing is, and nothing waits for that.
+    pub(crate) fn cadence(&self) -> Cadence {
+        match self.settings.consumer.group {
+            Some(_) => self.settings.cadence,
+            None => Cadence::Every { records: None, time: None },
+        }
+    }
+
+    /// The most records that one call of a batch handler gets: a crash repeats all of them.
+    pub(crate) fn most_at_once(&self) -> usize {
+        let most = self.settings.max_poll_records;
+        match self.cadence() {
+            Cadence::Every { records: Some(records), .. } => {
+                most.min(usize::try_from(records.max(1)).unwrap_or(usize::MAX))
+            }
+            _ => most,
+        }
+    }
+
     /// What a crash may repeat of a partition, where records run side by side and there is a bound.
     fn repeats(&self) -> Option<u64> {
-        let ListenerSettings { consumer, cadence, commit, concurrency, .. } = &self.settings;
-        let most = match (cadence, commit) {
-            _ if consumer.group.is_none() => return None,
-            (Cadence::Every { records: Some(records), .. }, _) => u64::from(*records),
+        let ListenerSettings { commit, concurrency, .. } = &self.settings;
+        let most = match (self.cadence(), commit) {
+            _ if self.settings.consumer.group.is_none() => return None,
+            (Cadence::Every { records: Some(records), .. }, _) => u64::from(records),
             // Those in hand.
             (Cadence::Record, CommitStrategy::Sync) => {
                 u64::try_from(concurrency.unwrap_or(1)).unwrap_or(u64::MAX)

@@ -1,7 +1,7 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
 //! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
 //! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it waits so many milliseconds for another service with each, and
-//! says after that.
+//! says after that. `VICTIM_LISTENER` is another of its listeners to be run in place of `victim`.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -30,6 +30,23 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
     Ok(())
 }
 
+/// Says what it was handed before it acknowledges that, some milliseconds later and in another order.
+#[kafka_listener(ack = "manual")]
+async fn by_hand(record: Numbered, meta: Metadata, ack: Ack) {
+    say(&record, &meta);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(record.n * 7 % 20)).await;
+        drop(ack.ack());
+    });
+}
+
+#[kafka_listener(batch)]
+async fn in_batches(records: Batch<Numbered>) {
+    for item in records.items() {
+        say(item.payload(), &item.metadata());
+    }
+}
+
 fn say(record: &Numbered, meta: &Metadata) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "handled\t{}\t{}\t{}", meta.partition(), meta.offset(), record.n);
@@ -47,7 +64,8 @@ static SERVICE: LazyLock<Option<Downstream>> = LazyLock::new(|| {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tests::log_to_stderr();
-    App::from_yaml(&std::env::var("VICTIM_YAML")?)?.run().await?;
+    let listener = std::env::var("VICTIM_LISTENER").unwrap_or_else(|_| "victim".into());
+    App::from_yaml(&std::env::var("VICTIM_YAML")?)?.only([listener.as_str()]).run().await?;
     println!("stopped");
     Ok(())
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::group::vectors::{by_topic, bytes, int, lines, text, topics};
+use crate::group::vectors::{by_topic, int, text, topics};
+use crate::vectors::{bytes, lines};
 
 type Counts = HashMap<TopicName, usize>;
 /// Partitions of each member by its id.

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::group::vectors::{bytes, int, lines, pairs, text, topics};
+use crate::group::vectors::{int, pairs, text, topics};
+use crate::vectors::{bytes, lines};
 
 fn subscription(value: &Value) -> MemberSubscription {
     MemberSubscription {

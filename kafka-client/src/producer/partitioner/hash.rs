@@ -62,21 +62,12 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors;
 
     #[test]
     fn keys_go_where_the_java_client_sends_them() {
-        let folder = std::env::var("KAFKA_VECTORS")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors").into());
-        let text =
-            std::fs::read_to_string(format!("{folder}/murmur2.jsonl")).expect("KAFKA_VECTORS/murmur2.jsonl");
-        for line in text.lines() {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            let hex = line["key"].as_str().unwrap();
-            assert!(!hex.starts_with("base64:"));
-            let key: Vec<u8> = (0..hex.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-                .collect();
+        for line in vectors::lines("murmur2.jsonl") {
+            let (hex, key) = (&line["key"], vectors::bytes(&line["key"]).unwrap());
             assert_eq!(i64::from(murmur2(&key)), line["murmur2"].as_i64().unwrap(), "{hex}");
             for (count, partition) in line["partitions"].as_object().unwrap() {
                 let chosen = partition_for_key(&key, count.parse().unwrap());

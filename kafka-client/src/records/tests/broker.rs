@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::vectors::{bytes_of, lines};
 use super::{CODECS, batch_of, only_batch};
 use crate::config::Compression;
 use crate::records::append::{AppendStamp, check_produced, stamp};
 use crate::records::control::{EndMarker, Ending};
 use crate::records::encode::{ProducerStamp, control_batch};
 use crate::records::{RecordError, TimestampType, header};
+use crate::vectors;
 
 const IDEMPOTENT: ProducerStamp =
     ProducerStamp { producer_id: 5, epoch: 1, base_sequence: 3, transactional: false };
@@ -85,7 +85,7 @@ fn what_a_producer_may_not_send_is_refused() {
 #[test]
 fn markers_are_those_of_java() {
     let mut compared = 0;
-    for case in lines("record_batches.jsonl") {
+    for case in vectors::lines("record_batches.jsonl") {
         let ending = match case["name"].as_str().unwrap() {
             "control/commit" => Ending::Commit,
             "control/abort" => Ending::Abort,
@@ -104,7 +104,7 @@ fn markers_are_those_of_java() {
         let leader_epoch = number("leader_epoch") as i32;
         let append = AppendStamp { base_offset: number("base_offset"), leader_epoch, append_time: None };
         stamp(&mut bytes, append).unwrap();
-        assert_eq!(Bytes::from(bytes), bytes_of(&case["bytes"]).unwrap());
+        assert_eq!(Bytes::from(bytes), vectors::bytes(&case["bytes"]).unwrap());
         compared += 1;
     }
     assert_eq!(compared, 2);

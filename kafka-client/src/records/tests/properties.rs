@@ -5,11 +5,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
-use super::vectors::{bytes_of, lines};
 use super::{CODECS, only_batch};
 use crate::config::Compression;
 use crate::records::encode::{BatchBuilder, ProducerStamp, RecordToWrite, restamp};
 use crate::records::{BATCH_OVERHEAD, Batch, Batches, RecordError, header};
+use crate::vectors;
 
 /// A record that owns its parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -228,10 +228,10 @@ proptest! {
 fn changed_vectors_end() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 1..4);
-    for case in lines("record_batches.jsonl").iter().chain(&lines("old_messages.jsonl")) {
-        let whole = bytes_of(&case["bytes"]).unwrap();
+    for case in vectors::lines("record_batches.jsonl").iter().chain(&vectors::lines("old_messages.jsonl")) {
+        let whole = vectors::bytes(&case["bytes"]).unwrap();
         for _ in 0..20 {
-            let mut bytes = whole.clone();
+            let mut bytes = whole.to_vec();
             for (place, byte) in changes.new_tree(&mut runner).unwrap().current() {
                 if !bytes.is_empty() {
                     let place = place.index(bytes.len());

@@ -1,45 +1,12 @@
 //! The golden vectors of Kafka's own classes: one set of assertions per line.
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::records::control::{control_type, coordinator_epoch};
 use crate::records::encode::{RecordToWrite, batch};
 use crate::records::{Batch, BatchHeader, Batches, Codec, Record, RecordError, TimestampType};
-
-pub(super) fn lines(file: &str) -> Vec<Value> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors");
-    let folder = std::env::var_os("KAFKA_VECTORS").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = folder.join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-pub(super) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
-    let text = value.as_str()?;
-    Some(match text.strip_prefix("base64:") {
-        Some(base64) => from_base64(base64),
-        None => {
-            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
-        }
-    })
-}
-
-fn from_base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut out, mut bits, mut held) = (Vec::new(), 0u32, 0);
-    for byte in text.bytes().filter(|&byte| byte != b'=') {
-        bits = bits << 6 | ALPHABET.iter().position(|&letter| letter == byte).unwrap() as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held) as u8);
-        }
-    }
-    out
-}
+use crate::vectors;
 
 /// A header in the vectors' words.
 fn describe_header(header: &BatchHeader) -> Value {
@@ -114,7 +81,7 @@ fn to_screaming(camel: &str) -> String {
 /// Byte strings of the vectors as hex, however long.
 fn in_hex(mut record: Value) -> Value {
     let hex = |value: &mut Value| {
-        if let Some(bytes) = bytes_of(value) {
+        if let Some(bytes) = vectors::bytes(value) {
             *value = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
         }
     };
@@ -136,9 +103,9 @@ struct Outcome {
     valid_bytes: usize,
 }
 
-fn read(bytes: Vec<u8>) -> Outcome {
+fn read(bytes: Bytes) -> Outcome {
     let total = bytes.len();
-    let mut batches = Batches::new(bytes.into(), true);
+    let mut batches = Batches::new(bytes, true);
     let mut outcome = Outcome { opened: Vec::new(), records: Vec::new(), failure: None, valid_bytes: 0 };
     loop {
         let peeked = batches.peek_header();
@@ -200,7 +167,7 @@ fn read_records(batch: &Batch) -> (Vec<Value>, Option<RecordError>) {
 
 fn check(case: &Value) {
     let name = case["name"].as_str().unwrap();
-    let bytes = bytes_of(&case["bytes"]).unwrap();
+    let bytes = vectors::bytes(&case["bytes"]).unwrap();
     let outcome = read(bytes);
     let stage = case["error"]["stage"].as_str();
     assert_eq!(outcome.failure.map(|(stage, _)| stage), stage, "{name}");
@@ -230,14 +197,14 @@ fn check(case: &Value) {
 
 #[test]
 fn batches_read_as_java_reads_them() {
-    let cases = lines("record_batches.jsonl");
+    let cases = vectors::lines("record_batches.jsonl");
     assert!(cases.len() >= 200);
     cases.iter().for_each(check);
 }
 
 #[test]
 fn old_messages_read_as_java_reads_them() {
-    let cases = lines("old_messages.jsonl");
+    let cases = vectors::lines("old_messages.jsonl");
     assert!(cases.len() >= 70);
     cases.iter().for_each(check);
 }
@@ -258,14 +225,14 @@ fn encode_again(batch_read: &Batch) -> Bytes {
 #[test]
 fn uncompressed_batches_written_again_are_the_same_bytes() {
     let mut written = 0;
-    for case in lines("record_batches.jsonl") {
+    for case in vectors::lines("record_batches.jsonl") {
         let name = case["name"].as_str().unwrap();
         // Their stored deltas, and their unknown bits, are not in the fields.
         let not_in_the_fields = name.ends_with("log_append_time") || name.ends_with("unknown_attribute_bits");
         if not_in_the_fields || !case["error"].is_null() {
             continue;
         }
-        let bytes = bytes_of(&case["bytes"]).unwrap();
+        let bytes = vectors::bytes(&case["bytes"]).unwrap();
         let mut at = 0;
         for opened in read(bytes.clone()).opened {
             let size = opened.header().size;

@@ -7,6 +7,7 @@ use kafka_client::consumer::ChunkBatch;
 use tokio::time::Instant;
 
 use super::AckError;
+use crate::container::cadence::Settled;
 use crate::container::commit::Committer;
 use crate::container::ledger::Ledger;
 use crate::container::shared::Shared;
@@ -15,14 +16,6 @@ use crate::listener::HandlerError;
 
 /// Deliveries of one partition that may wait for their acknowledgement, or for that of an earlier one.
 pub(crate) const WINDOW: usize = 1_000;
-
-/// Records settled since the last look; below `safe` all are, and `ahead` of those of all times are not below it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) records: u64,
-    pub(crate) safe: i64,
-    pub(crate) ahead: u64,
-}
 
 /// A delivery that was not acknowledged.
 #[derive(Debug)]
@@ -221,11 +214,6 @@ impl AckDesk {
         self.room() == 0
     }
 
-    /// Deliveries that are open, or settled ahead of one that is.
-    pub(crate) fn window(&self) -> u64 {
-        self.with(|state| state.ledger.window() as u64)
-    }
-
     /// How many deliveries may be made before it has.
     pub(crate) fn room(&self) -> u64 {
         self.with(|state| WINDOW.saturating_sub(state.ledger.window()) as u64)
@@ -255,6 +243,7 @@ impl AckDesk {
             records: std::mem::take(&mut state.settled),
             safe: state.ledger.safe(),
             ahead: state.ledger.ahead(),
+            open: state.ledger.open_offsets(),
         })
     }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(test)]
 pub(crate) use self::desk::WINDOW;
-pub(crate) use self::desk::{AckDesk, Settled, Unacknowledged};
+pub(crate) use self::desk::{AckDesk, Unacknowledged};
 use crate::listener::HandlerError;
 
 mod desk;
@@ -109,6 +109,7 @@ mod tests {
     use kafka_client::TopicPartition;
 
     use super::*;
+    use crate::container::cadence::Settled;
     use crate::container::shared::Shared;
 
     fn issuer() -> (AckIssuer, Arc<Shared>) {
@@ -128,12 +129,12 @@ mod tests {
         let [first, second, third] = <[Ack; 3]>::try_from(acks).unwrap();
         third.ack().unwrap();
         assert_eq!(shared.safe().offset, 0);
-        assert_eq!(issuer.desk().take_settled(), Settled { records: 1, safe: 0, ahead: 1 });
+        assert_eq!(issuer.desk().take_settled(), Settled { records: 1, safe: 0, ahead: 1, open: 2 });
         first.ack().unwrap();
         assert_eq!(shared.safe().offset, 1);
         second.ack().unwrap();
         assert_eq!(shared.safe().offset, 3);
-        assert_eq!(issuer.desk().take_settled(), Settled { records: 2, safe: 3, ahead: 0 });
+        assert_eq!(issuer.desk().take_settled(), Settled { records: 2, safe: 3, ahead: 0, open: 0 });
     }
 
     #[test]

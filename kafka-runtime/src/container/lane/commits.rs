@@ -15,11 +15,11 @@ impl Lane {
         self.shared.set_phase(self.rest);
     }
 
-    /// Whether dispatch may go on.
-    pub(super) async fn commit_if_due(&mut self, drained: bool) -> bool {
-        let Some(committer) = &self.committer else { return self.transaction_if_due(drained).await };
+    /// Whether dispatch may go on, with `wish` records.
+    pub(super) async fn commit_if_due(&mut self, drained: bool, wish: u64) -> bool {
+        let Some(committer) = &self.committer else { return self.transaction_if_due(drained, wish).await };
         self.meter.confirmed(self.shared.committed());
-        match self.meter.due(drained) {
+        match self.meter.due(drained, wish) {
             Due::Nothing => true,
             Due::Commit => {
                 self.meter.asked();
@@ -30,15 +30,20 @@ impl Lane {
                 true
             }
             Due::Confirm => {
-                self.commit_and_wait().await;
-                self.meter.confirmed(self.shared.committed());
-                if self.meter.due(drained) == Due::Confirm && self.shared.signal() < Signal::Drain {
+                self.confirm().await;
+                if self.meter.due(drained, wish) == Due::Confirm && self.shared.signal() < Signal::Drain {
                     // Refused: dispatch waits for it all the same, that is what the bound is for.
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 false
             }
         }
+    }
+
+    /// Commits what may be, for the room that makes.
+    pub(super) async fn confirm(&mut self) {
+        self.commit_and_wait().await;
+        self.meter.confirmed(self.shared.committed());
     }
 
     async fn commit_and_wait(&mut self) {

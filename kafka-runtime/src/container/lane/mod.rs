@@ -17,8 +17,8 @@ use kafka_client::group::Lease;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
-use super::ack::{AckDesk, AckIssuer, Settled};
-use super::cadence::Meter;
+use super::ack::{AckDesk, AckIssuer};
+use super::cadence::{Meter, Settled};
 use super::commit::{Committer, sleep_until};
 use super::flow::Pass;
 use super::shared::{Counts, PartitionPhase, Shared, Signal};
@@ -105,7 +105,7 @@ impl Lane {
         committer: Option<Committer>,
         lease: Arc<Lease>,
     ) -> Self {
-        let meter = Meter::new(work.settings.cadence, work.settings.max_poll_records);
+        let meter = Meter::new(work.cadence(), work.settings.max_poll_records);
         Self {
             work,
             shared,
@@ -172,19 +172,19 @@ impl Lane {
 
     // Per look.
 
-    /// Looks at everything that may stand between `offset` and its handler, and waits for it.
-    /// `None`: go on, something may be taken.
-    pub(crate) async fn pause(&mut self, offset: i64) -> Option<End> {
+    /// Looks at everything that may stand between the `wish` records from `offset` on and their handler, and waits for
+    /// it. `None`: go on, something may be taken.
+    pub(crate) async fn pause(&mut self, offset: i64, wish: u64) -> Option<End> {
         self.settle(offset);
         self.repay();
         loop {
             if let Some(end) = self.clear().await {
                 return Some(end);
             }
-            if let Some(end) = self.wait_for_acknowledgements().await {
+            if let Some(end) = self.wait_for_acknowledgements(wish).await {
                 return Some(end);
             }
-            if self.commit_if_due(false).await
+            if self.commit_if_due(false, wish).await
                 && self.have_leave(LOOK_EVERY).await
                 && self.have_permit().await
             {
@@ -246,7 +246,7 @@ impl Lane {
     /// The queue is empty.
     pub(crate) async fn drained(&mut self) {
         self.permit = None;
-        while !self.commit_if_due(true).await && self.shared.signal() < Signal::Drain {}
+        while !self.commit_if_due(true, 1).await && self.shared.signal() < Signal::Drain {}
         self.shared.set_phase(self.rest);
     }
 
@@ -313,9 +313,9 @@ impl Lane {
         }
         let settled = match &self.issuer {
             Some(issuer) => issuer.desk().take_settled(),
-            None => Settled { records: taken, safe: self.shared.safe().offset, ahead: 0 },
+            None => Settled { records: taken, safe: self.shared.safe().offset, ahead: 0, open: 0 },
         };
-        self.meter.finished(settled.records, settled.safe, settled.ahead);
+        self.meter.finished(&settled);
     }
 
     async fn refuel(&mut self) {
@@ -364,7 +364,7 @@ impl Lane {
 
     /// Bounds how far deliveries run ahead of their acknowledgements; those that failed go first when they are due.
     /// Behind a probe nothing goes before it is settled.
-    async fn wait_for_acknowledgements(&mut self) -> Option<End> {
+    async fn wait_for_acknowledgements(&mut self, wish: u64) -> Option<End> {
         let issuer = self.issuer.clone()?;
         let desk = issuer.desk();
         loop {
@@ -376,12 +376,15 @@ impl Lane {
             if desk.has_failures() || again_at.is_some_and(|at| at <= Instant::now()) {
                 return Some(End::Redeliver);
             }
-            if !is_probing && !self.is_far_ahead(desk) {
+            if !is_probing && !self.is_far_ahead(desk, wish) {
                 return None;
             }
             self.waiting();
             let shared = Arc::clone(&self.shared);
-            let each = is_probing || self.work.onward.is_some() || self.meter.is_held();
+            let is_held = self.meter.is_held(wish);
+            // Who holds the open ones may wait for more before any of them is settled.
+            let commit = tokio::time::sleep(LOOK_AGAIN);
+            let each = is_probing || self.work.onward.is_some() || is_held;
             let look = || {
                 let settled = if each { desk.has_news() } else { !desk.is_full() };
                 settled || shared.signal() > Signal::Run || desk.has_failures()
@@ -390,6 +393,7 @@ impl Lane {
                 biased;
                 () = shared.woken(|| look().then_some(())) => {}
                 () = sleep_until(again_at), if again_at.is_some() => {}
+                () = commit, if is_held && self.meter.is_behind() => self.confirm().await,
             }
             if let Some(end) = self.clear().await {
                 return Some(end);
@@ -398,28 +402,17 @@ impl Lane {
     }
 
     /// Whether no delivery may be made before an earlier one is settled.
-    fn is_far_ahead(&mut self, desk: &AckDesk) -> bool {
+    fn is_far_ahead(&mut self, desk: &AckDesk, wish: u64) -> bool {
         self.count(0);
-        // What is settled by hand need not be settled soon, nor in order.
-        if self.work.onward.is_none() {
-            return desk.is_full() || self.meter.is_held();
-        }
-        let open = desk.window();
-        // A crash repeats what has not arrived as well; and a record that waits for its next try is waited for.
-        let is_bound = open > 0 && self.meter.bound().is_some() && open >= self.meter.allowance();
-        desk.is_full() || is_bound || self.again_at.is_some()
+        // What is settled by hand need not be settled soon; what is sent on keeps its order, through its tries too.
+        let is_tried_again = self.work.onward.is_some() && self.again_at.is_some();
+        desk.is_full() || self.meter.is_held(wish) || is_tried_again
     }
 
     /// How many more deliveries may be made before another look.
     fn room(&self) -> u64 {
         let allowance = self.meter.allowance();
-        let Some(issuer) = &self.issuer else { return allowance };
-        let desk = issuer.desk();
-        let open = match self.work.onward.is_some() && self.meter.bound().is_some() {
-            true => desk.window(),
-            false => 0,
-        };
-        allowance.saturating_sub(open).min(desk.room())
+        self.issuer.as_ref().map_or(allowance, |issuer| allowance.min(issuer.desk().room()))
     }
 
     async fn have_permit(&mut self) -> bool {

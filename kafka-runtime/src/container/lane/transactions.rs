@@ -125,13 +125,13 @@ impl Lane {
     }
 
     /// Whether the transaction is due, and committed if so. `false`: look again at what stands against the next record.
-    pub(super) async fn transaction_if_due(&mut self, drained: bool) -> bool {
+    pub(super) async fn transaction_if_due(&mut self, drained: bool, wish: u64) -> bool {
         let Some(transact) = &self.transact else { return true };
         if transact.bounds.is_spoiled() {
             return true;
         }
         let next = self.shared.position();
-        if self.meter.due(drained) != Due::Nothing || transact.bounds.is_due(next, Instant::now()) {
+        if self.meter.due(drained, wish) != Due::Nothing || transact.bounds.is_due(next, Instant::now()) {
             self.commit_transaction().await;
             return false;
         }
