@@ -7,11 +7,11 @@ use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use tokio::sync::mpsc;
 
 use crate::error::Result;
+use crate::fetch::Map;
 use crate::fetch::broker::{BrokerLoop, Command, Entry, Link, Report, Settings};
 use crate::fetch::budget::Budget;
 use crate::fetch::request::{BY_ID, Terms, fetch_request};
 use crate::fetch::session::Delta;
-use crate::fetch::{Map, Set};
 use crate::ids::TopicPartition;
 use crate::net::{Answer, Pool, Purpose};
 
@@ -47,14 +47,7 @@ impl PoolLink {
     }
 }
 
-/// A loop that runs.
-#[derive(Debug)]
-struct Running {
-    commands: mpsc::UnboundedSender<Command>,
-    partitions: Set<TopicPartition>,
-}
-
-/// All loops. One starts with a broker's first partition, and ends with its last one.
+/// All loops. One starts with a broker's first partition, and rests when it has none.
 #[derive(Debug)]
 pub(super) struct Loops {
     pool: Arc<Pool>,
@@ -62,7 +55,7 @@ pub(super) struct Loops {
     budget: Arc<Budget>,
     patience: Duration,
     reports: mpsc::UnboundedSender<Report>,
-    running: Map<i32, Running>,
+    running: Map<i32, mpsc::UnboundedSender<Command>>,
 }
 
 impl Loops {
@@ -77,33 +70,30 @@ impl Loops {
     }
 
     pub(super) fn add(&mut self, broker: i32, entry: Entry) {
-        let running = self.running.entry(broker).or_insert_with(|| {
+        let commands = self.running.entry(broker).or_insert_with(|| {
             let (commands, inbox) = mpsc::unbounded_channel();
             let link = PoolLink { pool: Arc::clone(&self.pool), broker, patience: self.patience };
             let settings = Arc::clone(&self.settings);
             let running =
                 BrokerLoop::new(broker, link, settings, self.budget.seat(), inbox, self.reports.clone());
             tokio::spawn(running.run());
-            Running { commands, partitions: Set::default() }
+            commands
         });
-        running.partitions.insert(entry.slot.partition());
-        let _ = running.commands.send(Command::Add(entry));
+        let _ = commands.send(Command::Add(entry));
     }
 
-    pub(super) fn remove(&mut self, broker: i32, partition: TopicPartition) {
-        let Some(running) = self.running.get_mut(&broker) else { return };
-        running.partitions.remove(&partition);
-        if running.partitions.is_empty() {
-            self.running.remove(&broker);
-        } else {
-            let _ = running.commands.send(Command::Remove(partition));
-        }
+    pub(super) fn remove(&self, broker: i32, partition: TopicPartition) {
+        self.tell(broker, Command::Remove(partition));
     }
 
     pub(super) fn pause(&self, broker: i32, partition: TopicPartition, paused: bool) {
-        if let Some(running) = self.running.get(&broker) {
+        self.tell(broker, Command::Pause(partition, paused));
+    }
+
+    fn tell(&self, broker: i32, command: Command) {
+        if let Some(commands) = self.running.get(&broker) {
             // A loop ends only with its entry here.
-            let _ = running.commands.send(Command::Pause(partition, paused));
+            let _ = commands.send(command);
         }
     }
 

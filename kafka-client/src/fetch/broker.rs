@@ -14,7 +14,9 @@
 //! taken apart; records are opened by those who handle them.
 //!
 //! A request cannot be changed once the broker holds it. Partitions that come, or move, meanwhile are asked for aside:
-//! outside of the session and on another connection, until the answer comes and the next request names them.
+//! outside of the session and on another connection, until the answer comes and the next request names them. So a loop
+//! outlives its last partition: after a rebalance that takes all of them away for a moment, nothing waits for a request
+//! that was left behind.
 //!
 //! - here: what is asked, of which partitions, when
 //! - `answers`: what comes back
@@ -164,7 +166,7 @@ impl<L: Link> BrokerLoop<L> {
         commands: mpsc::UnboundedReceiver<Command>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
-        let patience = Patience::new(settings.fetch.max_wait);
+        let patience = Patience::new(settings.fetch.max_wait, settings.fetch.min_bytes);
         Self {
             broker,
             link: Arc::new(link),
@@ -185,15 +187,22 @@ impl<L: Link> BrokerLoop<L> {
     /// Runs until nobody can tell it anything any more.
     pub(crate) async fn run(mut self) {
         while self.turn().await.is_some() {}
-        if let Some(delta) = self.session.farewell() {
-            let terms = self.terms(Duration::ZERO, 0);
-            // The broker drops the session by itself in the end; this only makes room earlier.
-            let _ = timeout(FAREWELL, self.link.fetch(delta, terms)).await;
-        }
+        self.say_goodbye();
+    }
+
+    /// The broker drops the session by itself in the end; this only makes room earlier, and nobody waits for it.
+    fn say_goodbye(&mut self) {
+        let Some(delta) = self.session.farewell() else { return };
+        self.session.gone();
+        let (link, terms) = (Arc::clone(&self.link), self.terms(Duration::ZERO, 0));
+        tokio::spawn(async move { drop(timeout(FAREWELL, link.fetch(delta, terms)).await) });
     }
 
     /// One request, or one wait; `None` at the end.
     async fn turn(&mut self) -> Option<()> {
+        if self.entries.is_empty() {
+            self.say_goodbye();
+        }
         let signal = Arc::clone(&self.signal);
         let budget = Arc::clone(self.seat.budget());
         // Listening starts before looking, so that no return of credit falls in between.

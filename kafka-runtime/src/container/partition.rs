@@ -82,14 +82,21 @@ pub(crate) fn begin(
     }
 }
 
-/// Runs a partition's loop. A bug of this library stops the partition as visibly as a record does.
-async fn visibly(listener: &'static str, shared: Arc<Shared>, run: impl Future<Output = ()>) {
-    if AssertUnwindSafe(run).catch_unwind().await.is_err() {
-        let partition = shared.partition;
-        error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
-        shared.set_cause(Some("its loop panicked, which is a bug".into()));
-        shared.set_phase(PartitionPhase::Stopped);
-    }
+/// Runs a partition's loop. A bug of this library stops the partition as visibly as a record does. (An `async fn` would
+/// hold the loop twice: as it came, and as it is awaited.)
+fn visibly(
+    listener: &'static str,
+    shared: Arc<Shared>,
+    run: impl Future<Output = ()>,
+) -> impl Future<Output = ()> {
+    AssertUnwindSafe(run).catch_unwind().map(move |ended| {
+        if ended.is_err() {
+            let partition = shared.partition;
+            error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
+            shared.set_cause(Some("its loop panicked, which is a bug".into()));
+            shared.set_phase(PartitionPhase::Stopped);
+        }
+    })
 }
 
 impl<S: Source> Partition<S> {
@@ -124,6 +131,7 @@ impl<S: Source> Partition<S> {
     /// Runs until the partition is given away.
     async fn work_off(mut self) {
         loop {
+            self.lane.between_batches().await;
             let fed = match self.feed.ready() {
                 Some(fed) => fed,
                 None => match self.wait().await {
@@ -135,7 +143,10 @@ impl<S: Source> Partition<S> {
                 End::Done | End::Redeliver => {}
                 End::Moved => self.feed.skip_chunk(),
                 End::Leave => break,
-                End::Stop => return self.stand_still().await,
+                End::Stop => {
+                    self.stop_reading().await;
+                    break;
+                }
             }
         }
         self.drain().await;
@@ -322,11 +333,6 @@ impl<S: Source> Partition<S> {
     }
 
     /// A stopped partition reads nothing more and keeps its offset until it is given away.
-    async fn stand_still(mut self) {
-        self.stop_reading().await;
-        self.drain().await;
-    }
-
     async fn stop_reading(&mut self) {
         self.feed.end();
         self.lane.finish_transaction().await;
@@ -339,7 +345,7 @@ impl<S: Source> Partition<S> {
     }
 
     /// Acknowledgements that are on their way are waited for, as a handler in hand is: as long as the member lets it.
-    async fn drain(mut self) {
+    async fn drain(&mut self) {
         self.lane.leave();
         self.lane.finish_transaction().await;
         let Some(issuer) = &self.issuer else { return };

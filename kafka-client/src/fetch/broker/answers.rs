@@ -49,9 +49,7 @@ impl<L: Link> BrokerLoop<L> {
             let (broker, reason) = (self.broker.to_string(), "partitions that were not asked for".to_owned());
             return self.failed(Error::Malformed { api: "Fetch", broker, reason }).await;
         }
-        if !brought {
-            self.patience.lengthen();
-        }
+        self.patience.answered(brought);
         Some(())
     }
 

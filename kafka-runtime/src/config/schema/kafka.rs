@@ -97,7 +97,7 @@ pub(crate) const KAFKA: &[KafkaKey] = &[
     key("fetch.min.bytes", "C", Size, "1", Honoured),
     key("fetch.max.bytes", "C", Size, "52428800", Honoured),
     key("max.partition.fetch.bytes", "C", Size, "1048576", Honoured),
-    key("fetch.max.wait.ms", "C", Time, "500", Honoured),
+    key("fetch.max.wait.ms", "C", Time, "500", Mapped("see `consumer.fetch-max-wait`")),
     key("check.crcs", "C", Flag, "true", Honoured),
     key("enable.auto.commit", "C", Flag, "false", Mapped("see `consumer.enable-auto-commit`")),
     key("auto.commit.interval.ms", "C", Time, "5000", Mapped("see `consumer.auto-commit-interval`")),

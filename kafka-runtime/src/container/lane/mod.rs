@@ -28,8 +28,10 @@ use super::work::ListenerWork;
 
 /// Records between two looks at the lease, while handlers return at once.
 const LOOK_EVERY: u64 = 64;
-/// Records between two chances for other tasks of the thread, while handlers return at once.
-const YIELD_EVERY: u64 = 256;
+/// Records between two chances for other tasks of the thread, while handlers return at once: between batches, and within
+/// one. The first is better, since a batch that is open takes the room that it was unpacked into.
+const YIELD_BETWEEN: u64 = 256;
+const YIELD_WITHIN: u64 = 1_024;
 /// Looks before a permit goes round.
 const LOOKS_PER_TURN: u32 = 4;
 /// How often a lease that has ended is looked at again, and a refused commit that dispatch waits for is repeated.
@@ -270,6 +272,7 @@ impl Lane {
         self.permit = None;
         self.repay();
         self.granted -= self.fuel;
+        self.since_yield = self.since_yield.saturating_sub(self.fuel);
         self.fuel = 0;
     }
 
@@ -320,10 +323,7 @@ impl Lane {
 
     async fn refuel(&mut self) {
         self.looks = self.looks.wrapping_add(1);
-        if self.since_yield >= YIELD_EVERY {
-            self.since_yield = 0;
-            tokio::task::yield_now().await;
-        }
+        self.yield_after(YIELD_WITHIN).await;
         // At least one: an allowance of none was waited for.
         let leave = self.pass.as_ref().map_or(LOOK_EVERY, Pass::left);
         let most = if self.to_itself().is_some() { 1 } else { LOOK_EVERY };
@@ -332,6 +332,18 @@ impl Lane {
         self.lent = self.granted;
         self.since_yield += self.granted;
         self.shared.set_phase(PartitionPhase::Running);
+    }
+
+    /// No batch is in hand: other tasks have their chance, if they had none for long.
+    pub(crate) async fn between_batches(&mut self) {
+        self.yield_after(YIELD_BETWEEN).await;
+    }
+
+    async fn yield_after(&mut self, records: u64) {
+        if self.since_yield >= records {
+            self.since_yield = 0;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Until it goes on, or something stronger is asked for.

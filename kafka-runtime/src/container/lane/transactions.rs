@@ -103,6 +103,10 @@ impl Lane {
     /// Sees to it that there is a transaction for the record at `offset`. `Some` ends the batch.
     pub(super) async fn begin_transaction(&mut self, offset: i64) -> Option<End> {
         self.transact.as_ref()?;
+        Box::pin(self.until_begun(offset)).await
+    }
+
+    async fn until_begun(&mut self, offset: i64) -> Option<End> {
         loop {
             if let Some(end) = self.clear().await {
                 return Some(end);
@@ -145,6 +149,13 @@ impl Lane {
     /// Commits everything that is handled; if that fails, the position goes back.
     pub(super) async fn commit_transaction(&mut self) {
         self.permit = None;
+        if self.transact.is_some() {
+            // Boxed: what most partitions never do takes no room in their loops.
+            Box::pin(self.commit_or_go_back()).await;
+        }
+    }
+
+    async fn commit_or_go_back(&mut self) {
         if let Some(wait) = self.try_to_commit().await {
             self.go_back(wait).await;
         }
@@ -152,7 +163,9 @@ impl Lane {
 
     /// The partition is given away, or read no further: what is handled is committed, if that may still be.
     pub(crate) async fn finish_transaction(&mut self) {
-        let _ = self.try_to_commit().await;
+        if self.transact.is_some() {
+            let _ = Box::pin(self.try_to_commit()).await;
+        }
     }
 
     /// How long to wait before the position goes back, if it has to.
