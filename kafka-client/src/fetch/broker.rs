@@ -200,9 +200,6 @@ impl<L: Link> BrokerLoop<L> {
 
     /// One request, or one wait; `None` at the end.
     async fn turn(&mut self) -> Option<()> {
-        if self.entries.is_empty() {
-            self.say_goodbye();
-        }
         let signal = Arc::clone(&self.signal);
         let budget = Arc::clone(self.seat.budget());
         // Listening starts before looking, so that no return of credit falls in between.
@@ -212,6 +209,7 @@ impl<L: Link> BrokerLoop<L> {
         for partition in signal.take() {
             self.revisit(partition);
         }
+        self.rest_or_not();
         match self.next() {
             Next::Send(sending) => self.send(*sending).await,
             Next::Idle => tokio::select! {
@@ -225,6 +223,15 @@ impl<L: Link> BrokerLoop<L> {
                 () = signal.told() => Some(()),
                 () = freed => Some(()),
             },
+        }
+    }
+
+    /// Without partitions it has no session and no share of the budget.
+    fn rest_or_not(&mut self) {
+        let rests = self.entries.is_empty();
+        self.seat.take(!rests);
+        if rests {
+            self.say_goodbye();
         }
     }
 

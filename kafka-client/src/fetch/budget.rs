@@ -60,8 +60,9 @@ impl Budget {
 
     /// One more loop that fetches from this budget.
     pub(crate) fn seat(self: &Arc<Self>) -> Seat {
-        self.counts().seats += 1;
-        Seat(Arc::clone(self))
+        let mut seat = Seat { budget: Arc::clone(self), taken: false };
+        seat.take(true);
+        seat
     }
 
     /// Resolves at the next return of credit. `enable` it before looking at what there is.
@@ -91,38 +92,54 @@ impl Budget {
 
 /// A fetch loop's place at the budget.
 #[derive(Debug)]
-pub(crate) struct Seat(Arc<Budget>);
+pub(crate) struct Seat {
+    budget: Arc<Budget>,
+    taken: bool,
+}
 
 impl Seat {
     pub(crate) fn budget(&self) -> &Arc<Budget> {
-        &self.0
+        &self.budget
+    }
+
+    /// Whether the loop has anything to fetch: a share is kept for it only then.
+    pub(crate) fn take(&mut self, taken: bool) {
+        if self.taken == taken {
+            return;
+        }
+        self.taken = taken;
+        if taken {
+            self.budget.counts().seats += 1;
+        } else {
+            self.budget.counts().seats -= 1;
+            self.budget.freed.notify_waiters();
+        }
     }
 
     /// Credit for an answer of up to `wish` bytes: that, or this loop's fair share, or what is left if that is a
     /// good part of it. `None` when the loop has to wait.
     pub(crate) fn reserve(&self, wish: usize) -> Option<Reservation> {
-        let mut counts = self.0.counts();
-        let wish = wish.min(self.0.limit / (2 * counts.seats.max(2))).max(1);
-        let left = self.0.limit.saturating_sub(counts.reserved + counts.held);
+        let mut counts = self.budget.counts();
+        let wish = wish.min(self.budget.limit / (2 * counts.seats.max(2))).max(1);
+        let left = self.budget.limit.saturating_sub(counts.reserved + counts.held);
         // A request for a sliver costs as much as one for a lot.
         if left < wish.div_ceil(4) {
             return None;
         }
         let bytes = wish.min(left);
         counts.reserved += bytes;
-        Some(Reservation { budget: Arc::clone(&self.0), bytes })
+        Some(Reservation { budget: Arc::clone(&self.budget), bytes })
     }
 
     /// For readers that have nothing at all: they may go on although there is no credit.
     pub(crate) fn overdraw(&self) -> Reservation {
-        Reservation { budget: Arc::clone(&self.0), bytes: 0 }
+        Reservation { budget: Arc::clone(&self.budget), bytes: 0 }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.counts().seats -= 1;
-        self.0.freed.notify_waiters();
+        self.take(false);
     }
 }
 
@@ -275,6 +292,24 @@ mod tests {
         let seats: Vec<_> = (0..10).map(|_| budget.seat()).collect();
         let reserved: Vec<_> = seats.iter().map(|seat| seat.reserve(usize::MAX).unwrap()).collect();
         assert!(reserved.iter().map(Reservation::bytes).sum::<usize>() <= LIMIT / 2);
+    }
+
+    #[test]
+    fn a_loop_without_partitions_has_no_share() {
+        let budget = Budget::new(LIMIT);
+        let mut seats: Vec<_> = (0..10).map(|_| budget.seat()).collect();
+        let most = |seat: &Seat| seat.reserve(usize::MAX).unwrap().bytes();
+        assert_eq!(most(&seats[0]), LIMIT / 20);
+        for seat in &mut seats[1..] {
+            seat.take(false);
+            seat.take(false);
+        }
+        assert_eq!(most(&seats[0]), LIMIT / 4);
+        seats[1].take(true);
+        seats[2].take(true);
+        assert_eq!(most(&seats[0]), LIMIT / 6);
+        drop(seats);
+        assert_eq!(budget.counts().seats, 0);
     }
 
     #[test]

@@ -263,6 +263,7 @@ impl AckDesk {
             state.ledger = Ledger::new(start);
             state.open.clear();
             state.failures.clear();
+            state.settled = 0;
             state.oldest_valid = state.deliveries + 1;
         });
     }
