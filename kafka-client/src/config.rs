@@ -195,8 +195,8 @@ pub struct FetchConfig {
     pub max_bytes: i32,
     /// `max.partition.fetch.bytes` **(1 MiB)**.
     pub max_partition_bytes: i32,
-    /// `fetch.max.wait.ms` **(500 ms)**; with `min_bytes` 1 up to four times as long while there is nothing to read, which
-    /// nobody sees but the broker.
+    /// `fetch.max.wait.ms` **(500 ms)**; with `min_bytes` 1 and no `rack` up to four times as long while there is nothing to
+    /// read, which nobody sees but the broker.
     pub max_wait: Duration,
     /// Bytes of answers that may wait for handlers, over all partitions of this consumer **(64 MiB)**. One batch
     /// larger than that passes alone.

@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Fourteen simulations of 150 seeds each, in a profile of their own, which is built longer and runs six times as fast:
+//! Fifteen simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation
@@ -29,7 +29,7 @@ kafka-runtime:
 
 fn simulation(listener: &'static str) -> Simulation {
     let app = move || App::from_yaml(YAML).unwrap().only([listener]);
-    Simulation::new(listener, app).topic("jobs", 3).seeds(0..150)
+    Simulation::new(listener, app).topic("jobs", 3).seeds(0..140)
 }
 
 /// What is sent on for a job.
@@ -109,6 +109,27 @@ async fn by_hand(job: String, ack: Ack) {
 #[test]
 fn no_more_than_five_again_by_hand() {
     simulation("by_hand").order(Order::None).replay_bound(5).run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "batches_by_hand",
+    batch,
+    ack = "manual",
+    commit_every(records = 10),
+    properties("max.poll.records" = "4")
+)]
+async fn batches_by_hand(jobs: Vec<String>, ack: Ack) {
+    let wait = jobs.first().and_then(|job| job.parse().ok()).map_or(0, |n: u64| n * 37 % 200);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        drop(ack.ack());
+    });
+}
+
+#[test]
+fn no_more_than_ten_again_in_batches_by_hand() {
+    simulation("batches_by_hand").order(Order::None).replay_bound(10).run();
 }
 
 #[kafka_listener(topic = "jobs", group = "forwarding", send_to = "results")]

@@ -1,4 +1,4 @@
-//! What the broker's version allows: the suite runs on the newest, `scripts/test` a part of it on the oldest too.
+//! What the broker's version allows: the suite runs on the newest, a part of it on an older one too (`scripts/test`).
 
 use std::time::Duration;
 

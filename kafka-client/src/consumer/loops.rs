@@ -47,7 +47,7 @@ impl PoolLink {
     }
 }
 
-/// All loops. One starts with a broker's first partition, and rests when it has none.
+/// All loops. One starts with a broker's first partition, rests when it has none, and ends with all of them.
 #[derive(Debug)]
 pub(super) struct Loops {
     pool: Arc<Pool>,
@@ -91,8 +91,8 @@ impl Loops {
     }
 
     fn tell(&self, broker: i32, command: Command) {
+        // A loop ends only with its entry here.
         if let Some(commands) = self.running.get(&broker) {
-            // A loop ends only with its entry here.
             let _ = commands.send(command);
         }
     }

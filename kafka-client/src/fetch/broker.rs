@@ -157,6 +157,11 @@ enum Next {
     Broke,
 }
 
+/// Who waits for more than a byte wants what there is after that time.
+fn patience(settings: &Settings) -> Patience {
+    Patience::new(settings.fetch.max_wait, settings.fetch.min_bytes <= 1 && settings.rack.is_none())
+}
+
 impl<L: Link> BrokerLoop<L> {
     pub(crate) fn new(
         broker: i32,
@@ -166,7 +171,7 @@ impl<L: Link> BrokerLoop<L> {
         commands: mpsc::UnboundedReceiver<Command>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Self {
-        let patience = Patience::new(settings.fetch.max_wait, settings.fetch.min_bytes);
+        let patience = patience(&settings);
         Self {
             broker,
             link: Arc::new(link),
@@ -232,6 +237,9 @@ impl<L: Link> BrokerLoop<L> {
         self.seat.take(!rests);
         if rests {
             self.say_goodbye();
+            self.names.clear();
+            self.patience = patience(&self.settings);
+            self.failures = 0;
         }
     }
 
@@ -357,7 +365,7 @@ impl<L: Link> BrokerLoop<L> {
 
     async fn send(&mut self, sending: Sending) -> Option<()> {
         let Sending { delta, terms, reservation, outside } = sending;
-        let link = Arc::clone(&self.link);
+        let (link, signal) = (Arc::clone(&self.link), Arc::clone(&self.signal));
         // What comes while the starving are fed is asked for at once afterwards.
         let may_wait = outside.is_none() && u128::from(terms.max_wait_ms.unsigned_abs()) > ASIDE.as_millis();
         let mut answer = pin!(link.fetch(delta, terms));
@@ -370,11 +378,14 @@ impl<L: Link> BrokerLoop<L> {
                     self.take_commands()?;
                 }
                 answer = &mut answer => break answer,
-                Some(told) = aside.join_next() => match told {
-                    Ok((Ok(answer), reservation, outside)) => self.answered_aside(answer, reservation, &outside),
-                    // It was only to be quicker.
-                    _ => continue,
-                },
+                Some(told) = aside.join_next() => {
+                    // One that failed was only to be quicker; it is asked again.
+                    if let Ok((Ok(answer), reservation, outside)) = told {
+                        self.answered_aside(answer, reservation, &outside);
+                    }
+                }
+                // A reader made room.
+                () = signal.told(), if may_wait => signal.take().into_iter().for_each(|partition| self.revisit(partition)),
             }
             if may_wait && aside.is_empty() {
                 self.ask_aside(&mut aside);
@@ -403,6 +414,9 @@ impl<L: Link> BrokerLoop<L> {
         let link = Arc::clone(&self.link);
         aside.spawn(async move {
             let answer = link.fetch_aside(Session::outside(news), terms).await;
+            if answer.as_ref().map_or(true, |answer| answer.body.error_code != 0) {
+                tokio::time::sleep(ASIDE).await;
+            }
             (answer, reservation, outside)
         });
     }

@@ -8,6 +8,7 @@
 //!
 //! Where one byte is enough for an answer (`fetch.min.bytes`), the wait says only how often the broker tells of nothing. So
 //! it grows while there is nothing, to a few times of what is configured: a process with a hundred idle listeners has less to do.
+//! It does not where a follower may be read from: some brokers answer such a fetch late (KAFKA-14334, KAFKA-13767).
 
 use std::time::Duration;
 
@@ -32,10 +33,9 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// `most` is `fetch.max.wait.ms`, `min_bytes` is `fetch.min.bytes`.
-    pub(crate) fn new(most: Duration, min_bytes: i32) -> Self {
-        // Who waits for more than a byte wants what there is after that time.
-        let longest = if min_bytes <= 1 { most * IDLE } else { most };
+    /// `most` is `fetch.max.wait.ms`; `grows` says whether nobody sees how long the broker waits while there is nothing.
+    pub(crate) fn new(most: Duration, grows: bool) -> Self {
+        let longest = if grows { most.saturating_mul(IDLE) } else { most };
         Self { most, longest, left_out: SHORT.min(most), all: most }
     }
 
@@ -49,7 +49,7 @@ impl Patience {
         if brought {
             self.all = self.most;
         } else {
-            self.all = (self.all * 2).min(self.longest);
+            self.all = self.all.saturating_mul(2).min(self.longest);
             self.left_out = (self.left_out * 2).min(LONG).min(self.most);
         }
     }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_wait_follows_the_readers() {
-        let mut patience = Patience::new(Duration::from_millis(500), 1);
+        let mut patience = Patience::new(Duration::from_millis(500), true);
         assert_eq!(patience.wait(false), Duration::from_millis(500));
         assert_eq!(patience.wait(true), SHORT);
         for _ in 0..3 {
@@ -81,13 +81,13 @@ mod tests {
         assert_eq!(patience.wait(true), LONG);
         patience.shorten();
         assert_eq!(patience.wait(true), SHORT);
-        assert_eq!(Patience::new(Duration::ZERO, 1).wait(true), Duration::ZERO);
+        assert_eq!(Patience::new(Duration::ZERO, true).wait(true), Duration::ZERO);
     }
 
     #[test]
-    fn nothing_is_told_of_less_and_less_often_where_a_byte_is_enough() {
+    fn nothing_is_told_of_less_and_less_often_where_nobody_sees_it() {
         let most = Duration::from_millis(500);
-        let mut patience = Patience::new(most, 1);
+        let mut patience = Patience::new(most, true);
         let mut waits = || {
             patience.answered(false);
             patience.wait(false)
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!([waits(), waits(), waits()], [most * 2, most * 4, most * 4]);
         patience.answered(true);
         assert_eq!(patience.wait(false), most);
-        let mut patience = Patience::new(most, 2);
+        let mut patience = Patience::new(most, false);
         patience.answered(false);
         assert_eq!(patience.wait(false), most);
     }

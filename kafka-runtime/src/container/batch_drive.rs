@@ -23,9 +23,16 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
     lane: &mut Lane,
 ) -> End {
     let (records, unreadable) = gather::<H>(&span, lane);
-    for slice in slices(&records, span.most.max(1), lane.to_itself()) {
-        if let Some(end) = hand_over::<H>(prepared, &span, slice, lane).await {
-            return end;
+    for mut slice in slices(&records, span.most.max(1), lane.to_itself()) {
+        while !slice.is_empty() {
+            let part = match admit(slice, lane).await {
+                Ok(part) => part,
+                Err(end) => return end,
+            };
+            if let Some(end) = hand_over::<H>(prepared, &span, part, lane).await {
+                return end;
+            }
+            slice = slice.get(part.len()..).unwrap_or_default();
         }
     }
     if let Some(error) = unreadable {
@@ -85,7 +92,21 @@ fn is_wanted<H: BatchHandler>(span: &Span<'_>, record: Record<'_>, batch: &Chunk
     wanted(|| H::keeps(&delivery))
 }
 
-/// One slice, until it is settled. `Some` ends the span.
+/// Takes the slice, or as much of it as may be handed over now.
+async fn admit<'a, 'r>(slice: &'a [One<'r>], lane: &mut Lane) -> Result<&'a [One<'r>], End> {
+    let Some((first, _)) = slice.first() else { return Ok(slice) };
+    loop {
+        let part = slice.get(..lane.cut(slice.len())).unwrap_or(slice);
+        if lane.take(first.offset, length(part)) {
+            return Ok(part);
+        }
+        if let Some(end) = lane.pause(first.offset, lane.wish(length(slice))).await {
+            return Err(end);
+        }
+    }
+}
+
+/// What was taken, until it is settled. `Some` ends the span.
 async fn hand_over<H: BatchHandler>(
     prepared: &Prepared,
     span: &Span<'_>,
@@ -93,12 +114,7 @@ async fn hand_over<H: BatchHandler>(
     lane: &mut Lane,
 ) -> Option<End> {
     let mut attempt = span.attempt;
-    while let Some((first, _)) = rest.first() {
-        while !lane.take(first.offset, length(rest)) {
-            if let Some(end) = lane.pause(first.offset, length(rest)).await {
-                return Some(end);
-            }
-        }
+    loop {
         match until_settled::<H>(prepared, span, rest, attempt, lane).await {
             Settled::All => return None,
             Settled::Skip(left) => {
@@ -111,11 +127,17 @@ async fn hand_over<H: BatchHandler>(
                 lane.give_back(length(rest));
                 lane.commit_soon();
                 attempt = 1;
+                let (first, _) = rest.first()?;
+                while !lane.take(first.offset, length(rest)) {
+                    // It has been handed over: it waits for no room, and goes before what has to go again.
+                    if let Some(end) = lane.pause(first.offset, 0).await {
+                        return Some(end);
+                    }
+                }
             }
             Settled::End(end) => return Some(end),
         }
     }
-    None
 }
 
 enum Settled<'a, 'r> {

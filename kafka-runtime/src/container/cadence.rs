@@ -10,7 +10,8 @@ use crate::config::Cadence;
 /// While records are open, a commit is due when it makes room for one in so many of the bound.
 const GOOD_PART: u64 = 4;
 
-/// What was settled since the last look; below `safe` all is, and `ahead` of what is settled is not below it.
+/// What was settled since the last look; below `safe` all is, and `ahead` of what is settled is not below it. Where records
+/// are settled later than their handler returns these are offsets: of a batch with gaps, the gaps too.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) records: u64,
@@ -27,7 +28,7 @@ pub(crate) enum Due {
     Nothing,
     /// Commit, in the way of the strategy.
     Commit,
-    /// Commit, and dispatch nothing until that is confirmed: the bound on unconfirmed records is reached.
+    /// Commit, and dispatch nothing until that is confirmed: the bound has no room for what is wanted.
     Confirm,
 }
 

@@ -1,5 +1,6 @@
 //! Partitions at work, on paused time: what the handler saw, what was committed, what is shown.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kafka_client::ResponseError;
@@ -9,7 +10,7 @@ use kafka_client::records::encode::control_batch;
 
 use super::ack::WINDOW;
 use super::fixture::{Act, Coordinator, Rig, after, at, settings};
-use super::shared::{Counts, PartitionPhase, Signal};
+use super::shared::{Counts, PartitionPhase, Shared, Signal};
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, OnExhausted, Retry};
 
 fn range(to: i64) -> Vec<i64> {
@@ -469,6 +470,70 @@ async fn a_batch_fits_into_the_bound_on_repetition() {
     partition.comes(8, 25);
     after(100).await;
     assert_eq!((sizes(), rig.coordinator.offsets()), (vec![8, 10, 10, 5], vec![8, 18, 28]));
+}
+
+/// Several that return at once go one after the other, and the last of them has to fit too.
+#[tokio::test(start_paused = true)]
+async fn batches_fit_into_the_bound_together() {
+    let cadence = Cadence::Every { records: Some(50), time: None };
+    let rig = Rig::new(ListenerSettings { cadence, ..of(20) }, true, |_, _| Act::Return);
+    let partition = rig.partition(0);
+    partition.comes(0, 130);
+    after(100).await;
+    let sizes: Vec<_> = rig.script.batches().iter().map(Vec::len).collect();
+    assert_eq!(sizes, [20, 20, 20, 20, 20, 20, 10]);
+    assert_eq!(rig.coordinator.offsets(), [40, 80, 130]);
+}
+
+/// Who gathers batches before any of them is acknowledged gets what the bound has room for.
+#[tokio::test(start_paused = true)]
+async fn by_hand_a_batch_is_cut_to_the_room_that_there_is() {
+    let cadence = Cadence::Every { records: Some(10), time: None };
+    let settings = ListenerSettings { cadence, ack: AckMode::Manual, ..of(500) };
+    let rig = Rig::new(settings, true, |_, _| Act::KeepAck);
+    let partition = rig.partition(0);
+    let sizes = || rig.script.batches().iter().map(Vec::len).collect::<Vec<_>>();
+    partition.comes(0, 6);
+    after(10).await;
+    partition.comes(6, 20);
+    after(1_000).await;
+    assert_eq!(sizes(), [6, 4]);
+    rig.script.take_ack(5).ack().unwrap();
+    after(1_000).await;
+    assert_eq!((sizes(), rig.coordinator.offsets()), (vec![6, 4, 6], vec![6]));
+    for last in [9, 15] {
+        rig.script.take_ack(last).ack().unwrap();
+    }
+    after(1_000).await;
+    assert_eq!((sizes(), rig.coordinator.offsets()), (vec![6, 4, 6, 10], vec![6, 16]));
+}
+
+/// What is left of a batch behind a record that was skipped is in hand: it waits for no room.
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_batch_goes_on_whatever_is_asked_for_meanwhile() {
+    let cadence = Cadence::Every { records: Some(10), time: None };
+    for ack in [AckMode::Auto, AckMode::Manual] {
+        for signal in [Signal::Commit, Signal::Look] {
+            let shared: Arc<OnceLock<Arc<Shared>>> = Arc::default();
+            let on_exhausted = OnExhausted::Skip;
+            let rig = Rig::new(ListenerSettings { cadence, ack, on_exhausted, ..of(10) }, true, {
+                let shared = Arc::clone(&shared);
+                move |offset, _| {
+                    if offset > 0 {
+                        return Act::Return;
+                    }
+                    shared.get().unwrap().raise(signal);
+                    Act::Undecodable
+                }
+            });
+            let partition = rig.partition(0);
+            shared.set(Arc::clone(&partition.shared)).unwrap();
+            partition.comes(0, 30);
+            after(5_000).await;
+            let settled = rig.script.settled();
+            assert_eq!(settled, (1..30).collect(), "{ack:?}, {signal:?}: {:?}", partition.shared);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,7 +153,10 @@ impl<L: Link> BrokerLoop<L> {
     /// Waits before the next try. Other brokers' loops are not concerned.
     pub(super) async fn failed(&mut self, error: Error) -> Option<()> {
         self.session.broken();
-        let _ = self.reports.send(Report::Unreachable { broker: self.broker, error });
+        // Without partitions it is nobody's trouble.
+        if !self.entries.is_empty() {
+            let _ = self.reports.send(Report::Unreachable { broker: self.broker, error });
+        }
         let pause = self.settings.backoff.wait(self.failures, self.settings.rng.unit());
         self.failures = self.failures.saturating_add(1);
         let mut pause = pin!(sleep(pause));

@@ -9,7 +9,7 @@ use super::{Effect, Key, Scope, Section, Shape};
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
 const METRICS: &str = "observations are not supported yet";
 const NO_POLL: &str = "there is no poll loop: records are handed over as they arrive";
-const WAIT: &str = "up to four times as long while there is nothing to read, where `fetch.min.bytes` is 1";
+const WAIT: &str = "up to four times as long while there is nothing to read, where `fetch.min.bytes` is 1 and `client.rack` is not set";
 const NO_JITTER: &str =
     "a retry topic has one wait, by which its records stand in the order in which they are due";
 const STREAMS: &str = "there is no Kafka Streams here";

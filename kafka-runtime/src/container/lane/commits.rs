@@ -20,7 +20,8 @@ impl Lane {
         let Some(committer) = &self.committer else { return self.transaction_if_due(drained, wish).await };
         self.meter.confirmed(self.shared.committed());
         match self.meter.due(drained, wish) {
-            Due::Nothing => true,
+            // A commit that was confirmed just now may have made some room, and not enough.
+            Due::Nothing => drained || self.is_again || wish == 0 || !self.meter.is_held(wish),
             Due::Commit => {
                 self.meter.asked();
                 match committer.strategy() {

@@ -36,6 +36,8 @@ const YIELD_WITHIN: u64 = 1_024;
 const LOOKS_PER_TURN: u32 = 4;
 /// How often a lease that has ended is looked at again, and a refused commit that dispatch waits for is repeated.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long dispatch waits at the bound for more to be settled, before it commits what little there is.
+const MORE_TO_SETTLE: Duration = Duration::from_millis(100);
 
 /// How the loop over a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,10 +144,11 @@ impl Lane {
     /// dispatched. After `false`, [`Lane::pause`] and take again.
     #[inline]
     pub(crate) fn take(&mut self, offset: i64, records: u64) -> bool {
-        if self.fuel == 0 || self.shared.signal() != Signal::Run {
+        // A batch may be larger than the grant, where that is as it was given; one record never is.
+        let is_short = records > self.fuel && self.fuel < self.granted;
+        if self.fuel == 0 || is_short || self.shared.signal() != Signal::Run {
             return false;
         }
-        // A batch may be larger than the grant; one record never is.
         let beyond = records.saturating_sub(self.fuel);
         self.granted += beyond;
         self.lent += beyond;
@@ -174,8 +177,21 @@ impl Lane {
 
     // Per look.
 
-    /// Looks at everything that may stand between the `wish` records from `offset` on and their handler, and waits for
-    /// it. `None`: go on, something may be taken.
+    /// How many of `records` may be handed over as one batch: where they are settled late, no more than the bound on
+    /// repetition has room for, or who gathers several batches before any is acknowledged would wait for ever.
+    pub(crate) fn cut(&self, records: usize) -> usize {
+        let is_cut = self.issuer.is_some() && self.meter.bound().is_some() && !self.is_again;
+        let room = usize::try_from(self.meter.allowance()).unwrap_or(usize::MAX);
+        if is_cut { records.min(room.max(1)) } else { records }
+    }
+
+    /// How many have to have room for a batch of `records` to go: all of them, unless it may be cut.
+    pub(crate) fn wish(&self, records: u64) -> u64 {
+        if self.issuer.is_some() { 1 } else { records }
+    }
+
+    /// Looks at everything that may stand between the records from `offset` on and their handler, and waits for it:
+    /// `wish` of them need room, none where they have been handed over already. `None`: go on, something may be taken.
     pub(crate) async fn pause(&mut self, offset: i64, wish: u64) -> Option<End> {
         self.settle(offset);
         self.repay();
@@ -377,8 +393,9 @@ impl Lane {
     /// Bounds how far deliveries run ahead of their acknowledgements; those that failed go first when they are due.
     /// Behind a probe nothing goes before it is settled.
     async fn wait_for_acknowledgements(&mut self, wish: u64) -> Option<End> {
-        let issuer = self.issuer.clone()?;
+        let issuer = self.issuer.clone().filter(|_| wish > 0)?;
         let desk = issuer.desk();
+        let mut commit_at = None;
         loop {
             let is_probing = self.is_probing();
             if self.is_again && !is_probing {
@@ -395,17 +412,23 @@ impl Lane {
             let shared = Arc::clone(&self.shared);
             let is_held = self.meter.is_held(wish);
             // Who holds the open ones may wait for more before any of them is settled.
-            let commit = tokio::time::sleep(LOOK_AGAIN);
+            let is_behind = is_held && self.meter.is_behind();
+            commit_at = is_behind.then(|| commit_at.unwrap_or_else(|| Instant::now() + MORE_TO_SETTLE));
+            let committed = shared.committed();
             let each = is_probing || self.work.onward.is_some() || is_held;
             let look = || {
                 let settled = if each { desk.has_news() } else { !desk.is_full() };
-                settled || shared.signal() > Signal::Run || desk.has_failures()
+                let made_room = is_held && shared.committed() != committed;
+                settled || made_room || shared.signal() > Signal::Run || desk.has_failures()
             };
             tokio::select! {
                 biased;
                 () = shared.woken(|| look().then_some(())) => {}
                 () = sleep_until(again_at), if again_at.is_some() => {}
-                () = commit, if is_held && self.meter.is_behind() => self.confirm().await,
+                () = sleep_until(commit_at), if is_behind => {
+                    self.confirm().await;
+                    commit_at = None;
+                }
             }
             if let Some(end) = self.clear().await {
                 return Some(end);
@@ -416,6 +439,7 @@ impl Lane {
     /// Whether no delivery may be made before an earlier one is settled.
     fn is_far_ahead(&mut self, desk: &AckDesk, wish: u64) -> bool {
         self.count(0);
+        self.meter.confirmed(self.shared.committed());
         // What is settled by hand need not be settled soon; what is sent on keeps its order, through its tries too.
         let is_tried_again = self.work.onward.is_some() && self.again_at.is_some();
         desk.is_full() || self.meter.is_held(wish) || is_tried_again
