@@ -99,6 +99,11 @@ fn no_more_than_five_again_in_batches() {
 
 #[kafka_listener(topic = "jobs", group = "by_hand", ack = "manual", commit_every(records = 5))]
 async fn by_hand(job: String, ack: Ack) {
+    acknowledge_later(ack, &job);
+}
+
+/// From another task, and in another order.
+fn acknowledge_later(ack: Ack, job: &str) {
     let wait = job.parse().map_or(0, |n: u64| n * 37 % 200);
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -120,11 +125,7 @@ fn no_more_than_five_again_by_hand() {
     properties("max.poll.records" = "4")
 )]
 async fn batches_by_hand(jobs: Vec<String>, ack: Ack) {
-    let wait = jobs.first().and_then(|job| job.parse().ok()).map_or(0, |n: u64| n * 37 % 200);
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        drop(ack.ack());
-    });
+    acknowledge_later(ack, jobs.first().map_or("", String::as_str));
 }
 
 #[test]

@@ -33,7 +33,7 @@ use kafka_protocol::messages::FetchResponse;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::budget::{Reservation, Seat};
 use super::patience::Patience;
@@ -145,8 +145,8 @@ struct Sending {
     outside: Option<Map<TopicPartition, Asked>>,
 }
 
-/// What came of a request aside, and what it asked.
-type Aside = (Result<Answer<FetchResponse>>, Reservation, Map<TopicPartition, Asked>);
+/// What a request aside brought, and what it asked; `None` where it failed, which was only to be quicker.
+type Aside = Option<(Answer<FetchResponse>, Reservation, Map<TopicPartition, Asked>)>;
 
 /// What a loop does next.
 enum Next {
@@ -205,27 +205,24 @@ impl<L: Link> BrokerLoop<L> {
 
     /// One request, or one wait; `None` at the end.
     async fn turn(&mut self) -> Option<()> {
-        let signal = Arc::clone(&self.signal);
         let budget = Arc::clone(self.seat.budget());
         // Listening starts before looking, so that no return of credit falls in between.
         let mut freed = pin!(budget.freed());
         freed.as_mut().enable();
         self.take_commands()?;
-        for partition in signal.take() {
-            self.revisit(partition);
-        }
+        self.readers_made_room();
         self.rest_or_not();
         match self.next() {
             Next::Send(sending) => self.send(*sending).await,
             Next::Idle => tokio::select! {
                 biased;
                 command = self.commands.recv() => self.obey(command?),
-                () = signal.told() => Some(()),
+                () = self.signal.told() => Some(()),
             },
             Next::Broke => tokio::select! {
                 biased;
                 command = self.commands.recv() => self.obey(command?),
-                () = signal.told() => Some(()),
+                () = self.signal.told() => Some(()),
                 () = freed => Some(()),
             },
         }
@@ -240,6 +237,12 @@ impl<L: Link> BrokerLoop<L> {
             self.names.clear();
             self.patience = patience(&self.settings);
             self.failures = 0;
+        }
+    }
+
+    fn readers_made_room(&mut self) {
+        for partition in self.signal.take() {
+            self.revisit(partition);
         }
     }
 
@@ -365,7 +368,7 @@ impl<L: Link> BrokerLoop<L> {
 
     async fn send(&mut self, sending: Sending) -> Option<()> {
         let Sending { delta, terms, reservation, outside } = sending;
-        let (link, signal) = (Arc::clone(&self.link), Arc::clone(&self.signal));
+        let link = Arc::clone(&self.link);
         // What comes while the starving are fed is asked for at once afterwards.
         let may_wait = outside.is_none() && u128::from(terms.max_wait_ms.unsigned_abs()) > ASIDE.as_millis();
         let mut answer = pin!(link.fetch(delta, terms));
@@ -379,13 +382,11 @@ impl<L: Link> BrokerLoop<L> {
                 }
                 answer = &mut answer => break answer,
                 Some(told) = aside.join_next() => {
-                    // One that failed was only to be quicker; it is asked again.
-                    if let Ok((Ok(answer), reservation, outside)) = told {
-                        self.answered_aside(answer, reservation, &outside);
+                    if let Ok(Some((answer, reservation, outside))) = told {
+                        self.take_apart(answer, reservation, Some(&outside));
                     }
                 }
-                // A reader made room.
-                () = signal.told(), if may_wait => signal.take().into_iter().for_each(|partition| self.revisit(partition)),
+                () = self.signal.told(), if may_wait => self.readers_made_room(),
             }
             if may_wait && aside.is_empty() {
                 self.ask_aside(&mut aside);
@@ -414,10 +415,15 @@ impl<L: Link> BrokerLoop<L> {
         let link = Arc::clone(&self.link);
         aside.spawn(async move {
             let answer = link.fetch_aside(Session::outside(news), terms).await;
-            if answer.as_ref().map_or(true, |answer| answer.body.error_code != 0) {
-                tokio::time::sleep(ASIDE).await;
+            if let Ok(answer) = answer
+                && answer.body.error_code == 0
+            {
+                return Some((answer, reservation, outside));
             }
-            (answer, reservation, outside)
+            drop(reservation);
+            // It is asked again, not at once.
+            sleep(ASIDE).await;
+            None
         });
     }
 }

@@ -36,6 +36,17 @@ pub enum Cadence {
     },
 }
 
+impl Cadence {
+    /// The most records of a partition that a crash may repeat, if that is bounded. A bound of 0 would never let a record
+    /// through.
+    pub(crate) fn bound(self) -> Option<u64> {
+        match self {
+            Self::Every { records, .. } => records.map(|records| u64::from(records.max(1))),
+            Self::Record | Self::Batch => None,
+        }
+    }
+}
+
 impl Default for Cadence {
     fn default() -> Self {
         Self::Every { records: None, time: Some(Duration::from_secs(1)) }

@@ -70,19 +70,15 @@ impl Meter {
         match self.cadence {
             Cadence::Record => 1,
             Cadence::Batch => self.drain.saturating_sub(self.since_asked()),
-            Cadence::Every { records: Some(bound), .. } => {
-                at_least_one(bound).saturating_sub(self.repeatable())
+            Cadence::Every { .. } => {
+                self.bound().map_or(u64::MAX, |bound| bound.saturating_sub(self.repeatable()))
             }
-            Cadence::Every { records: None, .. } => u64::MAX,
         }
     }
 
     /// The most that may be open, or finished and not confirmed: what a crash repeats.
     pub(crate) fn bound(&self) -> Option<u64> {
-        match self.cadence {
-            Cadence::Every { records, .. } => records.map(at_least_one),
-            Cadence::Record | Cadence::Batch => None,
-        }
+        self.cadence.bound()
     }
 
     /// More is finished.
@@ -113,7 +109,12 @@ impl Meter {
 
     /// Whether a commit would make any room.
     pub(crate) fn is_behind(&self) -> bool {
-        self.below() > self.confirmed
+        self.gain() > 0
+    }
+
+    /// The room that a commit would make.
+    fn gain(&self) -> u64 {
+        self.below().saturating_sub(self.confirmed)
     }
 
     fn lacks_room(&self, wish: u64) -> bool {
@@ -122,9 +123,8 @@ impl Meter {
 
     /// Open records are settled one by one; a commit for each would be one round trip for each.
     fn is_worth_a_commit(&self) -> bool {
-        let gain = self.below().saturating_sub(self.confirmed);
-        let is_good = self.bound().is_some_and(|bound| gain * GOOD_PART >= bound);
-        gain > 0 && (self.open == 0 || is_good)
+        let is_good = self.bound().is_some_and(|bound| self.gain() * GOOD_PART >= bound);
+        self.is_behind() && (self.open == 0 || is_good)
     }
 
     /// A commit of everything finished so far was asked for.
@@ -160,11 +160,6 @@ impl Meter {
     fn below(&self) -> u64 {
         self.finished.saturating_sub(self.ahead)
     }
-}
-
-/// A bound of 0 would never let a record through.
-fn at_least_one(records: u32) -> u64 {
-    u64::from(records.max(1))
 }
 
 #[cfg(test)]
@@ -300,8 +295,9 @@ mod tests {
                 }
                 meter.finished(&model.settled(0));
                 prop_assert!(model.handed - model.confirmed <= u64::from(bound));
-                for index in settle.iter().filter(|_| !model.open.is_empty()).collect::<Vec<_>>() {
-                    let Some(one) = model.open.iter().copied().nth(index.index(model.open.len().max(1))) else { break };
+                // As many as there are.
+                for index in settle.iter().take(model.open.len()) {
+                    let one = model.open.iter().copied().nth(index.index(model.open.len())).unwrap();
                     model.open.remove(&one);
                     meter.finished(&model.settled(1));
                 }

@@ -113,28 +113,21 @@ impl ListenerWork {
 
     /// The most records that one call of a batch handler gets: a crash repeats all of them.
     pub(crate) fn most_at_once(&self) -> usize {
-        let most = self.settings.max_poll_records;
-        match self.cadence() {
-            Cadence::Every { records: Some(records), .. } => {
-                most.min(usize::try_from(records.max(1)).unwrap_or(usize::MAX))
-            }
-            _ => most,
-        }
+        let bound =
+            self.cadence().bound().map_or(usize::MAX, |bound| usize::try_from(bound).unwrap_or(usize::MAX));
+        self.settings.max_poll_records.min(bound)
     }
 
     /// What a crash may repeat of a partition, where records run side by side and there is a bound.
     fn repeats(&self) -> Option<u64> {
         let ListenerSettings { commit, concurrency, .. } = &self.settings;
-        let most = match (self.cadence(), commit) {
-            _ if self.settings.consumer.group.is_none() => return None,
-            (Cadence::Every { records: Some(records), .. }, _) => u64::from(records),
+        match (self.cadence(), commit) {
             // Those in hand.
             (Cadence::Record, CommitStrategy::Sync) => {
-                u64::try_from(concurrency.unwrap_or(1)).unwrap_or(u64::MAX)
+                Some(u64::try_from(concurrency.unwrap_or(1)).unwrap_or(u64::MAX).max(1))
             }
-            _ => return None,
-        };
-        Some(most.max(1))
+            (cadence, _) => cadence.bound(),
+        }
     }
 
     /// Changes `concurrency` while it runs: the most handlers at once, over all partitions and members of the listener.

@@ -20,17 +20,6 @@ use crate::ids::TopicPartition;
 use crate::net::Answer;
 
 impl<L: Link> BrokerLoop<L> {
-    pub(super) fn answered_aside(
-        &mut self,
-        answer: Answer<FetchResponse>,
-        reservation: Reservation,
-        outside: &Map<TopicPartition, Asked>,
-    ) {
-        if answer.body.error_code == 0 {
-            self.take_apart(answer, reservation, Some(outside));
-        }
-    }
-
     pub(super) async fn answered(
         &mut self,
         answer: Answer<FetchResponse>,
@@ -54,7 +43,7 @@ impl<L: Link> BrokerLoop<L> {
     }
 
     /// Hands the parts of an answer on: whether it brought something, and whether it was about what was asked.
-    fn take_apart(
+    pub(super) fn take_apart(
         &mut self,
         answer: Answer<FetchResponse>,
         reservation: Reservation,

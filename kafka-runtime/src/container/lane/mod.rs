@@ -402,6 +402,8 @@ impl Lane {
                 return None;
             }
             let again_at = self.again_at.filter(|_| !is_probing);
+            // Before it is looked at, so that no commit falls in between.
+            let committed = self.shared.committed();
             if desk.has_failures() || again_at.is_some_and(|at| at <= Instant::now()) {
                 return Some(End::Redeliver);
             }
@@ -414,7 +416,6 @@ impl Lane {
             // Who holds the open ones may wait for more before any of them is settled.
             let is_behind = is_held && self.meter.is_behind();
             commit_at = is_behind.then(|| commit_at.unwrap_or_else(|| Instant::now() + MORE_TO_SETTLE));
-            let committed = shared.committed();
             let each = is_probing || self.work.onward.is_some() || is_held;
             let look = || {
                 let settled = if each { desk.has_news() } else { !desk.is_full() };

@@ -65,12 +65,7 @@ impl Commits {
     }
 
     fn bound(&self) -> Option<u64> {
-        match self.cadence {
-            Cadence::Every { records: Some(records), .. } if self.committer.is_some() => {
-                Some(u64::from(records.max(1)))
-            }
-            _ => None,
-        }
+        self.cadence.bound().filter(|_| self.committer.is_some())
     }
 
     /// Asks for a commit if one is due, in the way of the strategy. When to look again, if that is not for others to say.
