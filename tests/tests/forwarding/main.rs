@@ -139,15 +139,18 @@ async fn fill(app: &RunningApp, topic: &str, values: impl IntoIterator<Item = St
     }
 }
 
-/// The records of a topic once there are `count`, partition by partition.
+/// The records of a topic once there are `count`, partition by partition. It may be slow, but not silent.
 async fn records(cluster: &Cluster, app: &RunningApp, topic: &str, count: usize) -> Vec<Received> {
-    let deadline = tokio::time::Instant::now() + LIMIT;
+    let mut heard = (0, tokio::time::Instant::now());
     loop {
         let records = all(cluster, app, topic).await;
         if records.len() >= count {
             return records;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{topic} has {} records, not {count}", records.len());
+        if records.len() > heard.0 {
+            heard = (records.len(), tokio::time::Instant::now());
+        }
+        assert!(heard.1.elapsed() < LIMIT, "{topic} has {} records, not {count}", records.len());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
