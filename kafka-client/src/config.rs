@@ -281,12 +281,13 @@ pub struct ProducerConfig {
     /// `linger.ms` **(5 ms, as Kafka 4)**: how long a batch gathers records. A batch with a record that somebody waits for
     /// (`send`) goes out at once when nothing of its partition is under way.
     pub linger: Duration,
-    /// `batch.size` **(16 KiB)**: a batch of so many bytes lingers no longer. 0: each record is a batch of its own.
+    /// `batch.size` **(16 KiB)**: a batch of so many bytes lingers no longer, if its broker has no request to work on. 0: each
+    /// record is a batch of its own.
     pub batch_size: usize,
-    /// `batch.max.size` **(256 KiB)**: how large a full batch may become while it cannot leave, since as many requests as
-    /// may be are under way (KIP-782). Nothing waits for it: with `batch_size` or less a busy producer sends more and
-    /// smaller batches instead. `max_request_size` bounds it too. A topic that takes less (`max.message.bytes`) is noticed,
-    /// and gets smaller ones from then on.
+    /// `batch.max.size` **(256 KiB)**: how large a full batch may become while its broker has a request to work on
+    /// (KIP-782). It goes when that is answered, when `linger` is over, or when it is as large: with `batch_size` or less a
+    /// busy producer sends more and smaller batches instead. `max_request_size` bounds it too. A topic that takes less
+    /// (`max.message.bytes`) is noticed, and gets smaller ones from then on.
     pub batch_max_size: usize,
     /// `buffer.memory` **(32 MiB)**.
     pub buffer_memory: usize,

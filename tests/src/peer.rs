@@ -1,8 +1,10 @@
 //! Other clients: the Java client (`peers/Peer.java`) and librdkafka (`peers/peer.py`), as processes that speak lines.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -45,6 +47,29 @@ pub fn bytes_of(word: &str) -> Option<Vec<u8>> {
     Some(bytes.collect())
 }
 
+/// The folder of what `source` compiles to, beside `libs`: whoever needs it first compiles it, where java would for each start.
+fn compiled(source: &Path, libs: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
+    let mut version = DefaultHasher::new();
+    (std::fs::read(source).expect("the peer"), libs).hash(&mut version);
+    let classes = Path::new(libs).with_file_name(format!("peer-{:016x}", version.finish()));
+    if !classes.exists() {
+        // Other processes may be at it too: the first one's is taken.
+        let here = classes.with_extension(std::process::id().to_string());
+        let javac = std::process::Command::new("javac")
+            .args(["-cp", &format!("{libs}/*"), "-d"])
+            .args([&*here, source])
+            .output()
+            .expect("javac");
+        assert!(javac.status.success(), "{}", String::from_utf8_lossy(&javac.stderr));
+        if std::fs::rename(&here, &classes).is_err() {
+            std::fs::remove_dir_all(&here).expect("a folder of our own");
+        }
+    }
+    classes
+}
+
 impl Peer {
     /// Starts `command` against `servers`; `None`, loudly, on a machine that does not have this peer. In CI it must.
     pub fn start(kind: PeerKind, command: &str, servers: &str, arguments: &[&str]) -> Option<Self> {
@@ -52,10 +77,11 @@ impl Peer {
         let mut process = match kind {
             PeerKind::Java => {
                 let libs = Self::needed("KAFKA_LIBS", kind)?;
+                let classes = compiled(&peers.join("Peer.java"), &libs);
                 let mut java = Command::new("java");
                 java.args(["-XX:TieredStopAtLevel=1", "-cp"])
-                    .arg(format!("{libs}/*"))
-                    .arg(peers.join("Peer.java"));
+                    .arg(format!("{}:{libs}/*", classes.display()))
+                    .arg("Peer");
                 java
             }
             PeerKind::Librdkafka => {

@@ -96,16 +96,18 @@ async fn committed_alone(cluster: &Cluster, group: &str, topic: &str) -> BTreeMa
 }
 
 async fn committed(cluster: &Cluster, group: &str, topic: &str) -> BTreeMap<i32, i64> {
-    let ours = committed_alone(cluster, group, topic).await;
     if let Some(lines) = Peer::run(PeerKind::Java, "committed", cluster.bootstrap(), &[group, topic]).await {
         let theirs = lines
             .iter()
             .filter(|line| line[0] == "committed")
             .map(|line| (line[1].parse().unwrap(), line[2].parse().unwrap()))
             .collect::<BTreeMap<i32, i64>>();
+        // Asked after it: a commit that was on its way when its sender died has arrived by then, or never will.
+        let ours = committed_alone(cluster, group, topic).await;
         assert_eq!(ours, theirs, "the Java client sees other offsets");
+        return ours;
     }
-    ours
+    committed_alone(cluster, group, topic).await
 }
 
 /// Which records of a partition come one after the other, and to whom.
@@ -300,7 +302,8 @@ async fn stuck(order: Order, least: usize) -> (usize, u64) {
 async fn a_handler_that_never_returns_keeps_memory_bounded() {
     let (handled, in_order) = stuck(Order::Partition, 6).await;
     assert_eq!(handled, 6);
-    let (handled, by_key) = stuck(Order::Key, 100).await;
+    // More than one fetch brings beside those of the key.
+    let (handled, by_key) = stuck(Order::Key, 60).await;
     // Its key's records keep their batches; the others pass until those are too many.
     assert!(handled < 2_000, "{handled}");
     println!("at most {in_order} KiB in order, {by_key} KiB by key");

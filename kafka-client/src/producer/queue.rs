@@ -7,8 +7,8 @@
 //!                                         └──── again, in its old place ─┘
 //! ```
 //!
-//! A full batch is due at once; for as long as it cannot leave, it grows on, so that a busy wire carries fewer and larger
-//! batches (KIP-782).
+//! A full batch is due at once where the wire is free; where it is busy it grows on until it is not, or until it has lingered,
+//! so that a busy wire carries fewer and larger batches (KIP-782).
 //!
 //! Order is kept: a batch that is sent again goes alone, and nothing after it before it has its outcome. Without
 //! idempotence, where a broker would take a later batch before an earlier one that failed, one batch is on its way
@@ -54,6 +54,8 @@ pub(super) enum Due {
     /// There is nothing at all.
     Idle,
     Now,
+    /// It is full, and may grow on while the wire is busy: until that time.
+    Full(Instant),
     /// At that time, or after an answer.
     At(Instant),
 }
@@ -189,11 +191,13 @@ impl Queue {
             return Due::At(expiry);
         }
         let waited_for = head.awaited && self.on_wire.is_empty();
-        let lingers = self.ready.is_empty() && !hurry && !waited_for && !head.full;
-        let linger_ends = lingers.then(|| head.created + self.rules.linger);
-        match linger_ends.max(self.not_before) {
-            Some(at) if at > now => Due::At(at.min(expiry)),
-            _ => Due::Now,
+        let grows = self.ready.is_empty() && !hurry && !waited_for && head.size() < self.rules.largest_batch;
+        let linger_ends = grows.then(|| head.created + self.rules.linger).filter(|at| *at > now);
+        match (self.not_before.filter(|at| *at > now), linger_ends) {
+            (None, None) => Due::Now,
+            (None, Some(at)) if head.full => Due::Full(at.min(expiry)),
+            (Some(at), _) if head.full => Due::At(at.min(expiry)),
+            (pause, linger) => pause.max(linger).map_or(Due::Now, |at| Due::At(at.min(expiry))),
         }
     }
 
@@ -203,7 +207,7 @@ impl Queue {
         self.on_wire.len() >= most || self.sequences.restarts_at().is_some_and(|order| head.order >= order)
     }
 
-    /// The next batch, which has to be sent now: to be called when [`Queue::due`] says `Now`. `None` when it needs an
+    /// The next batch, which has to be sent now: to be called when [`Queue::due`] says `Now` or `Full`. `None` when it needs an
     /// identity first.
     pub(super) fn take(&mut self, identity: Option<Identity>) -> Option<Batch> {
         if self.ready.is_empty() {

@@ -36,6 +36,11 @@ fn record(value: &[u8]) -> RecordToWrite<'_> {
     RecordToWrite { timestamp: 1_000, key: None, value: Some(value), headers: &[] }
 }
 
+/// Whether a batch may be taken, if the wire is free.
+fn goes(due: Due) -> bool {
+    matches!(due, Due::Now | Due::Full(_))
+}
+
 fn disconnected() -> Error {
     Error::Disconnected { broker: "one:9092".into(), reason: "gone".into() }
 }
@@ -162,7 +167,7 @@ impl World {
     }
 
     fn take(&mut self) {
-        if self.queue.due(self.now, false) != Due::Now {
+        if !goes(self.queue.due(self.now, false)) {
             return;
         }
         if let Some(mut batch) = self.queue.take(self.identity) {
@@ -329,21 +334,35 @@ fn batches_fill_linger_and_hurry() {
     let mut append = || world.queue.append(record(b"1234"), CHARGE, || now).2;
     assert_eq!(append(), Change::Began);
     assert_eq!(append(), Change::None);
-    assert_eq!(world.queue.due(now, false), Due::At(now + Duration::from_millis(5)));
+    let lingers = now + Duration::from_millis(5);
+    assert_eq!(world.queue.due(now, false), Due::At(lingers));
     assert_eq!(world.queue.due(now, true), Due::Now);
-    assert_eq!(world.queue.due(now + Duration::from_millis(5), false), Due::Now);
+    assert_eq!(world.queue.due(lingers, false), Due::Now);
     let changes: Vec<_> = (0..20).map(|_| world.queue.append(record(b"1234"), CHARGE, || now).2).collect();
     assert!(changes.contains(&Change::Filled), "{changes:?}");
     assert_eq!(world.queue.due(now, false), Due::Now);
 }
 
 #[test]
-fn a_full_batch_is_due_at_once_and_grows_until_it_leaves() {
+fn a_full_batch_is_due_if_the_wire_is_free_and_at_once_when_it_has_lingered_or_cannot_grow() {
+    let mut world = World::new(1, &config());
+    let now = world.now;
+    while world.queue.append(record(b"1234"), CHARGE, || now).2 != Change::Filled {}
+    let lingers = now + Duration::from_millis(5);
+    assert_eq!(world.queue.due(now, false), Due::Full(lingers));
+    assert_eq!(world.queue.due(now, true), Due::Now);
+    assert_eq!(world.queue.due(lingers, false), Due::Now);
+    while world.queue.append(record(b"1234"), CHARGE, || now).2 != Change::Filled {}
+    assert_eq!(world.queue.due(now, false), Due::Now);
+}
+
+#[test]
+fn a_full_batch_grows_until_it_leaves() {
     let mut world = World::new(1, &config());
     let (now, mut grown) = (world.now, Vec::new());
     let changes: Vec<_> = (0..60).map(|_| world.queue.append(record(b"1234"), CHARGE, || now).2).collect();
     assert_eq!(changes.iter().filter(|change| **change == Change::Began).count(), 1, "{changes:?}");
-    while world.queue.due(now, false) == Due::Now {
+    while goes(world.queue.due(now, false)) {
         let batch = world.queue.take(world.identity).expect("a batch");
         grown.push((batch.size(), batch.records));
         let verdict = Verdict::Written { base_offset: 0, log_append_time: None };
@@ -386,7 +405,7 @@ fn a_batch_grows_into_no_request_that_would_be_too_large() {
     let mut world = World::new(1, &config);
     let now = world.now;
     (0..60).for_each(|_| drop(world.queue.append(record(b"1234"), CHARGE, || now)));
-    while world.queue.due(now, false) == Due::Now {
+    while goes(world.queue.due(now, false)) {
         let batch = world.queue.take(world.identity).expect("a batch");
         assert!(batch.size() <= config.max_request_size, "{} bytes", batch.size());
         world.queue.answered(batch, Verdict::Written { base_offset: 0, log_append_time: None }, now, 0.5);

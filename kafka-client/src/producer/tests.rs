@@ -201,6 +201,28 @@ async fn a_record_that_is_waited_for_does_not_linger() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_full_grows_on_while_the_wire_is_busy() {
+    let world = world(ProducerConfig { batch_size: 1_000, linger: SECOND, ..default() });
+    world.producer.send(orders(Some(0), b"first")).await.unwrap();
+    world.brokers.lock().unwrap().accidents = vec![Reply::Silence];
+    let mut requests = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..3 {
+            let _delivery = world.producer.enqueue(orders(Some(0), &[7; 400])).await.unwrap();
+        }
+        tokio::time::sleep(SECOND / 100).await;
+        requests.push(world.fake.count(ApiKey::Produce));
+    }
+    assert_eq!(requests, [2, 2, 2, 2, 2], "one that is not answered is enough");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(world.fake.count(ApiKey::Produce), 3, "it does not linger for longer");
+    world.producer.flush(60 * SECOND).await.unwrap();
+    // What was not answered goes once more, and this broker does not look at sequences.
+    let brokers = world.brokers.lock().unwrap();
+    assert_eq!(brokers.logs[0].len(), 1 + 5 * 3 + 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_moves_is_followed() {
     let world = world(default());
     world.producer.send(orders(Some(0), b"a")).await.unwrap();

@@ -22,9 +22,16 @@ impl Sender {
         match due {
             Due::Idle => self.set_alarm(partition, None),
             Due::At(at) => self.set_alarm(partition, sooner(at)),
+            Due::Full(at) => {
+                self.set_alarm(partition, sooner(at));
+                self.line_up(partition);
+            }
             Due::Now => {
                 self.set_alarm(partition, expiry);
                 self.line_up(partition);
+                if let Some(leader) = partition.leader() {
+                    self.lane(leader).presses = true;
+                }
             }
         }
         match due {

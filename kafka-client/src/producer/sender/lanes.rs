@@ -28,14 +28,24 @@ pub(super) struct Lane {
     pub(super) not_before: Option<Instant>,
     /// Partitions that have something to send now, in turn.
     pub(super) line: VecDeque<Arc<Partition>>,
+    /// Something in line is due for another reason than its size.
+    pub(super) presses: bool,
+}
+
+impl Lane {
+    /// Whether one more request may go now. While the broker has one, what is only full grows on rather than be one more, and
+    /// a small one.
+    fn may_send(&self, most: usize) -> bool {
+        let most = if self.presses { most } else { 1 };
+        self.in_flight < most && !self.line.is_empty()
+    }
 }
 
 impl Sender {
     /// Sends to one broker as many requests as it may have.
     pub(super) fn serve(&mut self, broker: i32, now: Instant, wake: &mut Instant) {
-        while self.lane(broker).in_flight < self.shared.config.max_in_flight
-            && !self.lane(broker).line.is_empty()
-        {
+        let most = self.shared.config.max_in_flight;
+        while self.lane(broker).may_send(most) {
             let Some(connection) = self.lane_connection(broker, now, wake) else { return };
             let sent = self.gather(broker, now);
             if sent.is_empty() {
@@ -79,20 +89,23 @@ impl Sender {
         let identity = self.identity(now);
         let hurry = self.shared.hurried.load(Ordering::Acquire) > 0;
         let (mut sent, mut size) = (Vec::new(), 0);
+        self.lane(broker).presses = false;
         for _ in 0..self.lane(broker).line.len() {
             let Some(partition) = self.lane(broker).line.pop_front() else { break };
             partition.mark().place = Place::Nowhere;
             let mut queue = partition.queue();
             // It may have lined up in the transaction before.
             let may_go = partition.leader() == Some(broker) && self.admits(partition.id);
-            if may_go && queue.due(now, hurry) == Due::Now {
+            if may_go && matches!(queue.due(now, hurry), Due::Now | Due::Full(_)) {
                 let next = queue.head_size();
                 let fits = sent.is_empty() || size + next <= self.shared.config.max_request_size;
                 let Some(batch) = fits.then(|| queue.take(identity)).flatten() else {
                     // Without an identity, or room in the request, the others have to wait as well.
                     drop(queue);
                     partition.mark().place = Place::Line;
-                    self.lane(broker).line.push_front(partition);
+                    let lane = self.lane(broker);
+                    lane.line.push_front(partition);
+                    lane.presses = true;
                     break;
                 };
                 size += next;
