@@ -110,7 +110,7 @@ async fn each_input_has_one_result_though_brokers_die() {
     let (group, id) = (unique("survivor"), unique("survivor"));
     let producer = cluster.client().transactional_producer(config, &id).unwrap();
     let done = AtomicBool::new(false);
-    let steps = 80;
+    let steps = 50;
     let work = async {
         pipeline(&cluster, &producer, &topic, &group, steps).await;
         done.store(true, Ordering::Relaxed);
