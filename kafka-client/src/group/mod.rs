@@ -20,6 +20,7 @@ mod offsets;
 mod outlets;
 mod protocol;
 mod requests;
+mod retry;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Answer, Effect, GivingBack, Machine, Moment, Phase, is_fatal};
 use crate::error::{Error, Result};
+use crate::group::retry::wait_after;
 use crate::ids::TopicPartition;
 
 /// How much of the rebalance timeout may be used: the answer to the heartbeat that tells of it takes time too.
@@ -172,7 +173,7 @@ impl Machine {
     /// A heartbeat came to nothing: the next one follows soon, perhaps to another coordinator. The lease goes on.
     fn unanswered(&mut self, at: Moment, error: Error) {
         self.unsure = true;
-        let until = at.now + self.settings.retry.wait(self.beat.failures, at.chance);
+        let until = at.now + wait_after(&self.settings.retry, &error, self.beat.failures, at.chance);
         self.beat.failures = self.beat.failures.saturating_add(1);
         self.beat.wait_until(until);
         self.tell(error, self.beat.failures);

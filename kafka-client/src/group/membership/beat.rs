@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
+use crate::group::retry::wait_after;
 
 /// Everyday trouble is told of when it does not end.
 pub(in crate::group) const FAILURES_TO_TELL: u32 = 5;
@@ -100,7 +101,7 @@ impl Machine {
 
     /// A heartbeat came to nothing: the next one follows soon, perhaps to another coordinator. The lease goes on.
     fn unanswered(&mut self, at: Moment, error: Error) {
-        let wait = self.settings.retry.wait(self.beat.failures, at.chance);
+        let wait = wait_after(&self.settings.retry, &error, self.beat.failures, at.chance);
         self.beat.failures = self.beat.failures.saturating_add(1);
         self.beat.due = at.now + wait;
         // What waits at that coordinator would wait in vain; but a single late answer can be chance.

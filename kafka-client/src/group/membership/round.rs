@@ -12,6 +12,7 @@ use crate::config::Assignor;
 use crate::error::{Error, Result};
 use crate::group::assignor::{GroupMember, Memory, RebalanceProtocol};
 use crate::group::protocol::{self, MemberAssignment, MemberSubscription};
+use crate::group::retry::wait_after;
 use crate::ids::{TopicName, TopicPartition};
 use crate::wire::EncodeError;
 
@@ -249,7 +250,7 @@ impl Machine {
 
     /// Another attempt after a back-off.
     fn retry(&mut self, at: Moment, error: Error) {
-        let wait = self.settings.retry.wait(self.failures, at.chance);
+        let wait = wait_after(&self.settings.retry, &error, self.failures, at.chance);
         self.failures = self.failures.saturating_add(1);
         self.tell(error, self.failures);
         self.start_over(at.now + wait, "the last round failed");

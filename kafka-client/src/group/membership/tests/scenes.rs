@@ -279,7 +279,7 @@ fn other_failures_are_tried_again_with_back_off_and_told() {
     let mut waits = Vec::new();
     for _ in 0..6 {
         let (attempt, ..) = scene.joins();
-        scene.put(Input::Joined { attempt, answer: Err(disconnected()) });
+        scene.put(Input::Joined { attempt, answer: Err(refused(E::UnknownServerError)) });
         scene.problem();
         let wake = scene.machine.wakes_at().unwrap();
         waits.push((wake - scene.now).as_millis());
