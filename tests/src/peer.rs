@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -49,8 +49,6 @@ pub fn bytes_of(word: &str) -> Option<Vec<u8>> {
 
 /// The folder of what `source` compiles to, beside `libs`: whoever needs it first compiles it, where java would for each start.
 fn compiled(source: &Path, libs: &str) -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock();
     let mut version = DefaultHasher::new();
     (std::fs::read(source).expect("the peer"), libs).hash(&mut version);
     let classes = Path::new(libs).with_file_name(format!("peer-{:016x}", version.finish()));
@@ -77,7 +75,8 @@ impl Peer {
         let mut process = match kind {
             PeerKind::Java => {
                 let libs = Self::needed("KAFKA_LIBS", kind)?;
-                let classes = compiled(&peers.join("Peer.java"), &libs);
+                static CLASSES: OnceLock<PathBuf> = OnceLock::new();
+                let classes = CLASSES.get_or_init(|| compiled(&peers.join("Peer.java"), &libs));
                 let mut java = Command::new("java");
                 java.args(["-XX:TieredStopAtLevel=1", "-cp"])
                     .arg(format!("{}:{libs}/*", classes.display()))

@@ -64,9 +64,7 @@ impl Coordinator {
     /// Forgets it if this failure of a request to it says so.
     pub(crate) fn heed(&self, failure: &Error) {
         let gone = match failure {
-            Error::Broker { code, .. } => {
-                matches!(code, ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
-            }
+            Error::Broker { code, .. } => is_elsewhere(*code),
             other => other.is_retriable(),
         };
         if gone {
@@ -134,4 +132,9 @@ impl Coordinator {
     fn found(&self) -> MutexGuard<'_, Option<i32>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a broker says that the coordinator is another one by now, or none for the moment.
+pub(super) fn is_elsewhere(code: ResponseError) -> bool {
+    matches!(code, ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
 }

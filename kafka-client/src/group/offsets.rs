@@ -14,6 +14,7 @@ use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, OffsetFe
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::timeout;
 
+use super::coordinator::is_elsewhere;
 use super::protocol::{by_topic, wire_name};
 use super::{CommittedOffset, Coordinator, Identity};
 use crate::error::{Error, Result};
@@ -247,8 +248,7 @@ pub(crate) async fn commit(
 }
 
 fn is_the_coordinators(code: &ResponseError) -> bool {
-    use ResponseError::{CoordinatorNotAvailable, NotCoordinator, RequestTimedOut};
-    matches!(code, NotCoordinator | CoordinatorNotAvailable | RequestTimedOut)
+    is_elsewhere(*code) || *code == ResponseError::RequestTimedOut
 }
 
 fn commit_topics(offsets: &[(TopicPartition, CommittedOffset)]) -> Vec<OffsetCommitRequestTopic> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError as E;
 
+use super::coordinator::is_elsewhere;
 use crate::config::Backoff;
 use crate::error::Error;
 
@@ -16,9 +17,7 @@ const SOON: u32 = 100;
 pub(super) fn wait_after(retry: &Backoff, error: &Error, failures: u32, chance: f64) -> Duration {
     let is_on_its_way = match error {
         Error::Disconnected { .. } => true,
-        Error::Broker { code, .. } => {
-            matches!(code, E::NotCoordinator | E::CoordinatorNotAvailable | E::CoordinatorLoadInProgress)
-        }
+        Error::Broker { code, .. } => is_elsewhere(*code) || *code == E::CoordinatorLoadInProgress,
         _ => false,
     };
     retry.wait(if is_on_its_way { failures.saturating_sub(SOON) } else { failures }, chance)

@@ -60,6 +60,13 @@ pub(super) enum Due {
     At(Instant),
 }
 
+impl Due {
+    /// Whether a batch may be taken, where the wire is free.
+    pub(super) fn may_go(self) -> bool {
+        matches!(self, Self::Now | Self::Full(_))
+    }
+}
+
 #[derive(Debug)]
 struct OnWire {
     receipt: Arc<Receipt>,
@@ -207,8 +214,7 @@ impl Queue {
         self.on_wire.len() >= most || self.sequences.restarts_at().is_some_and(|order| head.order >= order)
     }
 
-    /// The next batch, which has to be sent now: to be called when [`Queue::due`] says `Now` or `Full`. `None` when it needs an
-    /// identity first.
+    /// The next batch, which has to be sent now: to be called when [`Due::may_go`]. `None` when it needs an identity first.
     pub(super) fn take(&mut self, identity: Option<Identity>) -> Option<Batch> {
         if self.ready.is_empty() {
             self.close();

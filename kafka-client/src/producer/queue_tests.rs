@@ -36,11 +36,6 @@ fn record(value: &[u8]) -> RecordToWrite<'_> {
     RecordToWrite { timestamp: 1_000, key: None, value: Some(value), headers: &[] }
 }
 
-/// Whether a batch may be taken, if the wire is free.
-fn goes(due: Due) -> bool {
-    matches!(due, Due::Now | Due::Full(_))
-}
-
 fn disconnected() -> Error {
     Error::Disconnected { broker: "one:9092".into(), reason: "gone".into() }
 }
@@ -167,7 +162,7 @@ impl World {
     }
 
     fn take(&mut self) {
-        if !goes(self.queue.due(self.now, false)) {
+        if !self.queue.due(self.now, false).may_go() {
             return;
         }
         if let Some(mut batch) = self.queue.take(self.identity) {
@@ -362,7 +357,7 @@ fn a_full_batch_grows_until_it_leaves() {
     let (now, mut grown) = (world.now, Vec::new());
     let changes: Vec<_> = (0..60).map(|_| world.queue.append(record(b"1234"), CHARGE, || now).2).collect();
     assert_eq!(changes.iter().filter(|change| **change == Change::Began).count(), 1, "{changes:?}");
-    while goes(world.queue.due(now, false)) {
+    while world.queue.due(now, false).may_go() {
         let batch = world.queue.take(world.identity).expect("a batch");
         grown.push((batch.size(), batch.records));
         let verdict = Verdict::Written { base_offset: 0, log_append_time: None };
@@ -405,7 +400,7 @@ fn a_batch_grows_into_no_request_that_would_be_too_large() {
     let mut world = World::new(1, &config);
     let now = world.now;
     (0..60).for_each(|_| drop(world.queue.append(record(b"1234"), CHARGE, || now)));
-    while goes(world.queue.due(now, false)) {
+    while world.queue.due(now, false).may_go() {
         let batch = world.queue.take(world.identity).expect("a batch");
         assert!(batch.size() <= config.max_request_size, "{} bytes", batch.size());
         world.queue.answered(batch, Verdict::Written { base_offset: 0, log_append_time: None }, now, 0.5);

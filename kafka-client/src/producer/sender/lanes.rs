@@ -12,7 +12,6 @@ use crate::config::Acks;
 use crate::error::Error;
 use crate::ids::TopicPartition;
 use crate::net::{Connection, Purpose};
-use crate::producer::queue::Due;
 use crate::producer::request;
 use crate::producer::sequences::Identity;
 use crate::producer::topics::{Partition, Place};
@@ -96,7 +95,7 @@ impl Sender {
             let mut queue = partition.queue();
             // It may have lined up in the transaction before.
             let may_go = partition.leader() == Some(broker) && self.admits(partition.id);
-            if may_go && matches!(queue.due(now, hurry), Due::Now | Due::Full(_)) {
+            if may_go && queue.due(now, hurry).may_go() {
                 let next = queue.head_size();
                 let fits = sent.is_empty() || size + next <= self.shared.config.max_request_size;
                 let Some(batch) = fits.then(|| queue.take(identity)).flatten() else {
