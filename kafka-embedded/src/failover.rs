@@ -15,24 +15,46 @@ use crate::topics::{Partition, Topic};
 impl Cluster {
     /// Gives a broker up: others lead what it led, and coordinate what it coordinated.
     pub(crate) fn fence(&self, id: i32) {
-        if !self.brokers.set_fenced(id, true) {
-            return;
+        let is_news = self.change_coordinators(|| {
+            let is_news = self.brokers.set_fenced(id, true);
+            if is_news {
+                let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
+                self.coordinators.gone(id, &live);
+            }
+            is_news
+        });
+        if is_news {
+            self.each_partition(|replicas, rules| replicas.gone(id, rules));
         }
-        let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
-        let coordinated = |group: &StrBytes| self.coordinators.of(group, |_| true) == Some(id);
-        let moved: Vec<StrBytes> = self.groups.ids().into_iter().filter(coordinated).collect();
-        self.coordinators.gone(id, &live);
-        moved.iter().for_each(|group| self.groups.moved(group));
-        self.each_partition(|replicas, rules| replicas.gone(id, rules));
     }
 
     /// Takes a broker back: it is in sync at once, and leads what nobody leads.
     pub(crate) fn unfence(&self, id: i32) {
-        if !self.brokers.set_fenced(id, false) {
-            return;
+        let is_news = self.change_coordinators(|| {
+            let is_news = self.brokers.set_fenced(id, false);
+            if is_news {
+                self.coordinators.back(id);
+            }
+            is_news
+        });
+        if is_news {
+            self.each_partition(|replicas, rules| replicas.back(id, rules));
         }
-        self.coordinators.back(id);
-        self.each_partition(|replicas, rules| replicas.back(id, rules));
+    }
+
+    /// Groups whose coordinator is another one after `change` are told so.
+    fn change_coordinators<T>(&self, change: impl FnOnce() -> T) -> T {
+        let coordinator = |group: &StrBytes| self.coordinator(group).map(|node| node.id);
+        let groups = self.groups.ids();
+        let before: Vec<Option<i32>> = groups.iter().map(coordinator).collect();
+        let changed = change();
+        for (group, before) in groups.iter().zip(before) {
+            let after = coordinator(group);
+            if after != before {
+                self.groups.moved(group, after.is_some());
+            }
+        }
+        changed
     }
 
     fn each_partition(&self, change: impl Fn(&mut Replicas, Rules<'_>)) {
@@ -63,7 +85,7 @@ impl Cluster {
     /// Gives a group or a transactional id another coordinator, or takes it away.
     pub(crate) fn move_coordinator(&self, key: &str, to: Option<i32>) {
         self.coordinators.choose(key, to);
-        self.groups.moved(key);
+        self.groups.moved(key, self.coordinator(key).is_some());
     }
 
     /// Makes the first replica of each partition its leader, where it lives, is in sync, and another one leads.

@@ -1,5 +1,5 @@
 //! Brokers are killed, one after the other, while we produce: what the Java client then reads is each record once, and
-//! of each transaction all or nothing. On Apache Kafka alone: embedded brokers do not die.
+//! of each transaction all or nothing. On Apache Kafka alone: embedded brokers do not die. And a group's coordinator is away.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,11 @@ use kafka_client::config::ProducerConfig;
 use kafka_client::consumer::GroupMetadata;
 use kafka_client::group::CommittedOffset;
 use kafka_client::producer::{Outgoing, Remedy, TransactionError, TransactionalProducer};
-use tests::{Cluster, Nodes, Peer, unique};
+use kafka_protocol::messages::FindCoordinatorRequest;
+use kafka_protocol::protocol::StrBytes;
+use kafka_runtime::container::{EventKind, EventStream};
+use kafka_runtime::prelude::*;
+use tests::{Cluster, Nodes, Peer, Probe, Wire, unique};
 
 /// One test at a time: each kills brokers.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -167,4 +171,94 @@ async fn what_is_acknowledged_is_there_once_and_in_order() {
             "partition {partition}: lost, doubled or out of order"
         );
     }
+}
+
+/// Both the shortest that Apache Kafka takes and shorter than it takes to miss a broker.
+const SESSION: Duration = Duration::from_secs(6);
+
+/// What it has handled it commits at its end.
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-group", commit_every(time = "10m"))]
+async fn keeper(value: String, meta: Metadata, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+async fn round(app: &RunningApp, topic: &str, value: &str) {
+    for partition in 0..3 {
+        app.template().send_record(Record::to(topic).partition(partition).text(value)).await.unwrap();
+    }
+}
+
+/// Takes a group's coordinator away for longer than its members' sessions.
+async fn without_coordinator(cluster: &Cluster, nodes: Option<&Nodes>, group: &str) {
+    if let Some(embedded) = cluster.embedded() {
+        let broker = embedded.coordinator(group).unwrap();
+        embedded.faults().lose_coordinator(group);
+        tokio::time::sleep(2 * SESSION).await;
+        return embedded.move_coordinator(group, broker).unwrap();
+    }
+    let key = StrBytes::from_string(group.to_owned());
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![key]);
+    let first = cluster.bootstrap().split(',').next().unwrap();
+    let found = Wire::connect(first).await.ask(4, &find).await.coordinators.remove(0);
+    let node = usize::try_from(found.node_id.0).unwrap();
+    nodes.unwrap().restart(node, 2 * SESSION).await;
+}
+
+/// What the events so far tell of partitions, and how many problems.
+async fn told(events: &mut EventStream) -> (Vec<EventKind>, usize) {
+    let (mut changes, mut problems) = (Vec::new(), 0);
+    while let Ok(Some(event)) = tokio::time::timeout(Duration::from_millis(10), events.next()).await {
+        match event.kind {
+            EventKind::Problem { .. } => problems += 1,
+            kind @ (EventKind::Assigned(_) | EventKind::Revoked(_) | EventKind::Lost(_)) => {
+                changes.push(kind)
+            }
+            _ => {}
+        }
+    }
+    (changes, problems)
+}
+
+async fn a_coordinator_is_away(protocol: &str) {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start().await;
+    let nodes = if cluster.is_apache() { Nodes::at_least(3) } else { None };
+    if cluster.is_apache() && nodes.is_none() {
+        return;
+    }
+    let topic = unique("keeper");
+    match cluster.is_apache() {
+        true => replicated(&cluster, &[&topic]).await,
+        false => cluster.create(&topic, 3, &[]).await,
+    }
+    let (probe, group) = (Probe::default(), format!("{topic}-group"));
+    let yaml = cluster.yaml(&format!("    properties: {{{protocol}}}\nsuite: {{topic: {topic}}}\n"));
+    let app = App::from_yaml(&yaml).unwrap().only(["keeper"]).state(probe.clone()).start().await.unwrap();
+    round(&app, &topic, "before").await;
+    probe.at_least(3, Duration::from_secs(60)).await;
+    let mut events = app.listeners().events();
+    without_coordinator(&cluster, nodes.as_ref(), &group).await;
+    round(&app, &topic, "after").await;
+    probe.at_least(6, Duration::from_secs(60)).await;
+    let (changes, problems) = told(&mut events).await;
+    assert!(changes.is_empty(), "{changes:?}");
+    assert!(problems > 0, "nobody missed it");
+    app.stop().await.unwrap();
+    let mut seen: Vec<_> = probe.seen().into_iter().map(|one| (one.partition, one.offset)).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)], "nothing twice");
+    let partitions = [0, 1, 2].map(|partition| TopicPartition::new(topic.as_str(), partition));
+    for (partition, found) in cluster.admin().committed(&group, &partitions).await.unwrap() {
+        assert_eq!(found.map(|found| found.offset), Some(2), "{partition}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_is_away_for_a_session_costs_no_partition_and_no_record_comes_twice() {
+    a_coordinator_is_away("session.timeout.ms: 6000, heartbeat.interval.ms: 300").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_the_consumer_protocol() {
+    a_coordinator_is_away("group.protocol: consumer").await;
 }

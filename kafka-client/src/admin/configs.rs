@@ -13,7 +13,7 @@ use super::TopicConfig;
 use super::topics::{in_order, on_controller};
 use crate::error::{At, Error, Result};
 use crate::ids::TopicName;
-use crate::net::{Pool, Purpose, Retry};
+use crate::net::{NEXT_AFTER, Pool, Purpose, Retry};
 
 /// The type of a topic's configuration among those of other resources.
 const TOPIC: i8 = 2;
@@ -33,7 +33,7 @@ pub(super) async fn describe(
     let mut retry = Retry::within(pool.cluster(), timeout);
     let answer = loop {
         let request = request.clone();
-        match pool.ask(Purpose::Control, retry.left(), move |_| request.clone()).await {
+        match pool.ask(Purpose::Control, retry.left(), NEXT_AFTER, move |_| request.clone()).await {
             Ok((_, answer)) => break answer.body,
             Err(error) => retry.after(error).await?,
         }

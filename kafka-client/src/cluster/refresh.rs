@@ -14,7 +14,7 @@ use super::known::{Agenda, Known, Round};
 use super::{ClusterMetadata, merge};
 use crate::error::{At, Error, Result};
 use crate::ids::TopicName;
-use crate::net::{Answer, Connection, Connections, Purpose};
+use crate::net::{Answer, Connection, Connections, NEXT_AFTER, Purpose};
 
 /// The same trouble is not told again before this.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -107,7 +107,7 @@ async fn take(known: &Known, connections: &Connections, agenda: &Agenda) -> Resu
     let topics = (!agenda.all).then(|| agenda.topics.clone());
     let deadline = known.config().request_timeout;
     let request = move |version| request(topics.as_deref(), false, version);
-    let (connection, answer) = connections.ask(Purpose::Control, deadline, request).await?;
+    let (connection, answer) = connections.ask(Purpose::Control, deadline, NEXT_AFTER, request).await?;
     let mut picture = judged(known, &last, checked(answer, &connection))?;
     let missing: Vec<_> =
         agenda.to_create.iter().copied().filter(|topic| !picture.topics.contains_key(topic)).collect();

@@ -1,6 +1,7 @@
 //! The coordinator of one group or transactional id: found, cached, found again when a broker says that it is another.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, GroupId, TransactionalId};
@@ -18,6 +19,10 @@ enum Kind {
 
 /// From here on many keys are asked for in one request (KIP-699).
 const MANY_KEYS: i16 = 4;
+
+/// How long a broker may think about where the coordinator is before the next one is asked too. Each knows, at once; but one that has
+/// just taken over partitions of a broker that died has other things to do.
+const NEXT_AFTER: Duration = Duration::from_millis(200);
 
 /// The coordinator of one group or transactional id.
 #[derive(Debug)]
@@ -42,14 +47,15 @@ impl Coordinator {
         Self { pool, kind, key: StrBytes::from_string(key.to_owned()), found: Mutex::default() }
     }
 
-    /// A connection to it. One attempt: who needs one asks again after a back-off.
+    /// A connection to it. One attempt, which does not wait for a broker that was just not there: the coordinator can be another
+    /// one by now. Who needs one asks again after a back-off.
     pub(crate) async fn connection(&self, purpose: Purpose) -> Result<Arc<Connection>> {
         let known = *self.found();
         let broker = match known {
             Some(broker) => broker,
             None => self.find().await?,
         };
-        let opened = self.pool.broker(broker, purpose).await;
+        let opened = self.pool.broker_at_once(broker, purpose).await;
         if opened.is_err() {
             self.forget();
         }
@@ -106,7 +112,7 @@ impl Coordinator {
         };
         let deadline = cluster.config().request_timeout;
         let (_, answer) =
-            self.pool.ask::<FindCoordinatorRequest>(Purpose::Control, deadline, request).await?;
+            self.pool.ask::<FindCoordinatorRequest>(Purpose::Control, deadline, NEXT_AFTER, request).await?;
         let broker = self.chosen(&answer.body, answer.version)?;
         if !cluster.snapshot().brokers.contains_key(&broker) {
             // Its address comes with the picture, in which it is new.

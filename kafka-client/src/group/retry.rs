@@ -1,8 +1,9 @@
-//! How long a member waits after a failure.
+//! How long a member waits after a failure, and when failures are worth telling.
 
 use std::time::Duration;
 
 use kafka_protocol::ResponseError as E;
+use tokio::time::Instant;
 
 use super::coordinator::is_elsewhere;
 use crate::config::Backoff;
@@ -11,16 +12,78 @@ use crate::error::Error;
 /// For so many failures in a row a coordinator that is on its way to another broker is soon asked for again: by then a cluster
 /// has missed a broker that died.
 const SOON: u32 = 100;
+/// A broker that is to be the coordinator and is not ready is asked again so often before the usual wait, each time after twice as
+/// long.
+const AT_THE_DOOR: u32 = 3;
+/// Everyday trouble, as while a coordinator starts or moves, is told of when it lasts for so long.
+const EVERYDAY: Duration = Duration::from_secs(2);
 
-/// The wait after a failure, with so many before it in a row. For a coordinator that is on its way it does not grow at first:
-/// nothing is handled until it is found. `chance` is the jitter's.
-pub(super) fn wait_after(retry: &Backoff, error: &Error, failures: u32, chance: f64) -> Duration {
-    let is_on_its_way = match error {
-        Error::Disconnected { .. } => true,
-        Error::Broker { code, .. } => is_elsewhere(*code) || *code == E::CoordinatorLoadInProgress,
-        _ => false,
-    };
-    retry.wait(if is_on_its_way { failures.saturating_sub(SOON) } else { failures }, chance)
+/// Failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    count: u32,
+    /// The last ones that came from a broker that is to be the coordinator, and does not know that yet or reads the group's log.
+    not_ready: u32,
+    since: Option<Instant>,
+}
+
+impl Failures {
+    /// One more; how long to wait. `chance` is the jitter's.
+    ///
+    /// For a coordinator that is on its way the wait does not grow at first: nothing is handled until it is found.
+    pub(super) fn wait_after(
+        &mut self,
+        error: &Error,
+        now: Instant,
+        retry: &Backoff,
+        chance: f64,
+    ) -> Duration {
+        let code = error.code();
+        let is_not_ready = matches!(code, Some(E::NotCoordinator | E::CoordinatorLoadInProgress));
+        let is_on_its_way =
+            is_not_ready || matches!(error, Error::Disconnected { .. }) || code.is_some_and(is_elsewhere);
+        let wait = match is_on_its_way {
+            true if is_not_ready && self.not_ready < AT_THE_DOOR => {
+                let shortest = Backoff { initial: retry.initial / (1 << AT_THE_DOOR), max: retry.initial };
+                shortest.wait(self.not_ready, chance)
+            }
+            true => retry.wait(self.count.saturating_sub(SOON), chance),
+            false => retry.wait(self.count, chance),
+        };
+        self.not_ready = if is_not_ready { self.not_ready.saturating_add(1) } else { 0 };
+        self.count(now);
+        wait
+    }
+
+    /// One more that may be tried again at once, for the first `at_once` in a row; how long to wait.
+    pub(super) fn wait_again(
+        &mut self,
+        at_once: u32,
+        now: Instant,
+        retry: &Backoff,
+        chance: f64,
+    ) -> Duration {
+        let beyond = self.count.checked_sub(at_once);
+        let wait = beyond.map_or(Duration::ZERO, |failures| retry.wait(failures, chance));
+        self.count(now);
+        wait
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.count = self.count.saturating_add(1);
+        self.since.get_or_insert(now);
+    }
+
+    /// Whether there was more than one.
+    pub(super) fn are_several(&self) -> bool {
+        self.count > 1
+    }
+
+    /// Whether to tell of `error`, the last one: not of what happens every day, unless it lasts.
+    pub(super) fn are_worth_telling(&self, error: &Error, now: Instant) -> bool {
+        let everyday = error.code().is_some_and(|code| code.is_retriable());
+        !everyday || self.since.is_some_and(|since| now.saturating_duration_since(since) >= EVERYDAY)
+    }
 }
 
 #[cfg(test)]
@@ -28,17 +91,63 @@ mod tests {
     use super::*;
     use crate::error::At;
 
+    const RETRY: Backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
+
+    fn gone() -> Error {
+        Error::Disconnected { broker: "one:9092".into(), reason: "gone".into() }
+    }
+
+    fn answered(code: E) -> Error {
+        Error::Broker { api: "JoinGroup", code, at: At::Group("billing".into()) }
+    }
+
+    fn waits(failures: &mut Failures, error: &Error, times: usize) -> Vec<u128> {
+        let now = Instant::now();
+        (0..times).map(|_| failures.wait_after(error, now, &RETRY, 0.5).as_micros() / 100).collect()
+    }
+
     #[test]
     fn a_coordinator_that_moves_is_soon_asked_for_again_until_that_takes_long() {
-        let retry = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
-        let wait = |error: &Error, failures| wait_after(&retry, error, failures, 0.5).as_millis();
-        let gone = Error::Disconnected { broker: "one:9092".into(), reason: "gone".into() };
-        let answered = |code| Error::Broker { api: "JoinGroup", code, at: At::Group("billing".into()) };
-        for error in [gone, answered(E::CoordinatorLoadInProgress), answered(E::NotCoordinator)] {
-            let waits = [0, 5, SOON, SOON + 1, SOON + 5].map(|failures| wait(&error, failures));
-            assert_eq!(waits, [100, 100, 100, 200, 1000], "{error}");
+        for error in [gone(), answered(E::CoordinatorNotAvailable)] {
+            let mut failures = Failures::default();
+            assert_eq!(waits(&mut failures, &error, 101), [1000; 101], "{error}");
+            assert_eq!(waits(&mut failures, &error, 5), [2000, 4000, 8000, 10000, 10000], "{error}");
         }
-        let waits = [0, 1, 5].map(|failures| wait(&answered(E::UnknownServerError), failures));
-        assert_eq!(waits, [100, 200, 1000]);
+        let mut failures = Failures::default();
+        assert_eq!(
+            waits(&mut failures, &answered(E::UnknownServerError), 5),
+            [1000, 2000, 4000, 8000, 10000]
+        );
+    }
+
+    #[test]
+    fn a_broker_that_is_about_to_be_the_coordinator_is_asked_again_at_once() {
+        let (loading, elsewhere) = (answered(E::CoordinatorLoadInProgress), answered(E::NotCoordinator));
+        let mut failures = Failures::default();
+        waits(&mut failures, &gone(), 50);
+        assert_eq!(waits(&mut failures, &elsewhere, 1), [125]);
+        assert_eq!(waits(&mut failures, &loading, 3), [250, 500, 1000]);
+        // Not for ever.
+        waits(&mut failures, &loading, 46);
+        assert_eq!(waits(&mut failures, &loading, 2), [1000, 2000]);
+    }
+
+    #[test]
+    fn everyday_trouble_is_told_of_when_it_lasts() {
+        let (mut failures, begun) = (Failures::default(), Instant::now());
+        let (everyday, rare) = (answered(E::NotCoordinator), answered(E::UnknownServerError));
+        for tenth in 0..40 {
+            let now = begun + tenth * Duration::from_millis(100);
+            failures.wait_after(&everyday, now, &RETRY, 0.5);
+            assert_eq!(failures.are_worth_telling(&everyday, now), tenth >= 20);
+            assert!(failures.are_worth_telling(&rare, now) && failures.are_worth_telling(&gone(), now));
+        }
+    }
+
+    #[test]
+    fn what_may_be_tried_at_once_is_not_for_ever() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let mut again = || failures.wait_again(2, now, &RETRY, 0.5).as_millis();
+        assert_eq!([again(), again(), again(), again()], [0, 0, 100, 200]);
     }
 }

@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use address::Address;
 pub(crate) use connection::{Answer, Connection};
-pub(crate) use pool::{Connections, Pool};
+pub(crate) use pool::{Connections, NEXT_AFTER, Pool};
 pub(crate) use retry::Retry;
 
 /// What a connection is for. A broker answers the requests of one connection in order and holds some of them

@@ -13,8 +13,8 @@ use crate::cluster::{Cluster, Known};
 use crate::error::{Error, Result};
 use crate::watch;
 
-/// How long one broker may keep silent before the next is asked too, where any of them would do.
-const NEXT_AFTER: Duration = Duration::from_secs(1);
+/// How long one broker may usually keep silent before the next is asked too, where any of them would do.
+pub(crate) const NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// Where a connection leads. Bootstrap addresses are apart from brokers: what answers there can be a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,6 +33,17 @@ struct Slot {
     outcome: watch::Receiver<Option<Outcome>>,
     /// Failures in a row before this attempt.
     failures: u32,
+    /// How long the next attempt waits after this one, should it fail.
+    pause: Duration,
+}
+
+/// What an ask does that comes in the pause after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InPause {
+    /// Makes the next attempt when the pause is over.
+    Wait,
+    /// Takes the last attempt's failure.
+    Fail,
 }
 
 /// Connections by target and purpose. Those that ask for the same one share one attempt, which goes on when the one
@@ -49,14 +60,14 @@ impl Connections {
         Self { known, client_id, slots: Mutex::default() }
     }
 
-    /// As [`Pool::broker`].
-    pub(crate) async fn broker(&self, id: i32, purpose: Purpose) -> Result<Arc<Connection>> {
+    /// As [`Pool::broker`] and [`Pool::broker_at_once`].
+    async fn broker(&self, id: i32, purpose: Purpose, in_pause: InPause) -> Result<Arc<Connection>> {
         let Some(address) = self.known.address(id) else {
             self.known.refresh();
             let reason = "not among the cluster's brokers at the moment".to_owned();
             return Err(Error::Disconnected { broker: format!("broker {id}"), reason });
         };
-        let opened = self.open(Target::Broker(id), address, purpose).await;
+        let opened = settled(self.attempt(Target::Broker(id), address, purpose, in_pause)).await;
         if opened.is_err() {
             // It may have moved.
             self.known.refresh();
@@ -66,7 +77,7 @@ impl Connections {
 
     /// As [`Pool::any`].
     pub(crate) async fn any(&self, purpose: Purpose) -> Result<Arc<Connection>> {
-        self.first(purpose, |connection| async move { Ok(connection) }).await
+        self.first(purpose, NEXT_AFTER, |connection| async move { Ok(connection) }).await
     }
 
     /// As [`Pool::ask`].
@@ -74,13 +85,14 @@ impl Connections {
         &self,
         purpose: Purpose,
         deadline: Duration,
+        next_after: Duration,
         build: impl Fn(i16) -> R + Send + Sync + 'static,
     ) -> Result<(Arc<Connection>, Answer<R::Response>)>
     where
         R::Response: Send,
     {
         let build = Arc::new(build);
-        self.first(purpose, move |connection| {
+        self.first(purpose, next_after, move |connection| {
             let build = Arc::clone(&build);
             async move {
                 let answer = connection.call::<R>(deadline, |version| build(version)).await?;
@@ -94,6 +106,7 @@ impl Connections {
     async fn first<T, F>(
         &self,
         purpose: Purpose,
+        next_after: Duration,
         use_it: impl Fn(Arc<Connection>) -> F + Clone + Send + Sync + 'static,
     ) -> Result<T>
     where
@@ -104,7 +117,8 @@ impl Connections {
         let mut left = self.candidates(purpose).into_iter().peekable();
         loop {
             if let Some((target, address)) = left.next() {
-                let (attempt, use_it) = (self.attempt(target, address, purpose), use_it.clone());
+                let (attempt, use_it) =
+                    (self.attempt(target, address, purpose, InPause::Wait), use_it.clone());
                 racing.spawn(async move {
                     let connection = settled(attempt).await?;
                     use_it(connection).await
@@ -112,7 +126,7 @@ impl Connections {
             }
             let first = racing.join_next();
             let ended = match left.peek() {
-                Some(_) => tokio::time::timeout(NEXT_AFTER, first).await.unwrap_or(None),
+                Some(_) => tokio::time::timeout(next_after, first).await.unwrap_or(None),
                 None => match first.await {
                     Some(ended) => Some(ended),
                     None => return Err(self.nobody(last)),
@@ -168,16 +182,13 @@ impl Connections {
         items
     }
 
-    async fn open(&self, target: Target, address: Address, purpose: Purpose) -> Result<Arc<Connection>> {
-        settled(self.attempt(target, address, purpose)).await
-    }
-
     /// The attempt that is going on or succeeded, or a new one.
     fn attempt(
         &self,
         target: Target,
         address: Address,
         purpose: Purpose,
+        in_pause: InPause,
     ) -> watch::Receiver<Option<Outcome>> {
         let mut slots = self.slots();
         let last = slots.get(&(target.clone(), purpose)).filter(|slot| slot.address == address);
@@ -188,28 +199,39 @@ impl Connections {
                 Some((_, Ok(connection))) if !connection.is_closed() => return slot.outcome.clone(),
                 Some((_, Ok(_))) => (0, None),
                 Some((at, Err(_))) => {
-                    let unit = self.known.seams().rng.unit();
-                    let wait = self.known.config().reconnect_backoff.wait(slot.failures, unit);
-                    (slot.failures.saturating_add(1), Some(*at + wait))
+                    let not_before = *at + slot.pause;
+                    if in_pause == InPause::Fail && self.known.seams().clock.now() < not_before {
+                        return slot.outcome.clone();
+                    }
+                    (slot.failures.saturating_add(1), Some(not_before))
                 }
             },
         };
+        let outcome = self.begin(address.clone(), purpose, not_before);
+        let pause = self.known.config().reconnect_backoff.wait(failures, self.known.seams().rng.unit());
+        slots.insert((target, purpose), Slot { address, outcome: outcome.clone(), failures, pause });
+        outcome
+    }
+
+    fn begin(
+        &self,
+        address: Address,
+        purpose: Purpose,
+        not_before: Option<Instant>,
+    ) -> watch::Receiver<Option<Outcome>> {
         let (settle, outcome) = watch::channel(None);
-        let known = Arc::clone(&self.known);
-        let (destination, client_id) = (address.clone(), self.client_id.clone());
+        let (known, client_id) = (Arc::clone(&self.known), self.client_id.clone());
         tokio::spawn(async move {
             if let Some(at) = not_before {
                 tokio::time::sleep_until(at).await;
             }
-            let result =
-                handshake::open(&destination, purpose, client_id, known.config(), known.seams()).await;
+            let result = handshake::open(&address, purpose, client_id, known.config(), known.seams()).await;
             if let Err(error) = &result {
-                tracing::debug!(broker = %destination, ?purpose, %error, "cannot connect");
+                tracing::debug!(broker = %address, ?purpose, %error, "cannot connect");
             }
             // When nobody has the pool any more, the connection ends here.
             settle.send_replace(Some((known.seams().clock.now(), result)));
         });
-        slots.insert((target, purpose), Slot { address, outcome: outcome.clone(), failures });
         outcome
     }
 
@@ -248,7 +270,13 @@ impl Pool {
 
     /// The connection to broker `id`, opened if need be; reconnecting waits as `reconnect_backoff` says.
     pub(crate) async fn broker(&self, id: i32, purpose: Purpose) -> Result<Arc<Connection>> {
-        self.connections.broker(id, purpose).await
+        self.connections.broker(id, purpose, InPause::Wait).await
+    }
+
+    /// As [`Pool::broker`], but in the pause after a failed attempt it fails as that one did: for who would rather ask where
+    /// else to go than wait.
+    pub(crate) async fn broker_at_once(&self, id: i32, purpose: Purpose) -> Result<Arc<Connection>> {
+        self.connections.broker(id, purpose, InPause::Fail).await
     }
 
     /// A connection to any broker that answers: the known ones first, then the bootstrap list again (KIP-899).
@@ -256,18 +284,19 @@ impl Pool {
         self.connections.any(purpose).await
     }
 
-    /// Asks any broker that answers, in the order of [`Pool::any`]: the next one too when one keeps silent for a second. The
+    /// Asks any broker that answers, in the order of [`Pool::any`]: the next one too when one keeps silent for `next_after`. The
     /// first answer counts, and comes with its connection; the others are not waited for. Only for what may be asked twice.
     pub(crate) async fn ask<R: Request + Send + Sync + 'static>(
         &self,
         purpose: Purpose,
         deadline: Duration,
+        next_after: Duration,
         build: impl Fn(i16) -> R + Send + Sync + 'static,
     ) -> Result<(Arc<Connection>, Answer<R::Response>)>
     where
         R::Response: Send,
     {
-        self.connections.ask(purpose, deadline, build).await
+        self.connections.ask(purpose, deadline, next_after, build).await
     }
 
     /// The cluster whose brokers these are.

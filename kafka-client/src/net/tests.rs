@@ -211,6 +211,28 @@ async fn attempts_keep_their_distance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_can_go_elsewhere_does_not_wait_for_the_next_attempt() {
+    let fake = negotiating(|asked| brokers(asked, &[(1, "one"), (2, "boot")]));
+    let pool = pool(&fake);
+    fake.take_down(&["one:9092"]);
+    pool.cluster().refreshed().await.unwrap();
+    let (begun, before) = (Instant::now(), fake.connections());
+    // As often as members ask: attempts keep their distance all the same.
+    for _ in 0..100 {
+        let asked = Instant::now();
+        let failed = pool.broker_at_once(1, Purpose::Commit).await;
+        assert!(matches!(&failed, Err(Error::Disconnected { .. })), "{failed:?}");
+        assert!(asked.elapsed() < SECOND / 50, "{:?}", asked.elapsed());
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    let attempts = fake.connections() - before;
+    assert!((8..=20).contains(&attempts), "{attempts} attempts in {:?}", begun.elapsed());
+    fake.take_down(&[]);
+    tokio::time::sleep(2 * SECOND).await;
+    pool.broker_at_once(1, Purpose::Commit).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_end_and_are_made_anew() {
     let fake = negotiating(beat);
     let pool = pool(&fake);
@@ -336,7 +358,7 @@ async fn a_broker_that_keeps_silent_does_not_hold_up_what_any_other_can_tell() {
     let ask = async || {
         let begun = Instant::now();
         let build = |_| FindCoordinatorRequest::default();
-        pool.ask::<FindCoordinatorRequest>(Purpose::Control, 30 * SECOND, build).await.unwrap();
+        pool.ask::<FindCoordinatorRequest>(Purpose::Control, 30 * SECOND, SECOND, build).await.unwrap();
         begun.elapsed()
     };
     assert_eq!(ask().await, SECOND);

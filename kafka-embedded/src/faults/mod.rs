@@ -127,7 +127,8 @@ impl Faults {
 
     /// Takes away the coordinator of a group or a transactional id: requests about it get NOT_COORDINATOR from every
     /// broker, and FindCoordinator answers COORDINATOR_NOT_AVAILABLE, until
-    /// [`EmbeddedKafka::move_coordinator`](crate::EmbeddedKafka::move_coordinator) gives it one.
+    /// [`EmbeddedKafka::move_coordinator`](crate::EmbeddedKafka::move_coordinator) gives it one. Sessions of a group's members
+    /// wait meanwhile; the next coordinator counts them anew, as Kafka's does.
     pub fn lose_coordinator(&self, key: &str) {
         self.cluster.move_coordinator(key, None);
     }

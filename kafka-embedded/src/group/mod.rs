@@ -45,6 +45,8 @@ pub(crate) struct Group {
     next_token: Token,
     /// `group.initial.rebalance.delay.ms` and `group.max.size`, for when it is classic again.
     classic_terms: (Duration, usize),
+    /// Without a coordinator there is nobody to count its members' time.
+    is_coordinated: bool,
 }
 
 /// Who is in a group, and by which protocol.
@@ -73,6 +75,7 @@ impl Group {
             waiting: HashMap::new(),
             next_token: 0,
             classic_terms: (settings.initial_rebalance_delay, settings.group_max_size),
+            is_coordinated: true,
         }
     }
 
@@ -282,8 +285,22 @@ impl Group {
         }
     }
 
+    /// Its coordinator has gone. Where there is another one already, that counts its members' sessions anew, as Kafka's does
+    /// when it has loaded a group.
+    fn moved(&mut self, now: Instant, is_coordinated: bool) {
+        self.is_coordinated = is_coordinated;
+        match &mut self.members {
+            Members::Classic(classic) => {
+                classic.refuse_waiting();
+                classic.begin_sessions(now);
+            }
+            Members::Consumer(group) => group.begin_sessions(now),
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         match &self.members {
+            _ if !self.is_coordinated => None,
             Members::Classic(classic) => classic.next_deadline(),
             Members::Consumer(group) => group.next_deadline(),
         }
@@ -401,9 +418,9 @@ impl Groups {
         Ok(())
     }
 
-    /// Tells whoever waits in a group that its coordinator has moved.
-    pub(crate) fn moved(&self, id: &str) {
-        self.run(id, |group, _| group.classic().map(Classic::refuse_waiting));
+    /// The group has another coordinator, or none for now: whoever waits in it is told.
+    pub(crate) fn moved(&self, id: &str, is_coordinated: bool) {
+        self.run(id, |group, now| group.moved(now, is_coordinated));
     }
 
     /// The groups' ids, sorted.

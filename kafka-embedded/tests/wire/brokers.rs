@@ -16,7 +16,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DescribeClusterRequest, DescribeTopicPartitionsRequest,
     ElectLeadersRequest, FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -325,19 +325,62 @@ async fn coordinators_move() {
     assert!(matches!(kafka.move_coordinator("billing", 9), Err(Error::NoBroker(9))));
 }
 
+/// A first join to `billing`, with a session of 10 s.
+fn join() -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text("billing")))
+        .with_session_timeout_ms(10_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+}
+
+/// Who cannot say that it is there is not given up for that: the coordinator's time stands still while there is none, and the next
+/// one counts sessions anew, as Kafka's does when it has loaded the group.
+#[tokio::test(start_paused = true)]
+async fn sessions_wait_for_a_coordinator() {
+    let kafka = started().await;
+    let broker = kafka.coordinator("billing").unwrap();
+    let mut peer = Peer::connect(&kafka, broker).await;
+    let joined = peer.call(3, &join()).await;
+    let sync = SyncGroupRequest::default()
+        .with_group_id(GroupId(text("billing")))
+        .with_member_id(joined.member_id.clone())
+        .with_generation_id(joined.generation_id);
+    assert_eq!(peer.call(3, &sync).await.error_code, 0);
+    let beat = HeartbeatRequest::default()
+        .with_group_id(GroupId(text("billing")))
+        .with_member_id(joined.member_id)
+        .with_generation_id(joined.generation_id);
+    for _ in 0..2 {
+        kafka.faults().lose_coordinator("billing");
+        sleep(Duration::from_secs(60)).await;
+        kafka.move_coordinator("billing", broker).unwrap();
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(peer.call(4, &beat).await.error_code, 0);
+        // All brokers gone, and back.
+        for id in 1..=3 {
+            kafka.stop_broker(id).await.unwrap();
+        }
+        sleep(Duration::from_secs(60)).await;
+        for id in 1..=3 {
+            kafka.start_broker(id).await.unwrap();
+        }
+        peer = Peer::connect(&kafka, kafka.coordinator("billing").unwrap()).await;
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(peer.call(4, &beat).await.error_code, 0);
+    }
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(peer.call(4, &beat).await.error_code, ErrorCode::UnknownMemberId.code());
+}
+
 /// A member whose join waits while the coordinator moves is told so, and does not stay in the group for ever.
 #[tokio::test(start_paused = true)]
 async fn a_waiting_join_hears_that_the_coordinator_has_moved() {
     let kafka = three().initial_rebalance_delay(Duration::from_secs(60)).in_memory().start().await.unwrap();
     let old = kafka.coordinator("billing").unwrap();
     let mut peer = Peer::connect(&kafka, old).await;
-    let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
-    let join = JoinGroupRequest::default()
-        .with_group_id(GroupId(text("billing")))
-        .with_session_timeout_ms(10_000)
-        .with_protocol_type(text("consumer"))
-        .with_protocols(vec![protocol]);
-    peer.send(3, &join).await;
+    peer.send(3, &join()).await;
     assert!(timeout(Duration::from_secs(5), peer.frame()).await.is_err());
     kafka.move_coordinator("billing", old % 3 + 1).unwrap();
     let answer = peer.receive::<JoinGroupRequest>(3, 0).await;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Answer, Effect, GivingBack, Machine, Moment, Phase, is_fatal};
 use crate::error::{Error, Result};
-use crate::group::retry::wait_after;
+use crate::group::retry::Failures;
 use crate::ids::TopicPartition;
 
 /// How much of the rebalance timeout may be used: the answer to the heartbeat that tells of it takes time too.
@@ -29,7 +29,7 @@ impl Machine {
         let said = self.beat.take_saying();
         self.known.topics = said.topics.or(self.known.topics.take());
         self.known.held = said.held.or(self.known.held.take());
-        (self.unsure, self.failures) = (false, 0);
+        (self.unsure, self.failures) = (false, Failures::default());
         if matches!(self.phase, Phase::Joining) {
             self.phase = Phase::Member;
             self.effects.push(Effect::AskSession);
@@ -144,6 +144,10 @@ impl Machine {
                 self.part();
             }
             Some(E::UnreleasedInstanceId) => {
+                // Its place is another's.
+                if matches!(self.phase, Phase::Member) {
+                    self.lose();
+                }
                 self.effects.push(Effect::Release);
                 self.phase = Phase::Releasing;
             }
@@ -154,42 +158,42 @@ impl Machine {
 
     /// The predecessor is gone, or could not be sent away: then it goes when its session ends.
     pub(super) fn released(&mut self, at: Moment, released: Result<()>) {
-        if let Err(error) = released {
-            self.tell(error, self.failures);
+        if let Err(error) = released
+            && self.failures.are_worth_telling(&error, at.now)
+        {
+            self.effects.push(Effect::Problem(error));
         }
         self.again(at);
     }
 
     /// Another attempt to join, at once the first time.
     pub(super) fn again(&mut self, at: Moment) {
-        let wait = match self.failures.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(failures) => self.settings.retry.wait(failures, at.chance),
-        };
-        self.failures = self.failures.saturating_add(1);
+        let wait = self.failures.wait_again(1, at.now, &self.settings.retry, at.chance);
         self.join_at(at.now + wait);
     }
 
     /// A heartbeat came to nothing: the next one follows soon, perhaps to another coordinator. The lease goes on.
     fn unanswered(&mut self, at: Moment, error: Error) {
         self.unsure = true;
-        let until = at.now + wait_after(&self.settings.retry, &error, self.beat.failures, at.chance);
-        self.beat.failures = self.beat.failures.saturating_add(1);
+        let until = at.now + self.beat.failures.wait_after(&error, at.now, &self.settings.retry, at.chance);
         self.beat.wait_until(until);
-        self.tell(error, self.beat.failures);
+        if self.beat.failures.are_worth_telling(&error, at.now) {
+            self.effects.push(Effect::Problem(error));
+        }
         if matches!(self.phase, Phase::Joining) {
             self.join_at(until);
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or is away itself.
+    /// A heartbeat that it answers tells which: whom it still knows by its epoch has lost nothing. Until then the lease is
+    /// over, so that nothing more of them is handled.
     pub(super) fn expired(&mut self) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "ConsumerGroupHeartbeat",
             broker: format!("the coordinator of {}", self.at()),
             after: self.beat.session,
         }));
-        self.lose();
-        self.part();
+        self.beat.lease = None;
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Effect, JOIN, Known, Machine, Phase, Report};
+use crate::group::retry::Failures;
 
 /// When the next heartbeat is due, and what the last ones brought.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(super) struct Beat {
     /// When the last one was sent that was answered.
     acknowledged: Option<Instant>,
     turns: u64,
-    pub(super) failures: u32,
+    pub(super) failures: Failures,
     /// The coordinator's `group.consumer.session.timeout.ms`.
     pub(super) session: Duration,
     /// Until when the session surely lasts.
@@ -33,7 +34,7 @@ impl Beat {
             last_sent: None,
             acknowledged: None,
             turns: 0,
-            failures: 0,
+            failures: Failures::default(),
             session,
             lease: None,
             saying: Known::default(),
@@ -61,7 +62,7 @@ impl Beat {
 
     /// What was sent then was answered. When the last one before it was sent.
     pub(super) fn acknowledged(&mut self, sent: Instant, interval: Duration) -> Option<Instant> {
-        self.failures = 0;
+        self.failures = Failures::default();
         self.due = sent + interval;
         self.lease = Some(sent + self.session);
         self.acknowledged.replace(sent)

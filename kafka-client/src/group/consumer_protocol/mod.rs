@@ -35,6 +35,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
 use super::membership::{Interest, Moment};
+use super::retry::Failures;
 use super::{Identity, Leave};
 use crate::cluster::ClusterMetadata;
 use crate::config::{Backoff, GroupConfig};
@@ -114,7 +115,7 @@ pub(super) struct Machine {
     /// The coordinator may not know what the last heartbeat said, nor the member what it was answered.
     unsure: bool,
     /// Attempts to join that failed one after the other.
-    failures: u32,
+    failures: Failures,
     beat: Beat,
     effects: Vec<Effect>,
 }
@@ -139,7 +140,7 @@ impl Machine {
             round: 0,
             known: Known::default(),
             unsure: false,
-            failures: 0,
+            failures: Failures::default(),
             beat,
             effects: Vec::new(),
             settings,
@@ -287,14 +288,6 @@ impl Machine {
         self.lose();
         self.phase = Phase::Ended;
         self.effects.push(Effect::Fatal(error));
-    }
-
-    /// Tells of trouble, unless it is what happens every day while a coordinator starts or moves.
-    fn tell(&mut self, error: Error, failures: u32) {
-        let everyday = error.code().is_some_and(|code| code.is_retriable());
-        if !everyday || failures >= super::membership::FAILURES_TO_TELL {
-            self.effects.push(Effect::Problem(error));
-        }
     }
 
     /// The topics wanted at the moment.

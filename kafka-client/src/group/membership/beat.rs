@@ -7,10 +7,7 @@ use tokio::time::Instant;
 
 use super::{Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
-use crate::group::retry::wait_after;
-
-/// Everyday trouble is told of when it does not end.
-pub(in crate::group) const FAILURES_TO_TELL: u32 = 5;
+use crate::group::retry::Failures;
 
 /// When the next heartbeat is due, and what the last ones brought.
 #[derive(Debug)]
@@ -18,14 +15,14 @@ pub(super) struct Beat {
     due: Instant,
     under_way: bool,
     last_sent: Option<Instant>,
-    failures: u32,
+    failures: Failures,
     /// Until when the session surely lasts.
     pub(super) lease: Option<Instant>,
 }
 
 impl Beat {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now, under_way: false, last_sent: None, failures: 0, lease: None }
+        Self { due: now, under_way: false, last_sent: None, failures: Failures::default(), lease: None }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -51,7 +48,7 @@ impl Beat {
     /// A round brought a new generation: it begins like after a heartbeat.
     pub(super) fn restart(&mut self, now: Instant, interval: Duration) {
         self.due = now + interval;
-        self.failures = 0;
+        self.failures = Failures::default();
     }
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {
@@ -65,7 +62,7 @@ impl Machine {
         let until = sent + self.settings.group.session_timeout;
         let until = self.beat.lease.map_or(until, |lease| lease.max(until));
         self.beat.lease = Some(until);
-        self.beat.failures = 0;
+        self.beat.failures = Failures::default();
         self.effects.push(Effect::Lease(until));
     }
 
@@ -76,10 +73,17 @@ impl Machine {
         }
         let code = answer.as_ref().err().and_then(Error::code);
         match (answer, code) {
-            (Ok(()), _) => self.acknowledged(sent),
+            (Ok(()), _) => {
+                let was_held_up = self.is_held_up(at.now);
+                self.acknowledged(sent);
+                if was_held_up && !self.is_held_up(at.now) {
+                    self.rejoin_if_changed(at);
+                }
+            }
             (_, Some(ResponseError::RebalanceInProgress)) => {
                 self.acknowledged(sent);
-                if matches!(self.phase, Phase::Stable) {
+                // An answer that came late says nothing of now.
+                if matches!(self.phase, Phase::Stable) && !self.is_held_up(at.now) {
                     self.rejoin(at, "the group is rebalancing");
                 }
             }
@@ -101,31 +105,44 @@ impl Machine {
 
     /// A heartbeat came to nothing: the next one follows soon, perhaps to another coordinator. The lease goes on.
     fn unanswered(&mut self, at: Moment, error: Error) {
-        let wait = wait_after(&self.settings.retry, &error, self.beat.failures, at.chance);
-        self.beat.failures = self.beat.failures.saturating_add(1);
+        let wait = self.beat.failures.wait_after(&error, at.now, &self.settings.retry, at.chance);
         self.beat.due = at.now + wait;
         // What waits at that coordinator would wait in vain; but a single late answer can be chance.
         let gone = match &error {
-            Error::Timeout { .. } => self.beat.failures > 1,
+            Error::Timeout { .. } => self.beat.failures.are_several(),
             Error::Broker { code, .. } => *code != ResponseError::CoordinatorLoadInProgress,
             _ => true,
         };
         let waits = matches!(self.phase, Phase::Joining | Phase::Leading { .. } | Phase::Syncing { .. });
-        self.tell(error, self.beat.failures);
+        if self.beat.failures.are_worth_telling(&error, at.now) {
+            self.effects.push(Effect::Problem(error));
+        }
         if gone && waits {
             self.start_over(at.now + wait, "the coordinator did not answer");
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or is away itself.
+    /// A heartbeat that it answers tells which. Until then the lease is over, so that nothing more of them is handled.
     pub(super) fn expired(&mut self, at: Moment) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "Heartbeat",
             broker: format!("the coordinator of {}", At::Group(self.settings.group.group_id.clone())),
             after: self.settings.group.session_timeout,
         }));
-        self.lose(true);
-        self.start_over(at.now, "the session has expired");
+        match self.phase {
+            Phase::Stable => self.beat.lease = None,
+            // Within a round no answer would tell: a static member may have missed a whole generation, and is taken into the next.
+            _ => {
+                self.lose(true);
+                self.start_over(at.now, "the session has expired");
+            }
+        }
+    }
+
+    /// Whether a heartbeat's answer has to tell first whether its partitions are still its own.
+    pub(super) fn is_held_up(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Stable) && self.beat.lease.is_none_or(|lease| lease <= now)
     }
 
     /// Whatever is under way is given up; the next attempt begins then.

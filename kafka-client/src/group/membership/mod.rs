@@ -14,8 +14,10 @@
 //! afterwards what the new assignment does not have any more, and join once more.
 //!
 //! What a member holds ends in exactly one way: given back (`Revoked`, and done in time), or `Lost`: the coordinator
-//! does not know the member any more, no heartbeat was acknowledged for a session timeout, or giving back took too
-//! long.
+//! does not know the member or its generation any more, giving back took too long, or a session timeout passed within a
+//! round without an acknowledged heartbeat. Outside of rounds that ends the lease alone: the member is *held up* until an
+//! answer to a heartbeat tells. The same generation means that nobody else has had its partitions (Java's consumer relies on
+//! that too, but handles on meanwhile).
 
 mod beat;
 mod interest;
@@ -33,12 +35,12 @@ use tokio::time::Instant;
 
 use super::Identity;
 use super::assignor::{GroupMember, Memory, RebalanceProtocol};
+use super::retry::Failures;
 use crate::cluster::ClusterMetadata;
 use crate::config::{Assignor, Backoff, GroupConfig};
 use crate::error::{At, Error};
 use crate::ids::{TopicName, TopicPartition};
 use beat::Beat;
-pub(super) use beat::FAILURES_TO_TELL;
 use interest::Counts;
 pub(super) use interest::Interest;
 pub(super) use io::{Effect, Input, JoinAnswer, Joined, JoinedMember, Moment, Role};
@@ -100,7 +102,7 @@ pub(super) struct Machine {
     /// Counts the revocations.
     round: u64,
     /// Rounds that failed one after the other.
-    failures: u32,
+    failures: Failures,
     beat: Beat,
     /// What assignors remember of the last assignment they made.
     memory: HashMap<Assignor, Memory>,
@@ -127,7 +129,7 @@ impl Machine {
             held: BTreeSet::new(),
             attempt: 0,
             round: 0,
-            failures: 0,
+            failures: Failures::default(),
             beat: Beat::new(now),
             memory: HashMap::new(),
             subscribed: Vec::new(),
@@ -219,7 +221,7 @@ impl Machine {
         self.picture = Some(picture);
         match self.phase {
             Phase::Waiting { at: None } => self.phase = Phase::Waiting { at: Some(at.now) },
-            Phase::Stable => self.rejoin_if_changed(at),
+            Phase::Stable if !self.is_held_up(at.now) => self.rejoin_if_changed(at),
             _ => {}
         }
     }
@@ -258,14 +260,6 @@ impl Machine {
         self.lose(false);
         self.phase = Phase::Ended;
         self.effects.push(Effect::Fatal(error));
-    }
-
-    /// Tells of trouble, unless it is what happens every day while a coordinator starts or moves.
-    fn tell(&mut self, error: Error, failures: u32) {
-        let everyday = matches!(error, Error::Broker { code, .. } if code.is_retriable());
-        if !everyday || failures >= FAILURES_TO_TELL {
-            self.effects.push(Effect::Problem(error));
-        }
     }
 
     /// An error of this group without a request of its own.

@@ -12,7 +12,7 @@ use crate::config::Assignor;
 use crate::error::{Error, Result};
 use crate::group::assignor::{GroupMember, Memory, RebalanceProtocol};
 use crate::group::protocol::{self, MemberAssignment, MemberSubscription};
-use crate::group::retry::wait_after;
+use crate::group::retry::Failures;
 use crate::ids::{TopicName, TopicPartition};
 use crate::wire::EncodeError;
 
@@ -202,7 +202,7 @@ impl Machine {
             let error = self.malformed("SyncGroup", "the leader", &format!("{foreign} is not subscribed to"));
             return self.retry(at, error);
         }
-        self.failures = 0;
+        self.failures = Failures::default();
         self.phase = Phase::Stable;
         self.acknowledged(sent);
         self.effects.push(Effect::Identity(self.stamp.clone()));
@@ -250,19 +250,16 @@ impl Machine {
 
     /// Another attempt after a back-off.
     fn retry(&mut self, at: Moment, error: Error) {
-        let wait = wait_after(&self.settings.retry, &error, self.failures, at.chance);
-        self.failures = self.failures.saturating_add(1);
-        self.tell(error, self.failures);
+        let wait = self.failures.wait_after(&error, at.now, &self.settings.retry, at.chance);
+        if self.failures.are_worth_telling(&error, at.now) {
+            self.effects.push(Effect::Problem(error));
+        }
         self.start_over(at.now + wait, "the last round failed");
     }
 
     /// Another attempt, at once the first times.
     fn again(&mut self, at: Moment, reason: &'static str) {
-        let wait = match self.failures.checked_sub(AT_ONCE) {
-            None => Duration::ZERO,
-            Some(failures) => self.settings.retry.wait(failures, at.chance),
-        };
-        self.failures = self.failures.saturating_add(1);
+        let wait = self.failures.wait_again(AT_ONCE, at.now, &self.settings.retry, at.chance);
         self.start_over(at.now + wait, reason);
     }
 

@@ -350,6 +350,11 @@ impl Classic {
         }
     }
 
+    /// All members have been heard of just now.
+    pub(crate) fn begin_sessions(&mut self, now: Instant) {
+        self.members.values_mut().for_each(|member| member.heard(now));
+    }
+
     fn answer(&mut self, token: Token, answer: Answer) {
         self.answers.push((token, answer));
     }

@@ -105,6 +105,19 @@ impl Member {
         self.state == Reconciliation::Stable && self.epoch == assignment_epoch
     }
 
+    /// As if it had been heard of just now.
+    pub(super) fn begin_session(&mut self, now: Instant, session: Duration) {
+        let rebalance_until = now + self.rebalance_timeout;
+        let anew = |until: &mut Option<Instant>| *until = until.map(|_| rebalance_until);
+        anew(&mut self.revoke_until);
+        self.session_until = now + session;
+        if let Some(guest) = &mut self.guest {
+            self.session_until = now + guest.session_timeout;
+            anew(&mut guest.join_until);
+            anew(&mut guest.sync_until);
+        }
+    }
+
     /// When the group must look at it.
     pub(super) fn deadline(&self) -> Instant {
         let guest = self.guest.iter().flat_map(|guest| [guest.join_until, guest.sync_until]);

@@ -213,6 +213,13 @@ impl ConsumerGroup {
         }
     }
 
+    /// All members have been heard of just now, and what they are to give back is waited for anew.
+    pub(crate) fn begin_sessions(&mut self, now: Instant) {
+        for member in self.members.values_mut() {
+            member.begin_session(now, self.terms.session_timeout);
+        }
+    }
+
     /// The next heartbeat of anyone assigns anew.
     pub(crate) fn assign_anew(&mut self) {
         self.epoch += 1;

@@ -186,18 +186,19 @@ pub(crate) async fn busy(kind: Kind) -> Figures {
     Ok(vec![100.0 * rate / IDEAL])
 }
 
-/// A broker is killed, with members of all kinds at work: for each kind how long, at most, after the producer got through
-/// again the first record made since then was handled.
+/// A broker is killed that leads partitions and is the coordinator of all groups, with members of all kinds at work: for each
+/// kind how long, at most, after the producer got through again the first record made since then was handled.
 pub(crate) async fn broker_killed(kinds: &[Kind]) -> Result<Vec<Figures>, Failure> {
     let nodes = std::env::var("KAFKA_CLUSTER_DIR").map_err(|_| "no KAFKA_CLUSTER_DIR")?;
-    let node = PathBuf::from(nodes).join("node-2");
-    let mut stages = Vec::new();
+    let (mut stages, mut coordinator) = (Vec::new(), None);
     for kind in kinds {
-        let stage = Stage::new(*kind).await?;
+        let mut stage = Stage::new(*kind).await?;
+        coordinator = Some(stage.choose_group(coordinator).await?);
         let one = stage.member(None)?;
         let all = stage.settled(&[&one]).await?.remove(0);
         stages.push((stage, one, all));
     }
+    let node = PathBuf::from(nodes).join(format!("node-{}", coordinator.ok_or("nobody to measure")?));
     let pid = std::fs::read_to_string(node.join("pid"))?;
     let at = Instant::now();
     std::process::Command::new("kill").args(["-9", pid.trim()]).status()?;

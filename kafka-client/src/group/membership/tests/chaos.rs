@@ -135,6 +135,8 @@ impl Outside {
                         owned.iter().all(|partition| self.held.contains(partition)),
                         "claims what it has not"
                     );
+                    let holds = self.lease.is_some_and(|lease| lease > self.now);
+                    assert!(owned.is_empty() || holds, "claims what may be another's");
                 }
                 self.round = Some(Asked::Join(attempt));
             }
@@ -195,7 +197,12 @@ impl Outside {
         let held: Vec<_> = self.machine.held.iter().collect();
         assert_eq!(held, self.held.iter().collect::<Vec<_>>());
         if !self.held.is_empty() {
-            assert!(self.lease.is_some_and(|lease| lease > self.now), "held without a lease");
+            let holds = self.lease.is_some_and(|lease| lease > self.now);
+            assert!(
+                holds || self.machine.is_held_up(self.now),
+                "held without a lease: {:?}",
+                self.machine.phase
+            );
             assert!(self.identity.is_member());
         }
         let waits_for_an_answer = self.round.is_some() || self.beat.is_some() || self.goodbye;
