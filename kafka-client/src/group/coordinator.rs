@@ -6,6 +6,7 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse, GroupId, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
 
 use crate::error::{At, Error, Result};
 use crate::net::{Connection, Pool, Purpose};
@@ -22,7 +23,7 @@ const MANY_KEYS: i16 = 4;
 
 /// How long a broker may think about where the coordinator is before the next one is asked too. Each knows, at once; but one that has
 /// just taken over partitions of a broker that died has other things to do.
-const NEXT_AFTER: Duration = Duration::from_millis(200);
+const ASK_NEXT_AFTER: Duration = Duration::from_millis(200);
 
 /// The coordinator of one group or transactional id.
 #[derive(Debug)]
@@ -30,8 +31,16 @@ pub(crate) struct Coordinator {
     pool: Arc<Pool>,
     kind: Kind,
     key: StrBytes,
+    known: Mutex<Known>,
+}
+
+/// What is known of it.
+#[derive(Debug, Default)]
+struct Known {
     /// The broker's id.
-    found: Mutex<Option<i32>>,
+    broker: Option<i32>,
+    /// The last failure to reach it, and when that was.
+    failed: Option<(Instant, Error)>,
 }
 
 impl Coordinator {
@@ -44,27 +53,48 @@ impl Coordinator {
     }
 
     fn of(pool: Arc<Pool>, kind: Kind, key: &str) -> Self {
-        Self { pool, kind, key: StrBytes::from_string(key.to_owned()), found: Mutex::default() }
+        Self { pool, kind, key: StrBytes::from_string(key.to_owned()), known: Mutex::default() }
     }
 
     /// A connection to it. One attempt, which does not wait for a broker that was just not there: the coordinator can be another
     /// one by now. Who needs one asks again after a back-off.
+    /// All who need it share the failures: however many ask, it is looked for no oftener than twice in the shortest back-off.
     pub(crate) async fn connection(&self, purpose: Purpose) -> Result<Arc<Connection>> {
-        let known = *self.found();
-        let broker = match known {
+        let cluster = self.pool.cluster();
+        let (broker, failed) = {
+            let known = self.known();
+            (known.broker, known.failed.clone())
+        };
+        let distance = cluster.config().retry_backoff.initial / 2;
+        if let Some((at, error)) = failed
+            && broker.is_none()
+            && cluster.seams().clock.now() < at + distance
+        {
+            return Err(error);
+        }
+        let opened = self.open(broker, purpose).await;
+        let mut known = self.known();
+        match &opened {
+            Ok(_) => known.failed = None,
+            Err(error) => {
+                *known = Known { broker: None, failed: Some((cluster.seams().clock.now(), error.clone())) };
+            }
+        }
+        drop(known);
+        opened
+    }
+
+    async fn open(&self, broker: Option<i32>, purpose: Purpose) -> Result<Arc<Connection>> {
+        let broker = match broker {
             Some(broker) => broker,
             None => self.find().await?,
         };
-        let opened = self.pool.broker_at_once(broker, purpose).await;
-        if opened.is_err() {
-            self.forget();
-        }
-        opened
+        self.pool.broker_at_once(broker, purpose).await
     }
 
     /// Forgets it after NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE or a broken connection.
     pub(crate) fn forget(&self) {
-        *self.found() = None;
+        self.known().broker = None;
     }
 
     /// Forgets it if this failure of a request to it says so.
@@ -111,14 +141,16 @@ impl Coordinator {
             }
         };
         let deadline = cluster.config().request_timeout;
-        let (_, answer) =
-            self.pool.ask::<FindCoordinatorRequest>(Purpose::Control, deadline, NEXT_AFTER, request).await?;
+        let (_, answer) = self
+            .pool
+            .ask::<FindCoordinatorRequest>(Purpose::Control, deadline, ASK_NEXT_AFTER, request)
+            .await?;
         let broker = self.chosen(&answer.body, answer.version)?;
         if !cluster.snapshot().brokers.contains_key(&broker) {
             // Its address comes with the picture, in which it is new.
             cluster.refreshed().await?;
         }
-        *self.found() = Some(broker);
+        self.known().broker = Some(broker);
         tracing::debug!(of = %self.at(), broker, "coordinator found");
         Ok(broker)
     }
@@ -135,8 +167,8 @@ impl Coordinator {
         }
     }
 
-    fn found(&self) -> MutexGuard<'_, Option<i32>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

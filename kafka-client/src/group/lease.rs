@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::seams::{Clock, SystemClock};
@@ -14,9 +13,8 @@ const FOREVER: u64 = u64::MAX;
 /// The moment until which this member may believe that its partitions are its own: the last acknowledged heartbeat
 /// plus the session timeout. Read before each dispatch from any thread.
 ///
-/// A lease that has expired can hold again later: in the same epoch, when the coordinator was away and knows the member
-/// still, so that nobody else has had its partitions; in another, when the member has joined the group again: for other
-/// partitions, or the same ones with their positions read anew. Whoever could have slept through that compares
+/// A lease that has expired can hold again later, when the member has joined the group again: for other partitions,
+/// or the same ones with their positions read anew. Whoever could have slept through that compares
 /// [`Lease::epoch`] too.
 #[derive(Debug)]
 pub struct Lease {
@@ -25,20 +23,12 @@ pub struct Lease {
     /// Nanoseconds after `base`.
     until: AtomicU64,
     epoch: AtomicU64,
-    /// It holds again.
-    renewed: Notify,
 }
 
 impl Lease {
     /// One that does not hold yet.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self {
-            base: clock.now(),
-            clock,
-            until: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
-            renewed: Notify::new(),
-        })
+        Arc::new(Self { base: clock.now(), clock, until: AtomicU64::new(0), epoch: AtomicU64::new(0) })
     }
 
     /// A lease that never ends, for partitions without a group.
@@ -58,18 +48,6 @@ impl Lease {
         }
     }
 
-    /// Resolves when it holds.
-    pub async fn holds(&self) {
-        loop {
-            let mut renewed = std::pin::pin!(self.renewed.notified());
-            renewed.as_mut().enable();
-            if self.is_valid() {
-                return;
-            }
-            renewed.await;
-        }
-    }
-
     /// How often everything that the member held was lost. Partitions assigned in an earlier epoch are gone, whatever
     /// [`Lease::is_valid`] says.
     #[must_use]
@@ -79,25 +57,18 @@ impl Lease {
 
     /// It holds until then, or longer if it did already.
     pub(crate) fn extend(&self, until: Instant) {
-        self.renew(self.until.fetch_max(self.nanos(until), Ordering::Relaxed));
+        self.until.fetch_max(self.nanos(until), Ordering::Relaxed);
     }
 
     /// It holds until then, also where that is shorter than before: the coordinator's session timeout became known.
     pub(crate) fn set(&self, until: Instant) {
-        self.renew(self.until.swap(self.nanos(until), Ordering::Relaxed));
+        self.until.store(self.nanos(until), Ordering::Relaxed);
     }
 
     /// All is lost: it does not hold any more, and a new epoch begins.
     pub(crate) fn end(&self) {
         self.until.store(0, Ordering::Relaxed);
         self.epoch.fetch_add(1, Ordering::Release);
-    }
-
-    /// It held until `before`, and was just extended.
-    fn renew(&self, before: u64) {
-        if before <= self.nanos(self.clock.now()) {
-            self.renewed.notify_waiters();
-        }
     }
 
     fn nanos(&self, at: Instant) -> u64 {
@@ -134,21 +105,6 @@ mod tests {
         assert_eq!(lease.epoch(), 1);
         lease.extend(Instant::now() + Duration::from_secs(1));
         assert!(lease.is_valid());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_it_is_woken_when_it_holds_again() {
-        let lease = Lease::new(Arc::new(SystemClock));
-        let begun = Instant::now();
-        lease.extend(begun + Duration::from_secs(1));
-        tokio::time::timeout(Duration::ZERO, lease.holds()).await.unwrap();
-        tokio::time::advance(Duration::from_secs(2)).await;
-        let other = Arc::clone(&lease);
-        let waiting = tokio::spawn(async move { other.holds().await });
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(!waiting.is_finished());
-        lease.extend(begun + Duration::from_secs(9));
-        tokio::time::timeout(Duration::from_millis(1), waiting).await.unwrap().unwrap();
     }
 
     #[test]

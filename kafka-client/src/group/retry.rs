@@ -9,9 +9,9 @@ use super::coordinator::is_elsewhere;
 use crate::config::Backoff;
 use crate::error::Error;
 
-/// For so many failures in a row a coordinator that is on its way to another broker is soon asked for again: by then a cluster
-/// has missed a broker that died.
-const SOON: u32 = 100;
+/// For so long a coordinator that is on its way to another broker is soon asked for again: by then a cluster has missed a broker
+/// that died, also one that led the others.
+const SOON: Duration = Duration::from_secs(30);
 /// A broker that is to be the coordinator and is not ready is asked again so often before the usual wait, each time after twice as
 /// long.
 const AT_THE_DOOR: u32 = 3;
@@ -42,13 +42,12 @@ impl Failures {
         let is_not_ready = matches!(code, Some(E::NotCoordinator | E::CoordinatorLoadInProgress));
         let is_on_its_way =
             is_not_ready || matches!(error, Error::Disconnected { .. }) || code.is_some_and(is_elsewhere);
-        let wait = match is_on_its_way {
-            true if is_not_ready && self.not_ready < AT_THE_DOOR => {
-                let shortest = Backoff { initial: retry.initial / (1 << AT_THE_DOOR), max: retry.initial };
-                shortest.wait(self.not_ready, chance)
-            }
-            true => retry.wait(self.count.saturating_sub(SOON), chance),
-            false => retry.wait(self.count, chance),
+        let is_soon = is_on_its_way && self.last_for(now) < SOON;
+        let wait = if is_soon && is_not_ready && self.not_ready < AT_THE_DOOR {
+            let shorter = Backoff { initial: retry.initial / (1 << AT_THE_DOOR), max: retry.initial };
+            shorter.wait(self.not_ready, chance)
+        } else {
+            retry.wait(if is_soon { 0 } else { self.count }, chance)
         };
         self.not_ready = if is_not_ready { self.not_ready.saturating_add(1) } else { 0 };
         self.count(now);
@@ -82,7 +81,11 @@ impl Failures {
     /// Whether to tell of `error`, the last one: not of what happens every day, unless it lasts.
     pub(super) fn are_worth_telling(&self, error: &Error, now: Instant) -> bool {
         let everyday = error.code().is_some_and(|code| code.is_retriable());
-        !everyday || self.since.is_some_and(|since| now.saturating_duration_since(since) >= EVERYDAY)
+        !everyday || self.last_for(now) >= EVERYDAY
+    }
+
+    fn last_for(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 }
 
@@ -101,35 +104,38 @@ mod tests {
         Error::Broker { api: "JoinGroup", code, at: At::Group("billing".into()) }
     }
 
-    fn waits(failures: &mut Failures, error: &Error, times: usize) -> Vec<u128> {
-        let now = Instant::now();
-        (0..times).map(|_| failures.wait_after(error, now, &RETRY, 0.5).as_micros() / 100).collect()
+    /// The waits after so many failures that follow each other, in tenths of a millisecond.
+    fn waits(failures: &mut Failures, error: &Error, now: &mut Instant, times: usize) -> Vec<u128> {
+        let mut wait = || {
+            let wait = failures.wait_after(error, *now, &RETRY, 0.5);
+            *now += wait;
+            wait.as_micros() / 100
+        };
+        (0..times).map(|_| wait()).collect()
     }
 
     #[test]
     fn a_coordinator_that_moves_is_soon_asked_for_again_until_that_takes_long() {
         for error in [gone(), answered(E::CoordinatorNotAvailable)] {
-            let mut failures = Failures::default();
-            assert_eq!(waits(&mut failures, &error, 101), [1000; 101], "{error}");
-            assert_eq!(waits(&mut failures, &error, 5), [2000, 4000, 8000, 10000, 10000], "{error}");
+            let (mut failures, mut now) = (Failures::default(), Instant::now());
+            assert_eq!(waits(&mut failures, &error, &mut now, 300), [1000; 300], "{error}");
+            assert_eq!(waits(&mut failures, &error, &mut now, 2), [10_000, 10_000], "{error}");
         }
-        let mut failures = Failures::default();
-        assert_eq!(
-            waits(&mut failures, &answered(E::UnknownServerError), 5),
-            [1000, 2000, 4000, 8000, 10000]
-        );
+        let (mut failures, mut now) = (Failures::default(), Instant::now());
+        let other = waits(&mut failures, &answered(E::UnknownServerError), &mut now, 5);
+        assert_eq!(other, [1000, 2000, 4000, 8000, 10_000]);
     }
 
     #[test]
     fn a_broker_that_is_about_to_be_the_coordinator_is_asked_again_at_once() {
         let (loading, elsewhere) = (answered(E::CoordinatorLoadInProgress), answered(E::NotCoordinator));
-        let mut failures = Failures::default();
-        waits(&mut failures, &gone(), 50);
-        assert_eq!(waits(&mut failures, &elsewhere, 1), [125]);
-        assert_eq!(waits(&mut failures, &loading, 3), [250, 500, 1000]);
+        let (mut failures, mut now) = (Failures::default(), Instant::now());
+        waits(&mut failures, &gone(), &mut now, 50);
+        assert_eq!(waits(&mut failures, &elsewhere, &mut now, 1), [125]);
+        assert_eq!(waits(&mut failures, &loading, &mut now, 3), [250, 500, 1000]);
         // Not for ever.
-        waits(&mut failures, &loading, 46);
-        assert_eq!(waits(&mut failures, &loading, 2), [1000, 2000]);
+        now += SOON;
+        assert_eq!(waits(&mut failures, &loading, &mut now, 1), [10_000]);
     }
 
     #[test]

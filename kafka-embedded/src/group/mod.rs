@@ -285,8 +285,8 @@ impl Group {
         }
     }
 
-    /// Its coordinator has gone. Where there is another one already, that counts its members' sessions anew, as Kafka's does
-    /// when it has loaded a group.
+    /// It has another coordinator, which counts its members' sessions anew, as Kafka's does when it has loaded a group; or none for
+    /// now.
     fn moved(&mut self, now: Instant, is_coordinated: bool) {
         self.is_coordinated = is_coordinated;
         match &mut self.members {

@@ -185,15 +185,14 @@ impl Machine {
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or is away itself.
-    /// A heartbeat that it answers tells which: whom it still knows by its epoch has lost nothing. Until then the lease is
-    /// over, so that nothing more of them is handled.
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
     pub(super) fn expired(&mut self) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "ConsumerGroupHeartbeat",
             broker: format!("the coordinator of {}", self.at()),
             after: self.beat.session,
         }));
-        self.beat.lease = None;
+        self.lose();
+        self.part();
     }
 }

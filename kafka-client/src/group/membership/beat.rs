@@ -73,17 +73,11 @@ impl Machine {
         }
         let code = answer.as_ref().err().and_then(Error::code);
         match (answer, code) {
-            (Ok(()), _) => {
-                let was_held_up = self.is_held_up(at.now);
-                self.acknowledged(sent);
-                if was_held_up && !self.is_held_up(at.now) {
-                    self.rejoin_if_changed(at);
-                }
-            }
+            (Ok(()), _) => self.acknowledged(sent),
             (_, Some(ResponseError::RebalanceInProgress)) => {
                 self.acknowledged(sent);
-                // An answer that came late says nothing of now.
-                if matches!(self.phase, Phase::Stable) && !self.is_held_up(at.now) {
+                // An answer that came too late says nothing of now: the session may have ended since.
+                if matches!(self.phase, Phase::Stable) && !self.beat.has_expired(at.now) {
                     self.rejoin(at, "the group is rebalancing");
                 }
             }
@@ -122,27 +116,15 @@ impl Machine {
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or is away itself.
-    /// A heartbeat that it answers tells which. Until then the lease is over, so that nothing more of them is handled.
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
     pub(super) fn expired(&mut self, at: Moment) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "Heartbeat",
             broker: format!("the coordinator of {}", At::Group(self.settings.group.group_id.clone())),
             after: self.settings.group.session_timeout,
         }));
-        match self.phase {
-            Phase::Stable => self.beat.lease = None,
-            // Within a round no answer would tell: a static member may have missed a whole generation, and is taken into the next.
-            _ => {
-                self.lose(true);
-                self.start_over(at.now, "the session has expired");
-            }
-        }
-    }
-
-    /// Whether a heartbeat's answer has to tell first whether its partitions are still its own.
-    pub(super) fn is_held_up(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Stable) && self.beat.lease.is_none_or(|lease| lease <= now)
+        self.lose(true);
+        self.start_over(at.now, "the session has expired");
     }
 
     /// Whatever is under way is given up; the next attempt begins then.

@@ -14,10 +14,8 @@
 //! afterwards what the new assignment does not have any more, and join once more.
 //!
 //! What a member holds ends in exactly one way: given back (`Revoked`, and done in time), or `Lost`: the coordinator
-//! does not know the member or its generation any more, giving back took too long, or a session timeout passed within a
-//! round without an acknowledged heartbeat. Outside of rounds that ends the lease alone: the member is *held up* until an
-//! answer to a heartbeat tells. The same generation means that nobody else has had its partitions (Java's consumer relies on
-//! that too, but handles on meanwhile).
+//! does not know the member any more, no heartbeat was acknowledged for a session timeout, or giving back took too
+//! long.
 
 mod beat;
 mod interest;
@@ -221,7 +219,8 @@ impl Machine {
         self.picture = Some(picture);
         match self.phase {
             Phase::Waiting { at: None } => self.phase = Phase::Waiting { at: Some(at.now) },
-            Phase::Stable if !self.is_held_up(at.now) => self.rejoin_if_changed(at),
+            // One whose session may have ended must not claim what it had.
+            Phase::Stable if !self.beat.has_expired(at.now) => self.rejoin_if_changed(at),
             _ => {}
         }
     }

@@ -379,14 +379,13 @@ impl Lane {
     }
 
     async fn wait_for_lease(&mut self) {
-        // The coordinator is away, or has given the partition away. The next heartbeat tells: then the same records go on,
-        // or Lost is said.
+        // A lease that has ended mostly means Lost, which will be said. It may also be renewed: the membership was
+        // cut off for a while but not replaced; then the same records go on.
         self.waiting();
         let look_again = tokio::time::sleep(LOOK_AGAIN);
         tokio::select! {
             biased;
             _ = self.shared.raised(Signal::Drain) => {}
-            () = self.lease.holds() => {}
             () = look_again => {}
         }
     }

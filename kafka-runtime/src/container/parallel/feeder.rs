@@ -38,8 +38,6 @@ pub(crate) struct Feeder<S> {
     commits: Commits,
     lease: Arc<Lease>,
     lease_epoch: u64,
-    /// Whether the lease held when it was looked at last.
-    leased: bool,
     /// The batch that is being admitted, and from where on.
     batch: Option<(Arc<ChunkBatch>, RecordsMark)>,
     held: HeldBatches,
@@ -135,7 +133,6 @@ impl<S: Source> Feeder<S> {
             work,
             site,
             lease_epoch: lease.epoch(),
-            leased: lease.is_valid(),
             lease,
             batch: None,
             held: HeldBatches::new(work_bytes),
@@ -185,18 +182,18 @@ impl<S: Source> Feeder<S> {
             self.restart(&start);
         }
         let again = self.commits.if_due(now).await;
-        self.leased = self.lease.is_valid();
+        let leased = self.lease.is_valid();
         self.stands = Stands::of(&self.site.shared);
         if self.stands.outdated {
             self.forget();
         }
-        let open = self.leased && self.moved.is_none() && self.stands == Stands::default();
+        let open = leased && self.moved.is_none() && self.stands == Stands::default();
         desk.set_gate(if open { Gate::Open } else { Gate::Held });
         let due = desk.wake(now);
         self.work.pool.offer(&self.work, &self.site);
         let totals = desk.totals();
         self.show(totals);
-        let lease = (!self.leased).then(|| now + LOOK_AGAIN);
+        let lease = (!leased).then(|| now + LOOK_AGAIN);
         [due, again, lease].into_iter().flatten().min()
     }
 
@@ -311,7 +308,6 @@ impl<S: Source> Feeder<S> {
             () = site.shared.woken(news) => return,
             () = sleep_until(next), if next.is_some() => return,
             () = self.commits.answered() => return,
-            () = self.lease.holds(), if !self.leased => return,
             fed = self.feed.next(), if wants => fed,
         };
         self.take(fed);

@@ -188,10 +188,8 @@ impl Outside {
         if self.stamp < 0 {
             assert!(self.held.is_empty(), "who has no epoch has nothing");
         }
-        // Held up: an answer tells what became of the partitions.
-        let is_over = self.lease.is_some_and(|lease| lease <= self.scene.now);
-        if is_over && !self.held.is_empty() {
-            assert!(matches!(self.scene.machine.phase, Phase::Member), "the lease is over, and nobody asks");
+        if let Some(lease) = self.lease.filter(|_| !self.held.is_empty()) {
+            assert!(lease > self.scene.now, "the lease is over, and nothing was lost");
         }
     }
 }

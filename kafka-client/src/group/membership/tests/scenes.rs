@@ -206,75 +206,45 @@ fn what_is_being_given_back_can_be_lost() {
     assert_eq!(scene.machine.attempt, attempt);
 }
 
-/// A member whose heartbeats came to nothing for a session timeout.
-fn held_up() -> (Scene, Vec<TopicPartition>) {
+#[test]
+fn a_session_without_an_acknowledged_heartbeat_expires() {
     let held = partitions("t", [0]);
     let mut scene = Scene::stable(&[Assignor::Range], &held);
     scene.beat(Ok(()));
     let acknowledged = scene.now;
     scene.pass(3 * SECOND);
     while scene.now < acknowledged + 10 * SECOND {
+        scene.never(|effect| matches!(effect, Effect::Lost(_)));
         let stamp = scene.beats();
         scene.put(Input::Beaten { stamp, sent: scene.now, answer: Err(disconnected()) });
-        scene.never(|effect| matches!(effect, Effect::Problem(Error::Timeout { .. })));
         scene.now = scene.machine.wakes_at().unwrap();
         scene.put(Input::Wake);
     }
     assert_eq!(scene.now, acknowledged + 10 * SECOND, "to the moment");
-    let told = |effect: &Effect| matches!(effect, Effect::Problem(Error::Timeout { .. })).then_some(());
-    scene.next(told);
-    // However long that takes, and whatever happens meanwhile.
-    scene.put(Input::Picture(picture(&[("t", 7)])));
-    for _ in 0..100 {
-        scene.pass(SECOND);
-        let stamp = scene.beats();
-        scene.put(Input::Beaten { stamp, sent: scene.now, answer: Err(disconnected()) });
-    }
-    scene.never(|effect| matches!(effect, Effect::Lost(_) | Effect::Join { .. } | Effect::Lease(_)));
-    scene.effects.clear();
-    (scene, held)
-}
-
-#[test]
-fn whose_coordinator_was_away_for_a_session_goes_on_in_its_generation() {
-    let (mut scene, _) = held_up();
-    scene.pass(2 * SECOND);
-    scene.beat(Ok(()));
-    let until = scene.next(|effect| match effect {
-        Effect::Lease(until) => Some(*until),
-        _ => None,
-    });
-    assert_eq!(until, scene.now + 10 * SECOND);
-    scene.never(|effect| matches!(effect, Effect::Lost(_) | Effect::Identity(_) | Effect::Assigned(_)));
-}
-
-#[test]
-fn whose_partitions_were_given_away_meanwhile_has_lost_them() {
-    for (code, id) in [(E::UnknownMemberId, ""), (E::IllegalGeneration, "m")] {
-        let (mut scene, held) = held_up();
-        scene.pass(2 * SECOND);
-        scene.beat(Err(refused(code)));
-        assert_eq!(scene.lost(), held);
-        assert_eq!(scene.identity().generation, -1);
-        assert_eq!(scene.joins().1, id);
-    }
-}
-
-#[test]
-fn a_session_that_ends_within_a_round_ends_the_generation() {
-    let held = partitions("t", [0]);
-    let mut scene = Scene::stable(&[Assignor::CooperativeSticky], &held);
-    scene.beat(Ok(()));
-    scene.pass(3 * SECOND);
-    scene.beat(Err(refused(E::RebalanceInProgress)));
-    let (first, ..) = scene.joins();
-    scene.now = scene.machine.beat.lease.unwrap();
-    scene.put(Input::Wake);
+    assert!(matches!(scene.problem(), Error::Disconnected { .. }));
     assert_eq!(scene.lost(), held);
     assert_eq!(scene.identity().generation, -1);
-    let (second, id, ..) = scene.joins();
-    assert!(second > first);
-    assert_eq!(id, "m");
+    assert_eq!(scene.joins().1, "m");
+}
+
+#[test]
+fn who_slept_through_its_session_claims_nothing() {
+    for awakened in 0..2 {
+        let held = partitions("t", [0]);
+        let mut scene = Scene::stable(&[Assignor::CooperativeSticky], &held);
+        scene.beat(Ok(()));
+        scene.pass(3 * SECOND);
+        let (stamp, sent) = (scene.beats(), scene.now);
+        scene.now += 60 * SECOND;
+        // Either would lead to another round, in which it has nothing any more.
+        match awakened {
+            0 => scene.put(Input::Picture(picture(&[("t", 7)]))),
+            _ => scene.put(Input::Beaten { stamp, sent, answer: Err(refused(E::RebalanceInProgress)) }),
+        }
+        assert_eq!(scene.lost(), held);
+        assert_eq!(scene.joins().2.owned, []);
+        scene.never(|effect| matches!(effect, Effect::Join { .. }));
+    }
 }
 
 #[test]
