@@ -50,7 +50,8 @@ pub mod __private {
     };
 }
 
-/// The README's code is compiled with the documentation tests.
+/// The README's code, and that of the pages behind it, is compiled with the documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
+#[doc = include_str!("../../docs/running.md")]
 struct Readme;

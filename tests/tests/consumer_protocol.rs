@@ -1,5 +1,5 @@
 //! Groups of KIP-848 (`group.protocol: consumer`): members of ours, the Java client's and librdkafka's; one that is
-//! killed, and one that comes back.
+//! killed, one that comes back, one that was frozen (in a classic group too).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
@@ -239,7 +239,15 @@ async fn signal(child: &Child, signal: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_was_frozen_past_its_session_handles_what_it_had_in_hand_at_most() {
-    let fleet = fleet().await;
+    a_frozen_member(fleet().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classic_member_that_was_frozen_past_its_session_handles_what_it_had_in_hand_at_most() {
+    a_frozen_member(Fleet::new("session.timeout.ms: 6000, heartbeat.interval.ms: 300").await).await;
+}
+
+async fn a_frozen_member(fleet: Fleet) {
     let flow = Flow::start(&fleet).await;
     let one = Victim::start(&fleet, "");
     let two = Victim::start(&fleet, "");

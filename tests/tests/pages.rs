@@ -29,7 +29,7 @@ fn every_test_that_a_page_names_exists() {
     for folder in ["tests/tests", "kafka-client/src", "kafka-runtime/src", "kafka-runtime/tests"] {
         sources(&root.join(folder), &mut code);
     }
-    for page in ["what-happens-when.md", "groups.md", "rebalances.md"] {
+    for page in ["what-happens-when.md", "groups.md", "rebalances.md", "running.md"] {
         let text = fs::read_to_string(root.join("docs").join(page)).unwrap();
         let names: Vec<&str> = named(&text).collect();
         assert!(names.len() > 3, "{page} names {names:?}");

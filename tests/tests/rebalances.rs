@@ -218,6 +218,13 @@ async fn in_hand(listener: &str) -> (usize, usize) {
     let long = |probe: &Probe| probe.seen().iter().filter(|seen| seen.value == "long").count();
     // A handler that was let go of may still be finishing.
     tokio::time::sleep(LONG).await;
+    for partition in 0..PARTITIONS {
+        assert_eq!(
+            group.committed(partition).await,
+            2,
+            "committed by who has it no more: partition {partition}"
+        );
+    }
     let counts = (long(&one), long(&two));
     first.stop().await.unwrap();
     second.stop().await.unwrap();

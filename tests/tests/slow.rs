@@ -1,5 +1,5 @@
-//! Handlers that take longer than the session timeout, waiting or blocking their threads, lose neither membership nor
-//! record; and what `max-poll-interval` means.
+//! Handlers that take longer than the session timeout, waiting or blocking their threads, and tries in place that wait for
+//! longer, lose neither membership nor record.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -28,6 +28,19 @@ async fn blocks(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
 
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-retries",
+    retry(attempts = 2, backoff = "4s", jitter = 0)
+)]
+async fn retries(value: String, meta: Metadata, probe: &State<Probe>) -> Result<(), std::io::Error> {
+    if meta.offset() == 0 && meta.attempt() == 1 {
+        return Err(std::io::Error::other("not yet"));
+    }
+    probe.saw(meta.partition(), meta.offset(), None, value);
+    Ok(())
+}
+
 async fn run(listener: &'static str) {
     let cluster = Cluster::start().await;
     let topic = cluster.topic("slow", 2).await;
@@ -51,6 +64,11 @@ async fn run(listener: &'static str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_waits_for_four_sessions() {
     run("waits").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_waits_for_four_sessions() {
+    run("retries").await;
 }
 
 // Both worker threads of the runtime sleep at once: nothing of ours may need them.
