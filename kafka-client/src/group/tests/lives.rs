@@ -16,6 +16,7 @@ use crate::config::{Assignor, GroupConfig, Subscription};
 use crate::error::{At, Error};
 use crate::group::{GroupEvent, Identity, Leave, Membership};
 use crate::ids::TopicPartition;
+use crate::net::Purpose;
 
 fn group() -> GroupConfig {
     let mut group = GroupConfig::new("g");
@@ -153,6 +154,33 @@ async fn the_coordinator_moves() {
     let last = asked.iter().rev().find(|(_, api)| *api == HeartbeatRequest::KEY).unwrap();
     assert_eq!(last.0, "b2:2");
     assert!(member.events.try_recv().is_err(), "nothing that a user should know of");
+}
+
+/// Each record's commit may ask for it: a broker that died must not cost the others a lookup for each record.
+#[tokio::test(start_paused = true)]
+async fn however_many_need_a_coordinator_that_is_away_it_is_looked_for_in_turn() {
+    let brokers = Brokers::new();
+    let (_pool, coordinator) = brokers.coordinator();
+    coordinator.connection(Purpose::Commit).await.unwrap();
+    coordinator.forget();
+    // The others still name it.
+    brokers.fake.take_down(&["b1:1"]);
+    let (begun, before) = (Instant::now(), brokers.fake.count(ApiKey::FindCoordinator));
+    while begun.elapsed() < 10 * SECOND {
+        let failed = coordinator.connection(Purpose::Join).await;
+        assert!(matches!(&failed, Err(Error::Disconnected { .. })), "{failed:?}");
+        sleep(SECOND / 1000).await;
+    }
+    let lookups = brokers.fake.count(ApiKey::FindCoordinator) - before;
+    assert!((100..=200).contains(&lookups), "{lookups} lookups in 10 s");
+    brokers.fake.take_down(&[]);
+    timeout(2 * SECOND, async {
+        while coordinator.connection(Purpose::Join).await.is_err() {
+            sleep(SECOND / 10).await
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
