@@ -15,46 +15,41 @@ use crate::topics::{Partition, Topic};
 impl Cluster {
     /// Gives a broker up: others lead what it led, and coordinate what it coordinated.
     pub(crate) fn fence(&self, id: i32) {
-        let is_news = self.change_coordinators(|| {
-            let is_news = self.brokers.set_fenced(id, true);
-            if is_news {
-                let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
-                self.coordinators.gone(id, &live);
-            }
-            is_news
-        });
-        if is_news {
-            self.each_partition(|replicas, rules| replicas.gone(id, rules));
+        let before = self.coordinated();
+        if !self.brokers.set_fenced(id, true) {
+            return;
         }
+        let live: Vec<i32> = self.live_nodes().map(|node| node.id).collect();
+        self.coordinators.gone(id, &live);
+        self.tell_moved(before);
+        self.each_partition(|replicas, rules| replicas.gone(id, rules));
     }
 
     /// Takes a broker back: it is in sync at once, and leads what nobody leads.
     pub(crate) fn unfence(&self, id: i32) {
-        let is_news = self.change_coordinators(|| {
-            let is_news = self.brokers.set_fenced(id, false);
-            if is_news {
-                self.coordinators.back(id);
-            }
-            is_news
-        });
-        if is_news {
-            self.each_partition(|replicas, rules| replicas.back(id, rules));
+        let before = self.coordinated();
+        if !self.brokers.set_fenced(id, false) {
+            return;
         }
+        self.coordinators.back(id);
+        self.tell_moved(before);
+        self.each_partition(|replicas, rules| replicas.back(id, rules));
     }
 
-    /// Groups whose coordinator is another one after `change` are told so.
-    fn change_coordinators<T>(&self, change: impl FnOnce() -> T) -> T {
-        let coordinator = |group: &StrBytes| self.coordinator(group).map(|node| node.id);
-        let groups = self.groups.ids();
-        let before: Vec<Option<i32>> = groups.iter().map(coordinator).collect();
-        let changed = change();
-        for (group, before) in groups.iter().zip(before) {
-            let after = coordinator(group);
-            if after != before {
-                self.groups.moved(group, after.is_some());
+    /// All groups, each with its coordinator.
+    fn coordinated(&self) -> Vec<(StrBytes, Option<i32>)> {
+        let groups = self.groups.ids().into_iter();
+        groups.map(|group| (group.clone(), self.coordinator(&group).map(|node| node.id))).collect()
+    }
+
+    /// Tells the groups whose coordinator is another one than `before`.
+    fn tell_moved(&self, before: Vec<(StrBytes, Option<i32>)>) {
+        for (group, before) in before {
+            let now = self.coordinator(&group).map(|node| node.id);
+            if now != before {
+                self.groups.moved(&group, now.is_some());
             }
         }
-        changed
     }
 
     fn each_partition(&self, change: impl Fn(&mut Replicas, Rules<'_>)) {

@@ -9,8 +9,12 @@ use kafka_client::admin::{Admin, NewTopic};
 use kafka_client::config::{ClientConfig, ProducerConfig};
 use kafka_client::{Client, TopicName};
 use kafka_embedded::EmbeddedKafka;
+use kafka_protocol::messages::FindCoordinatorRequest;
+use kafka_protocol::messages::find_coordinator_response::Coordinator as FoundCoordinator;
+use kafka_protocol::protocol::StrBytes;
 
 use crate::peer::{Peer, PeerKind};
+use crate::wire::Wire;
 
 /// Apache Kafka where `KAFKA_BOOTSTRAP_SERVERS` names it, an embedded cluster of three brokers of the test's own elsewhere.
 pub struct Cluster {
@@ -138,6 +142,15 @@ impl Cluster {
             })
         })
         .await;
+    }
+
+    /// The coordinator of a group, as the first broker tells of it; `None` while there is none.
+    pub async fn coordinator(&self, group: &str) -> Option<FoundCoordinator> {
+        let first = self.bootstrap.split(',').next().expect("a broker");
+        let key = StrBytes::from_string(group.to_owned());
+        let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![key]);
+        let mut found = Wire::connect(first).await.ask(4, &find).await.coordinators;
+        found.pop().filter(|found| found.error_code == 0)
     }
 
     /// The embedded cluster, for what only a test's own broker can do; `None` on Apache Kafka.

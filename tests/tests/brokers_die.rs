@@ -11,10 +11,8 @@ use kafka_client::config::ProducerConfig;
 use kafka_client::consumer::GroupMetadata;
 use kafka_client::group::CommittedOffset;
 use kafka_client::producer::{Outgoing, Remedy, TransactionError, TransactionalProducer};
-use kafka_protocol::messages::FindCoordinatorRequest;
-use kafka_protocol::protocol::StrBytes;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Nodes, Peer, Probe, Wire, eventually, unique};
+use tests::{Cluster, Nodes, Peer, Probe, eventually, unique};
 
 /// One test at a time: each kills brokers.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -219,10 +217,8 @@ async fn without_coordinator(
     }
     let nodes = nodes.unwrap();
     nodes.in_sync(cluster, &[topic]).await;
-    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![StrBytes::from_string(group)]);
-    let first = cluster.bootstrap().split(',').next().unwrap();
-    let found = Wire::connect(first).await.ask(4, &find).await.coordinators.remove(0);
-    nodes.restart(usize::try_from(found.node_id.0).unwrap(), 2 * SESSION).await;
+    let coordinator = cluster.coordinator(&group).await.unwrap().node_id.0;
+    nodes.restart(usize::try_from(coordinator).unwrap(), 2 * SESSION).await;
 }
 
 async fn a_coordinator_is_away(protocol: &str) {

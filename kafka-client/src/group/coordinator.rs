@@ -36,11 +36,13 @@ pub(crate) struct Coordinator {
 
 /// What is known of it.
 #[derive(Debug, Default)]
-struct Known {
+enum Known {
+    #[default]
+    Nothing,
     /// The broker's id.
-    broker: Option<i32>,
-    /// The last failure to reach it, and when that was.
-    failed: Option<(Instant, Error)>,
+    Broker(i32),
+    /// When it was last not found, or not reached, and why.
+    Away(Instant, Error),
 }
 
 impl Coordinator {
@@ -61,26 +63,18 @@ impl Coordinator {
     /// All who need it share the failures: however many ask, it is looked for no oftener than twice in the shortest back-off.
     pub(crate) async fn connection(&self, purpose: Purpose) -> Result<Arc<Connection>> {
         let cluster = self.pool.cluster();
-        let (broker, failed) = {
-            let known = self.known();
-            (known.broker, known.failed.clone())
-        };
         let distance = cluster.config().retry_backoff.initial / 2;
-        if let Some((at, error)) = failed
-            && broker.is_none()
-            && cluster.seams().clock.now() < at + distance
-        {
-            return Err(error);
-        }
-        let opened = self.open(broker, purpose).await;
-        let mut known = self.known();
-        match &opened {
-            Ok(_) => known.failed = None,
-            Err(error) => {
-                *known = Known { broker: None, failed: Some((cluster.seams().clock.now(), error.clone())) };
+        let broker = match &*self.known() {
+            Known::Broker(broker) => Some(*broker),
+            Known::Away(at, error) if cluster.seams().clock.now() < *at + distance => {
+                return Err(error.clone());
             }
+            Known::Away(..) | Known::Nothing => None,
+        };
+        let opened = self.open(broker, purpose).await;
+        if let Err(error) = &opened {
+            *self.known() = Known::Away(cluster.seams().clock.now(), error.clone());
         }
-        drop(known);
         opened
     }
 
@@ -94,7 +88,10 @@ impl Coordinator {
 
     /// Forgets it after NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE or a broken connection.
     pub(crate) fn forget(&self) {
-        self.known().broker = None;
+        let mut known = self.known();
+        if matches!(*known, Known::Broker(_)) {
+            *known = Known::Nothing;
+        }
     }
 
     /// Forgets it if this failure of a request to it says so.
@@ -150,7 +147,7 @@ impl Coordinator {
             // Its address comes with the picture, in which it is new.
             cluster.refreshed().await?;
         }
-        self.known().broker = Some(broker);
+        *self.known() = Known::Broker(broker);
         tracing::debug!(of = %self.at(), broker, "coordinator found");
         Ok(broker)
     }

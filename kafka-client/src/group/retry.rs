@@ -78,10 +78,10 @@ impl Failures {
         self.count > 1
     }
 
-    /// Whether to tell of `error`, the last one: not of what happens every day, unless it lasts.
-    pub(super) fn are_worth_telling(&self, error: &Error, now: Instant) -> bool {
+    /// `error`, the last one, if it is worth telling: not what happens every day, unless it lasts.
+    pub(super) fn worth_telling(&self, error: Error, now: Instant) -> Option<Error> {
         let everyday = error.code().is_some_and(|code| code.is_retriable());
-        !everyday || self.last_for(now) >= EVERYDAY
+        (!everyday || self.last_for(now) >= EVERYDAY).then_some(error)
     }
 
     fn last_for(&self, now: Instant) -> Duration {
@@ -145,8 +145,9 @@ mod tests {
         for tenth in 0..40 {
             let now = begun + tenth * Duration::from_millis(100);
             failures.wait_after(&everyday, now, &RETRY, 0.5);
-            assert_eq!(failures.are_worth_telling(&everyday, now), tenth >= 20);
-            assert!(failures.are_worth_telling(&rare, now) && failures.are_worth_telling(&gone(), now));
+            assert_eq!(failures.worth_telling(everyday.clone(), now).is_some(), tenth >= 20);
+            assert!(failures.worth_telling(rare.clone(), now).is_some());
+            assert!(failures.worth_telling(gone(), now).is_some());
         }
     }
 

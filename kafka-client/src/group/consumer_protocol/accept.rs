@@ -144,10 +144,6 @@ impl Machine {
                 self.part();
             }
             Some(E::UnreleasedInstanceId) => {
-                // Its place is another's.
-                if matches!(self.phase, Phase::Member) {
-                    self.lose();
-                }
                 self.effects.push(Effect::Release);
                 self.phase = Phase::Releasing;
             }
@@ -158,11 +154,8 @@ impl Machine {
 
     /// The predecessor is gone, or could not be sent away: then it goes when its session ends.
     pub(super) fn released(&mut self, at: Moment, released: Result<()>) {
-        if let Err(error) = released
-            && self.failures.are_worth_telling(&error, at.now)
-        {
-            self.effects.push(Effect::Problem(error));
-        }
+        let told = released.err().and_then(|error| self.failures.worth_telling(error, at.now));
+        self.effects.extend(told.map(Effect::Problem));
         self.again(at);
     }
 
@@ -177,9 +170,7 @@ impl Machine {
         self.unsure = true;
         let until = at.now + self.beat.failures.wait_after(&error, at.now, &self.settings.retry, at.chance);
         self.beat.wait_until(until);
-        if self.beat.failures.are_worth_telling(&error, at.now) {
-            self.effects.push(Effect::Problem(error));
-        }
+        self.effects.extend(self.beat.failures.worth_telling(error, at.now).map(Effect::Problem));
         if matches!(self.phase, Phase::Joining) {
             self.join_at(until);
         }

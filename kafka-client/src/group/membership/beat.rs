@@ -108,9 +108,7 @@ impl Machine {
             _ => true,
         };
         let waits = matches!(self.phase, Phase::Joining | Phase::Leading { .. } | Phase::Syncing { .. });
-        if self.beat.failures.are_worth_telling(&error, at.now) {
-            self.effects.push(Effect::Problem(error));
-        }
+        self.effects.extend(self.beat.failures.worth_telling(error, at.now).map(Effect::Problem));
         if gone && waits {
             self.start_over(at.now + wait, "the coordinator did not answer");
         }

@@ -251,9 +251,7 @@ impl Machine {
     /// Another attempt after a back-off.
     fn retry(&mut self, at: Moment, error: Error) {
         let wait = self.failures.wait_after(&error, at.now, &self.settings.retry, at.chance);
-        if self.failures.are_worth_telling(&error, at.now) {
-            self.effects.push(Effect::Problem(error));
-        }
+        self.effects.extend(self.failures.worth_telling(error, at.now).map(Effect::Problem));
         self.start_over(at.now + wait, "the last round failed");
     }
 

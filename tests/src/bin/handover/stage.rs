@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_client::admin::NewTopic;
-use kafka_protocol::messages::find_coordinator_response::Coordinator as FoundCoordinator;
-use kafka_protocol::messages::{DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest};
+use kafka_protocol::messages::{DescribeGroupsRequest, GroupId, HeartbeatRequest};
 use kafka_protocol::protocol::StrBytes;
 use kafka_runtime::prelude::*;
 use tests::{Cluster, Wire, unique};
@@ -160,31 +159,23 @@ impl Stage {
     }
 
     async fn coordinator(&self) -> Result<Wire, Failure> {
-        let found = self.find_coordinator(&self.group).await?;
+        let found = self.cluster.coordinator(&self.group).await.ok_or("no coordinator")?;
         Ok(Wire::connect(&format!("{}:{}", &*found.host, found.port)).await)
-    }
-
-    async fn find_coordinator(&self, group: &str) -> Result<FoundCoordinator, Failure> {
-        let first = self.cluster.bootstrap().split(',').next().ok_or("no broker")?;
-        let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
-        let mut found = Wire::connect(first).await.ask(4, &find).await.coordinators;
-        Ok(found.pop().filter(|found| found.error_code == 0).ok_or("no coordinator")?)
     }
 
     /// Takes a group whose coordinator is this node, or any, before a member comes. Which it is.
     pub(crate) async fn choose_group(&mut self, node: Option<i32>) -> Result<i32, Failure> {
-        let begun = Instant::now();
-        for number in 0.. {
+        let (begun, mut number) = (Instant::now(), 0);
+        while begun.elapsed() < LIMIT {
             let group = format!("{}-group-{number}", self.topic);
-            match self.find_coordinator(&group).await {
-                Ok(found) if node.is_none_or(|node| node == found.node_id.0) => {
+            match self.cluster.coordinator(&group).await {
+                Some(found) if node.is_none_or(|node| node == found.node_id.0) => {
                     self.group = group;
                     return Ok(found.node_id.0);
                 }
-                Err(error) if begun.elapsed() > LIMIT => return Err(error),
+                Some(_) => number += 1,
                 // A cluster that has just started has no coordinators yet.
-                Err(_) => tokio::time::sleep(EVERY).await,
-                Ok(_) => {}
+                None => tokio::time::sleep(EVERY).await,
             }
         }
         Err("no such group".into())
