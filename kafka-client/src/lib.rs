@@ -32,7 +32,7 @@ pub mod records;
 pub mod seams;
 #[cfg(test)]
 mod vectors;
-mod watch;
+pub mod watch;
 pub mod wire;
 
 pub use client::{Client, Io};

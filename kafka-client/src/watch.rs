@@ -1,6 +1,6 @@
 //! A value, and those who wait for it to change: `tokio::sync::watch` in what is used of it here, but whoever waits first is
 //! woken first. Theirs are woken in an order of chance (for many threads at once), and then no run of a simulation could
-//! be had again.
+//! be had again. For those who bring transports of their own ([`seams`](crate::seams)).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// The sender is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Closed;
+pub struct Closed;
 
 #[derive(Debug, Default)]
 struct Shared<T> {
@@ -50,23 +50,25 @@ impl<T> Shared<T> {
 
 /// Owns the value. Dropped, it ends all waiting.
 #[derive(Debug, Default)]
-pub(crate) struct Sender<T>(Arc<Shared<T>>);
+pub struct Sender<T>(Arc<Shared<T>>);
 
 /// Sees the value, and waits for what it has not seen.
 #[derive(Debug)]
-pub(crate) struct Receiver<T> {
+pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     seen: u64,
 }
 
-pub(crate) fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
+/// A value's owner, and one who sees it.
+pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let sender = Sender::new(value);
     let receiver = sender.subscribe();
     (sender, receiver)
 }
 
 impl<T> Sender<T> {
-    pub(crate) fn new(value: T) -> Self {
+    /// The owner of this value.
+    pub fn new(value: T) -> Self {
         let value = RwLock::new(value);
         Self(Arc::new(Shared {
             value,
@@ -77,16 +79,17 @@ impl<T> Sender<T> {
     }
 
     /// What there is now is seen already.
-    pub(crate) fn subscribe(&self) -> Receiver<T> {
+    pub fn subscribe(&self) -> Receiver<T> {
         Receiver { shared: Arc::clone(&self.0), seen: self.0.version() }
     }
 
     /// The value must not be borrowed for long: it cannot change meanwhile.
-    pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, T> {
+    pub fn borrow(&self) -> RwLockReadGuard<'_, T> {
         self.0.borrow()
     }
 
-    pub(crate) fn send_replace(&self, value: T) {
+    /// Another value, for all who wait.
+    pub fn send_replace(&self, value: T) {
         self.send_if_modified(|last| {
             *last = value;
             true
@@ -94,7 +97,7 @@ impl<T> Sender<T> {
     }
 
     /// `modify` says whether there is something to wake others for.
-    pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) {
+    pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) {
         let mut value = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
         if !modify(&mut value) {
             return;
@@ -113,23 +116,31 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, T> {
+    /// The value as it is, which stays one that was not seen.
+    pub fn borrow(&self) -> RwLockReadGuard<'_, T> {
         self.shared.borrow()
     }
 
-    pub(crate) fn borrow_and_update(&mut self) -> RwLockReadGuard<'_, T> {
+    /// The value as it is, seen by this.
+    pub fn borrow_and_update(&mut self) -> RwLockReadGuard<'_, T> {
         let value = self.shared.borrow();
         self.seen = self.shared.version();
         value
     }
 
     /// Waits for a value that was not seen. Cancel safe.
-    pub(crate) async fn changed(&mut self) -> Result<(), Closed> {
+    ///
+    /// # Errors
+    /// The sender is gone, and all was seen.
+    pub async fn changed(&mut self) -> Result<(), Closed> {
         self.shared.changed(&mut self.seen).await
     }
 
     /// Waits for a value that `wanted` likes, be it seen or not; it cannot change while it is borrowed. Cancel safe.
-    pub(crate) async fn wait_for(
+    ///
+    /// # Errors
+    /// The sender is gone, and the last value is none.
+    pub async fn wait_for(
         &mut self,
         mut wanted: impl FnMut(&T) -> bool,
     ) -> Result<RwLockReadGuard<'_, T>, Closed> {

@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Fifteen simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
+//! Twenty-one simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation
@@ -21,15 +21,27 @@ spring:
   application: {name: simulation}
   kafka:
     bootstrap-servers: nowhere:1
-    consumer: {heartbeat-interval: 1s, properties: {session.timeout.ms: 6000}}
+    consumer: {CONSUMER}
     producer: {transaction-id-prefix: simulation-}
 kafka-runtime:
   listener: {retry: {attempts: 10, backoff: {initial: 50ms, max: 1s, multiplier: 2}}, on-exhausted: stop}
 ";
 
-fn simulation(listener: &'static str) -> Simulation {
-    let app = move || App::from_yaml(YAML).unwrap().only([listener]);
+/// Sessions as the simulated brokers have them for KIP-848, whose members cannot choose.
+const CLASSIC: &str = "heartbeat-interval: 1s, properties: {session.timeout.ms: 6000}";
+
+fn with_consumer(listener: &'static str, consumer: &'static str) -> Simulation {
+    let yaml = YAML.replace("CONSUMER", consumer);
+    let app = move || App::from_yaml(&yaml).unwrap().only([listener]);
     Simulation::new(listener, app).topic("jobs", 3).seeds(0..140)
+}
+
+fn simulation(listener: &'static str) -> Simulation {
+    with_consumer(listener, CLASSIC)
+}
+
+fn kip_848(listener: &'static str) -> Simulation {
+    with_consumer(listener, "properties: {group.protocol: consumer}")
 }
 
 /// What is sent on for a job.
@@ -57,6 +69,41 @@ fn cooperative_rebalances() {
     simulation("cooperative").run();
 }
 
+#[kafka_listener(
+    topic = "jobs",
+    group = "cooperative_finishing",
+    on_revoke = "finish",
+    properties("partition.assignment.strategy" = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor")
+)]
+async fn cooperative_finishing(_job: String) {}
+
+#[test]
+fn cooperative_rebalances_that_let_handlers_finish() {
+    simulation("cooperative_finishing").run();
+}
+
+#[kafka_listener(topic = "jobs", group = "consumer_protocol")]
+async fn consumer_protocol(_job: String) {}
+
+#[test]
+fn the_consumer_protocol() {
+    kip_848("consumer_protocol").run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "consumer_protocol_bounded",
+    ordering = "key",
+    concurrency = 8,
+    commit_every(records = 5)
+)]
+async fn consumer_protocol_bounded(_job: String) {}
+
+#[test]
+fn no_more_than_five_again_with_the_consumer_protocol() {
+    kip_848("consumer_protocol_bounded").order(Order::Key).replay_bound(5).run();
+}
+
 #[kafka_listener(topic = "jobs", group = "keyed", ordering = "key", concurrency = 8)]
 async fn keyed(_job: String) {}
 
@@ -79,6 +126,58 @@ async fn bounded(_job: String) {}
 #[test]
 fn no_more_than_five_again() {
     simulation("bounded").replay_bound(5).run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "keyed_bounded",
+    ordering = "key",
+    concurrency = 8,
+    commit_every(records = 5)
+)]
+async fn keyed_bounded(_job: String) {}
+
+#[test]
+fn no_more_than_five_again_by_key() {
+    simulation("keyed_bounded").order(Order::Key).replay_bound(5).run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "giving_up",
+    retry(attempts = 2),
+    on_exhausted = "dead-letter",
+    dead_letter = "jobs-dlt"
+)]
+async fn giving_up(_job: String) {}
+
+#[test]
+fn what_is_given_up_is_a_dead_letter() {
+    let simulation = simulation("giving_up").dead_letters("jobs-dlt", 2);
+    simulation.run();
+    let found: usize = (0..40).map(|seed| simulation.run_seed(seed).dead_letters).sum();
+    assert!(found > 0, "no dead letters");
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "giving_up_by_key",
+    ordering = "key",
+    concurrency = 8,
+    commit_every(records = 5),
+    retry(attempts = 1),
+    on_exhausted = "dead-letter",
+    dead_letter = "jobs-dlt"
+)]
+async fn giving_up_by_key(_job: String) {}
+
+#[test]
+fn what_is_given_up_by_key_is_a_dead_letter() {
+    let simulation =
+        simulation("giving_up_by_key").order(Order::Key).replay_bound(5).dead_letters("jobs-dlt", 1);
+    simulation.run();
+    let found: usize = (0..10).map(|seed| simulation.run_seed(seed).dead_letters).sum();
+    assert!(found > 10, "{found} dead letters");
 }
 
 #[kafka_listener(topic = "jobs", group = "batches", batch)]

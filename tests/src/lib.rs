@@ -5,9 +5,11 @@
 //! on a cluster of Apache Kafka.
 
 mod cluster;
+mod committed;
 mod counting;
 mod downstream;
 mod fleet;
+mod generation;
 mod logging;
 mod nodes;
 mod peer;
@@ -17,6 +19,7 @@ mod tools;
 mod wire;
 
 pub use cluster::{Cluster, eventually, unique};
+pub use committed::committed_values;
 pub use counting::Counting;
 pub use downstream::Downstream;
 pub use fleet::{Fleet, PARTITIONS};

@@ -239,9 +239,12 @@ async fn a_coordinator_is_away(protocol: &str) {
     round(&app, &topic, "before").await;
     is_handled(&probe, "before").await;
     app.commit_now().await;
+    let group = format!("{topic}-group");
+    let generation = cluster.generation(&group).await.unwrap();
     without_coordinator(&cluster, nodes.as_ref(), &app, &topic, &probe).await;
     round(&app, &topic, "after").await;
     is_handled(&probe, "after").await;
+    assert_eq!(cluster.generation(&group).await, Some(generation), "there was a rebalance for nothing");
     app.stop().await.unwrap();
     let seen: Vec<_> = probe.seen().into_iter().map(|one| (one.partition, one.offset)).collect();
     let once: BTreeSet<_> = seen.iter().copied().collect();

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka_client::TopicPartition;
-use kafka_client::config::{ConsumerConfig, IsolationLevel, StartAt, Subscription};
-use kafka_client::consumer::{ConsumerEvent, StreamItem};
 use kafka_runtime::dead_letter::Replay;
 use kafka_runtime::prelude::*;
-use tests::Cluster;
+use tests::{Cluster, committed_values};
 
 const LETTERS: usize = 1_200;
 
@@ -39,38 +36,6 @@ async fn letters(cluster: &Cluster, app: &RunningApp, count: usize) -> (String, 
     (origin, letters)
 }
 
-/// What readers of committed records see in a partition, by value, and how often.
-async fn committed_records(cluster: &Cluster, topic: &str, partition: i32) -> BTreeMap<u64, usize> {
-    let partition = TopicPartition::new(topic, partition);
-    let end =
-        cluster.admin().list_offsets(&[(partition, StartAt::End)]).await.unwrap().pop().unwrap().1.unwrap();
-    let mut config = ConsumerConfig::new(Subscription::Partitions(vec![(partition, StartAt::Beginning)]));
-    config.isolation = IsolationLevel::ReadCommitted;
-    let mut consumer = cluster.client().consumer(config).unwrap();
-    let mut seen = BTreeMap::new();
-    if end == 0 {
-        return seen;
-    }
-    let mut stream = loop {
-        if let Some(ConsumerEvent::Assigned(streams)) = consumer.next().await {
-            break streams.into_iter().next().unwrap();
-        }
-    };
-    let mut next = 0;
-    while next < end {
-        let Some(StreamItem::Chunk(mut chunk)) = stream.next().await else { continue };
-        while let Some(batch) = chunk.next_batch().unwrap() {
-            for record in batch.records().flatten() {
-                let value = std::str::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
-                *seen.entry(value).or_default() += 1;
-            }
-            next = batch.next_offset();
-        }
-        next = next.max(chunk.end_offset());
-    }
-    seen
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_selected_goes_back_once() {
     let cluster = Cluster::start().await;
@@ -90,7 +55,7 @@ async fn what_is_selected_goes_back_once() {
     assert_eq!((done.sent, done.left, done.before), (5, 0, 7), "{done:?}");
     assert_eq!(app.replay(Replay::of(&letters)).await.unwrap().sent, 0);
     for partition in 0..2 {
-        let seen = committed_records(&cluster, &origin, partition).await;
+        let seen = committed_values(&cluster, &origin, partition).await;
         let expected: BTreeMap<u64, usize> =
             (0..12).filter(|n| n % 2 == u64::try_from(partition).unwrap()).map(|n| (n, 1)).collect();
         assert_eq!(seen, expected, "to the partition it came from");
@@ -115,7 +80,7 @@ async fn cut_off_in_the_middle_nothing_goes_back_twice() {
     app.replay(Replay::of(&letters)).await.unwrap();
     let mut seen = BTreeMap::new();
     for partition in 0..2 {
-        seen.extend(committed_records(&cluster, &origin, partition).await);
+        seen.extend(committed_values(&cluster, &origin, partition).await);
     }
     let expected: BTreeMap<u64, usize> = (0..u64::try_from(LETTERS).unwrap()).map(|n| (n, 1)).collect();
     assert_eq!(seen, expected);
@@ -132,7 +97,7 @@ async fn what_has_no_origin_stays_unless_it_is_told_where_to() {
     assert_eq!((done.sent, done.homeless), (0, 1));
     let done = app.replay(Replay::of(&letters).to_topic(&home)).await.unwrap();
     assert_eq!((done.sent, done.homeless), (1, 0));
-    assert_eq!(committed_records(&cluster, &home, 0).await, BTreeMap::from([(1, 1)]));
+    assert_eq!(committed_values(&cluster, &home, 0).await, BTreeMap::from([(1, 1)]));
     let missing = app.replay(Replay::of("no-such-letters")).await.unwrap_err();
     assert!(missing.to_string().contains("does not exist"), "{missing}");
     app.stop().await.unwrap();

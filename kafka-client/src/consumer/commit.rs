@@ -54,6 +54,17 @@ impl Holding {
     pub(super) fn has(&self, partition: TopicPartition) -> bool {
         self.with(|held| held.contains_key(&partition))
     }
+
+    /// The assignments that these partitions are held by.
+    fn of(&self, offsets: &Offsets) -> Map<TopicPartition, u64> {
+        let one = |held: &Map<TopicPartition, u64>, partition| Some((partition, *held.get(&partition)?));
+        self.with(|held| offsets.iter().filter_map(|(partition, _)| one(held, *partition)).collect())
+    }
+
+    /// Whether the partition is held by that assignment still.
+    fn is_held_by(&self, partition: TopicPartition, assignment: Option<&u64>) -> bool {
+        assignment.is_some() && self.with(|held| held.get(&partition) == assignment)
+    }
 }
 
 /// How much is done for a commit.
@@ -67,9 +78,25 @@ pub(super) enum Persistence {
 /// A commit to be made.
 #[derive(Debug)]
 pub(super) struct CommitJob {
-    pub(super) offsets: Offsets,
-    pub(super) persistence: Persistence,
-    pub(super) reply: oneshot::Sender<CommitOutcome>,
+    offsets: Offsets,
+    /// What the partitions were held by when it was asked for. One that was lost and came back meanwhile is read anew
+    /// from what was committed before: nothing of its last life may be committed then.
+    assignments: Map<TopicPartition, u64>,
+    persistence: Persistence,
+    reply: oneshot::Sender<CommitOutcome>,
+}
+
+impl CommitJob {
+    /// One for partitions held right now, and where its outcome comes.
+    pub(super) fn new(
+        offsets: Offsets,
+        persistence: Persistence,
+        holding: &Holding,
+    ) -> (Self, oneshot::Receiver<CommitOutcome>) {
+        let (reply, outcome) = oneshot::channel();
+        let assignments = holding.of(&offsets);
+        (Self { offsets, assignments, persistence, reply }, outcome)
+    }
 }
 
 /// On whose behalf commits are made.
@@ -88,9 +115,9 @@ pub(super) struct Committer {
 
 /// The commits of a consumer, until nobody can ask for one any more. Without a group there are none.
 pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedReceiver<CommitJob>) {
-    while let Some(CommitJob { offsets, persistence, reply }) = jobs.recv().await {
+    while let Some(CommitJob { offsets, assignments, persistence, reply }) = jobs.recv().await {
         let outcome = match &committer {
-            Some(committer) => committer.commit(offsets, persistence).await,
+            Some(committer) => committer.commit(offsets, &assignments, persistence).await,
             None => {
                 let error =
                     Error::Config("offsets are committed to a group, and this consumer has none".into());
@@ -131,7 +158,12 @@ impl Attempt {
 }
 
 impl Committer {
-    async fn commit(&self, offsets: Offsets, persistence: Persistence) -> CommitOutcome {
+    async fn commit(
+        &self,
+        offsets: Offsets,
+        assignments: &Map<TopicPartition, u64>,
+        persistence: Persistence,
+    ) -> CommitOutcome {
         let order: Vec<_> = offsets.iter().map(|(partition, _)| *partition).collect();
         let now = self.cluster.seams().clock.now();
         let until = match persistence {
@@ -142,7 +174,8 @@ impl Committer {
         let mut attempt = Attempt { left: offsets, done: Map::default() };
         loop {
             attempt.settle(|partition| {
-                (!self.holding.has(partition)).then_some(Err(Error::NotHeld { partition }))
+                let held = self.holding.is_held_by(partition, assignments.get(&partition));
+                (!held).then_some(Err(Error::NotHeld { partition }))
             });
             if attempt.left.is_empty() {
                 break;

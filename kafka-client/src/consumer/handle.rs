@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Offsets;
-use super::commit::{CommitJob, Persistence};
+use super::commit::{CommitJob, Holding, Persistence};
 use super::metadata::{GroupMetadata, Membership};
 use super::task::Command;
 use crate::config::StartAt;
@@ -36,6 +36,7 @@ impl CommitOutcome {
 pub struct ConsumerHandle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
     pub(super) commits: mpsc::UnboundedSender<CommitJob>,
+    pub(super) holding: Arc<Holding>,
     pub(super) lease: Arc<Lease>,
     /// `None` without a group.
     pub(super) membership: Option<Arc<Membership>>,
@@ -44,7 +45,8 @@ pub struct ConsumerHandle {
 impl ConsumerHandle {
     /// One commit request, stamped with the member's identity; not repeated, but for REBALANCE_IN_PROGRESS and
     /// ILLEGAL_GENERATION during a cooperative rebalance, where it is stamped anew for partitions still held.
-    /// A partition that is not held any more is refused without asking the broker, with [`Error::NotHeld`].
+    /// A partition that is not held any more is refused without asking the broker, with [`Error::NotHeld`]; so is one
+    /// that was lost and came back before its turn.
     ///
     /// Commits of one consumer go out one after the other, in the order of the calls, so that none overtakes
     /// another. Dropping the future does not take the commit back.
@@ -59,9 +61,9 @@ impl ConsumerHandle {
     }
 
     async fn send(&self, offsets: Offsets, persistence: Persistence) -> CommitOutcome {
-        let (reply, answer) = oneshot::channel();
         let partitions: Offsets = offsets.clone();
-        if self.commits.send(CommitJob { offsets, persistence, reply }).is_err() {
+        let (job, answer) = CommitJob::new(offsets, persistence, &self.holding);
+        if self.commits.send(job).is_err() {
             return CommitOutcome::failed(partitions, &Error::Closed);
         }
         answer.await.unwrap_or_else(|_| CommitOutcome::failed(partitions, &Error::Closed))

@@ -63,13 +63,18 @@ impl Task {
             return;
         }
         for partition in partitions {
-            self.hold(*partition, None);
+            let assignment = self.next_turn();
+            self.hold(*partition, assignment, None);
         }
         self.begin(partitions);
     }
 
-    fn hold(&mut self, partition: TopicPartition, seeker: Option<oneshot::Sender<Result<u64>>>) {
-        let assignment = self.next_turn();
+    fn hold(
+        &mut self,
+        partition: TopicPartition,
+        assignment: u64,
+        seeker: Option<oneshot::Sender<Result<u64>>>,
+    ) {
         let held = Held {
             slot: Slot::new(partition, NOWHERE),
             tracker: Tracker::waiting(),
@@ -95,11 +100,13 @@ impl Task {
         at: StartAt,
         reply: oneshot::Sender<Result<u64>>,
     ) {
-        if !self.partitions.contains_key(&partition) || !matches!(self.stage, Stage::Running) {
+        let held = self.partitions.get(&partition).filter(|_| matches!(self.stage, Stage::Running));
+        let Some(assignment) = held.map(|held| held.assignment) else {
             let _ = reply.send(Err(Error::NotHeld { partition }));
             return;
-        }
-        self.hold(partition, Some(reply));
+        };
+        // The same assignment: what was asked to be committed before still may be.
+        self.hold(partition, assignment, Some(reply));
         self.begin_at(&[(partition, at)]);
     }
 

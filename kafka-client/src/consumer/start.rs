@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::commit::{CommitJob, Persistence};
@@ -230,9 +229,9 @@ impl Task {
             };
             offsets.push((*partition, offset));
         }
-        let (reply, answer) = oneshot::channel();
         let until = self.now() + self.env.config.api_timeout;
-        let _ = self.commits.send(CommitJob { offsets, persistence: Persistence::Until(until), reply });
+        let (job, answer) = CommitJob::new(offsets, Persistence::Until(until), &self.holding);
+        let _ = self.commits.send(job);
         self.jobs.spawn(async move {
             let results = answer.await.map(|outcome| outcome.partitions).unwrap_or_default();
             Done::Saved { starts, turn, results }

@@ -174,7 +174,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         env: Env { config, cluster, pool, coordinator, starts, _all_topics: all_topics },
         stage: Stage::Running,
         partitions: Map::default(),
-        holding,
+        holding: Arc::clone(&holding),
         baseline: Baseline::default(),
         before_baseline: Vec::new(),
         loops,
@@ -192,7 +192,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
     tokio::spawn(task.run(inbox));
     Running {
         events: event_outbox,
-        handle: ConsumerHandle { commands, commits, lease, membership: who },
+        handle: ConsumerHandle { commands, commits, holding, lease, membership: who },
         alive,
     }
 }

@@ -243,6 +243,8 @@ impl Drop for Part {
 }
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

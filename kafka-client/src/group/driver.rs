@@ -134,6 +134,13 @@ impl Driver {
                     Input::Beaten { stamp, sent, answer }
                 }));
             }
+            Effect::Ask { stamp, assignor } => {
+                let requests = self.requests.clone();
+                self.tasks.beat = Some(self.report(async move {
+                    let (sent, answer) = requests.ask(&stamp, assignor).await;
+                    Input::Asked { stamp, sent, answer }
+                }));
+            }
             Effect::Goodbye { member_id } => {
                 let requests = self.requests.clone();
                 self.tasks.goodbye =

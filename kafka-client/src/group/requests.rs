@@ -11,7 +11,7 @@ use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     ApiVersionsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    SyncGroupRequest,
+    SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use super::offsets::COMMIT_DEADLINE;
 use super::{Coordinator, Identity};
 use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
-use crate::net::{Pool, Purpose, Retry};
+use crate::net::{Connection, Pool, Purpose, Retry};
 
 /// The only kind of group whose members read topics.
 const PROTOCOL_TYPE: &str = "consumer";
@@ -92,48 +92,89 @@ impl Requests {
                 .with_member_id(StrBytes::from_string(member))
                 .with_assignment(assignment)
         });
-        let request = SyncGroupRequest::default()
-            .with_group_id(self.coordinator.group_id())
-            .with_generation_id(stamp.generation)
-            .with_member_id(StrBytes::from_string(stamp.member_id))
-            .with_group_instance_id(self.instance_id())
-            .with_protocol_type(Some(StrBytes::from_static_str(PROTOCOL_TYPE)))
-            .with_protocol_name(Some(StrBytes::from_static_str(assignor.name())))
-            .with_assignments(assignments.collect());
+        let request = self.sync_request(&stamp, assignor).with_assignments(assignments.collect());
         let mut sent = self.now();
         let answer = async {
             let connection = self.coordinator.connection(Purpose::Join).await?;
             sent = self.now();
             let call = connection.call::<SyncGroupRequest>(self.round_deadline(), |_| request);
-            let answer = self.while_it_lives("SyncGroup", call).await?.body;
-            let other = answer.protocol_name.as_ref().is_some_and(|name| **name != *assignor.name());
-            match ResponseError::try_from_code(answer.error_code) {
-                None if other => Err(self.refused("SyncGroup", ResponseError::InconsistentGroupProtocol)),
-                None => Ok(answer.assignment),
-                Some(code) => Err(self.refused("SyncGroup", code)),
-            }
+            self.synced(assignor, self.while_it_lives("SyncGroup", call).await?.body)
         };
         let answer = answer.await.inspect_err(|error| self.coordinator.heed(error));
         (sent, answer)
     }
 
+    fn sync_request(&self, stamp: &Identity, assignor: Assignor) -> SyncGroupRequest {
+        SyncGroupRequest::default()
+            .with_group_id(self.coordinator.group_id())
+            .with_generation_id(stamp.generation)
+            .with_member_id(StrBytes::from_string(stamp.member_id.clone()))
+            .with_group_instance_id(self.instance_id())
+            .with_protocol_type(Some(StrBytes::from_static_str(PROTOCOL_TYPE)))
+            .with_protocol_name(Some(StrBytes::from_static_str(assignor.name())))
+    }
+
+    fn synced(&self, assignor: Assignor, answer: SyncGroupResponse) -> Result<Bytes> {
+        let other = answer.protocol_name.as_ref().is_some_and(|name| **name != *assignor.name());
+        match ResponseError::try_from_code(answer.error_code) {
+            None if other => Err(self.refused("SyncGroup", ResponseError::InconsistentGroupProtocol)),
+            None => Ok(answer.assignment),
+            Some(code) => Err(self.refused("SyncGroup", code)),
+        }
+    }
+
     /// With when it was sent.
     pub(super) async fn beat(&self, stamp: &Identity) -> (Instant, Result<()>) {
-        let deadline = BEAT_DEADLINE.min(self.group.session_timeout);
+        self.in_time(async |connection| self.beat_over(&connection, stamp).await).await
+    }
+
+    /// What the member has in a generation that the group may have left long ago. With when that was asked.
+    ///
+    /// Neither request tells alone: a coordinator that still reads the group's log answers any heartbeat with success, and
+    /// an older one SyncGroup with REBALANCE_IN_PROGRESS. Otherwise, in a generation that is complete, SyncGroup is answered
+    /// at once with what the member was given in it.
+    pub(super) async fn ask(&self, stamp: &Identity, assignor: Assignor) -> (Instant, Result<Bytes>) {
+        let asked = async |connection: Arc<Connection>| {
+            self.beat_over(&connection, stamp).await?;
+            let deadline = self.beat_deadline();
+            let request = self.sync_request(stamp, assignor);
+            let answer = connection.call::<SyncGroupRequest>(deadline, |_| request).await?;
+            match self.synced(assignor, answer.body) {
+                // If it does rebalance, the next heartbeat is told.
+                Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
+                    Err(self.refused("SyncGroup", ResponseError::CoordinatorLoadInProgress))
+                }
+                told => told,
+            }
+        };
+        self.in_time(asked).await
+    }
+
+    async fn beat_over(&self, connection: &Connection, stamp: &Identity) -> Result<()> {
         let request = HeartbeatRequest::default()
             .with_group_id(self.coordinator.group_id())
             .with_generation_id(stamp.generation)
             .with_member_id(StrBytes::from_string(stamp.member_id.clone()))
             .with_group_instance_id(self.instance_id());
+        let answer = connection.call::<HeartbeatRequest>(self.beat_deadline(), |_| request).await?;
+        ResponseError::try_from_code(answer.body.error_code)
+            .map_or(Ok(()), |code| Err(self.refused("Heartbeat", code)))
+    }
+
+    fn beat_deadline(&self) -> Duration {
+        BEAT_DEADLINE.min(self.group.session_timeout)
+    }
+
+    /// What is asked of the coordinator within a heartbeat's deadline, finding it and connecting included; with when that
+    /// was sent.
+    async fn in_time<T>(&self, ask: impl AsyncFnOnce(Arc<Connection>) -> Result<T>) -> (Instant, Result<T>) {
+        let deadline = self.beat_deadline();
         let mut sent = self.now();
         let answer = async {
             let connection = self.coordinator.connection(Purpose::Commit).await?;
             sent = self.now();
-            let answer = connection.call::<HeartbeatRequest>(deadline, |_| request).await?;
-            ResponseError::try_from_code(answer.body.error_code)
-                .map_or(Ok(()), |code| Err(self.refused("Heartbeat", code)))
+            ask(connection).await
         };
-        // Finding the coordinator and connecting count too.
         let answer = match tokio::time::timeout(deadline, answer).await {
             Ok(answer) => answer,
             Err(_) => {

@@ -12,9 +12,9 @@ use crate::error::Error;
 /// For so long a coordinator that is on its way to another broker is soon asked for again: by then a cluster has missed a broker
 /// that died, also one that led the others.
 const SOON: Duration = Duration::from_secs(30);
-/// A broker that is to be the coordinator and is not ready is asked again so often before the usual wait, each time after twice as
-/// long.
-const AT_THE_DOOR: u32 = 3;
+/// A broker that is to be the coordinator and is not ready is asked again so often before the usual wait: after an eighth of
+/// that, and then each time after a quarter.
+const AT_THE_DOOR: u32 = 20;
 /// Everyday trouble, as while a coordinator starts or moves, is told of when it lasts for so long.
 const EVERYDAY: Duration = Duration::from_secs(2);
 
@@ -44,7 +44,7 @@ impl Failures {
             is_not_ready || matches!(error, Error::Disconnected { .. }) || code.is_some_and(is_elsewhere);
         let is_soon = is_on_its_way && self.last_for(now) < SOON;
         let wait = if is_soon && is_not_ready && self.not_ready < AT_THE_DOOR {
-            let shorter = Backoff { initial: retry.initial / (1 << AT_THE_DOOR), max: retry.initial };
+            let shorter = Backoff { initial: retry.initial / 8, max: retry.initial / 4 };
             shorter.wait(self.not_ready, chance)
         } else {
             retry.wait(if is_soon { 0 } else { self.count }, chance)
@@ -132,7 +132,8 @@ mod tests {
         let (mut failures, mut now) = (Failures::default(), Instant::now());
         waits(&mut failures, &gone(), &mut now, 50);
         assert_eq!(waits(&mut failures, &elsewhere, &mut now, 1), [125]);
-        assert_eq!(waits(&mut failures, &loading, &mut now, 3), [250, 500, 1000]);
+        assert_eq!(waits(&mut failures, &loading, &mut now, 19), [250; 19]);
+        assert_eq!(waits(&mut failures, &loading, &mut now, 2), [1000; 2]);
         // Not for ever.
         now += SOON;
         assert_eq!(waits(&mut failures, &loading, &mut now, 1), [10_000]);

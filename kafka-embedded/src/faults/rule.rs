@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kafka_client::seams::Rng;
+use kafka_client::watch;
 use kafka_protocol::ResponseError;
-use tokio::sync::watch;
 
 use super::subject::{Named, Subject};
 use crate::cluster::Cluster;
@@ -145,7 +145,10 @@ impl Rule {
         let count = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
         let struck = self.when.strikes(count, &self.rng);
         if struck {
-            self.strikes.send_modify(|strikes| *strikes += 1);
+            self.strikes.send_if_modified(|strikes| {
+                *strikes += 1;
+                true
+            });
         }
         struck
     }
@@ -170,7 +173,7 @@ impl Rule {
     /// Waits until the fault lets go.
     pub(super) async fn held(&self) {
         // The sender is in `self`, so it lives for as long as somebody waits.
-        let _ = self.opened.subscribe().wait_for(|opened| *opened).await;
+        drop(self.opened.subscribe().wait_for(|opened| *opened).await);
     }
 }
 
@@ -202,7 +205,7 @@ impl Fault {
     /// Waits until it has struck `times` times: a test can go on when what it tests has come there.
     pub async fn struck(&self, times: u64) {
         // The sender is in the rule that `self` holds.
-        let _ = self.rule.strikes.subscribe().wait_for(|strikes| *strikes >= times).await;
+        drop(self.rule.strikes.subscribe().wait_for(|strikes| *strikes >= times).await);
     }
 
     /// Lets go what [`On::hold`](super::On::hold) or [`On::hold_answer`](super::On::hold_answer) holds, and ends the

@@ -173,7 +173,7 @@ impl Exit {
         // All are asked for before the first is waited for: they go in one request.
         let behind = held.iter().map(|one| &one.remote.shared).filter(|shared| shared.is_behind());
         let asked: Vec<_> =
-            behind.map(|shared| (shared.partition, committer.request(shared.partition, tries))).collect();
+            behind.map(|shared| (shared.partition, committer.request(shared, tries))).collect();
         let mut open = Vec::new();
         for (partition, answer) in asked {
             let failure = match timeout_at(deadline, answer).await {
@@ -193,7 +193,7 @@ impl Exit {
     fn forget(&self, held: &Held) {
         let shared = &held.remote.shared;
         if let Some(committer) = &self.committer {
-            committer.forget(shared.partition);
+            committer.forget(shared);
         }
         self.board.remove(shared);
         debug!(listener = self.listener, ?shared, "released");

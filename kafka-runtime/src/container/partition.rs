@@ -322,7 +322,7 @@ impl<S: Source> Partition<S> {
         }
         self.lane.commit_soon();
         if let Some(committer) = &self.committer {
-            committer.insist(self.shared.partition);
+            committer.insist(&self.shared);
         }
     }
 

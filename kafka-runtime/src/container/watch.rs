@@ -1,5 +1,7 @@
 //! What is looked at now and then of a partition: a handler that may be stuck, an acknowledgement that is late, idleness.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -14,17 +16,64 @@ pub(super) struct Watched {
     /// The record that is in hand the longest, and since when it is.
     position: i64,
     since: Instant,
-    /// Whether it was said that this is long.
-    said: bool,
-    /// The record whose acknowledgement is late, if that was said.
-    late: Option<i64>,
+    /// With its handler.
+    handler: Patience,
+    /// With who has its `Ack`.
+    acknowledgement: Patience,
     idleness: Idleness,
+}
+
+/// How long a record is waited for: each news of that once.
+#[derive(Debug, Default)]
+struct Patience {
+    offset: Option<i64>,
+    said: Option<Length>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Length {
+    /// More than half of what is allowed.
+    Long,
+    TooLong,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Waits(Length),
+    /// What was waited for too long is not waited for any more.
+    Over,
+}
+
+impl Patience {
+    /// The record that is waited for, and how long by now.
+    fn look(&mut self, waited: Option<(i64, Duration)>, limit: Duration) -> Option<News> {
+        let offset = waited.map(|(offset, _)| offset);
+        if self.offset != offset {
+            let before = std::mem::replace(self, Self { offset, said: None });
+            if before.said == Some(Length::TooLong) {
+                return Some(News::Over);
+            }
+        }
+        let length = match waited?.1 {
+            time if time > limit => Length::TooLong,
+            time if time > limit / 2 => Length::Long,
+            _ => return None,
+        };
+        let is_news = self.said < Some(length);
+        self.said = self.said.max(Some(length));
+        is_news.then_some(News::Waits(length))
+    }
 }
 
 impl Watched {
     pub(super) fn new(remote: &PartitionRemote, now: Instant) -> Self {
-        let position = remote.shared.longest_running();
-        Self { position, since: now, said: false, late: None, idleness: Idleness::new(now) }
+        Self {
+            position: remote.shared.longest_running(),
+            since: now,
+            handler: Patience::default(),
+            acknowledgement: Patience::default(),
+            idleness: Idleness::new(now),
+        }
     }
 
     /// Looks again, and tells what has changed.
@@ -39,33 +88,27 @@ impl Watched {
     fn look_for_stuck(&mut self, remote: &PartitionRemote, work: &ListenerWork, now: Instant) {
         let (id, shared, limit) = (work.id, &remote.shared, work.settings.max_poll_interval);
         let (partition, offset) = (shared.partition, shared.longest_running());
-        let since = now.duration_since(self.since);
-        if shared.phase() != PartitionPhase::Running || self.position != offset {
-            (self.position, self.since, self.said) = (offset, now, false);
-            if shared.stuck().is_some() {
-                shared.set_stuck(None);
-                work.events.emit(id, || EventKind::NoLongerStuck { partition });
-            }
-        } else if since > limit / 2 && !self.said {
-            self.said = true;
-            let record = describe(id, shared, offset);
-            warn!(
-                listener = id,
-                record,
-                ?limit,
-                "a handler has been running for more than half of max-poll-interval"
-            );
-        } else if since > limit && shared.stuck().is_none() {
-            shared.set_stuck(Some(offset));
-            let record = describe(id, shared, offset);
-            warn!(
-                listener = id,
-                record,
-                ?limit,
-                "a handler has been running for longer than max-poll-interval"
-            );
-            work.events.emit(id, || EventKind::Stuck { partition, offset, since });
+        let is_running = shared.phase() == PartitionPhase::Running;
+        if !is_running || self.position != offset {
+            (self.position, self.since) = (offset, now);
         }
+        let since = now.duration_since(self.since);
+        let words = match self.handler.look(is_running.then_some((offset, since)), limit) {
+            None => return,
+            Some(News::Over) => {
+                shared.set_stuck(None);
+                return work.events.emit(id, || EventKind::NoLongerStuck { partition });
+            }
+            Some(News::Waits(Length::Long)) => {
+                "a handler has been running for more than half of max-poll-interval"
+            }
+            Some(News::Waits(Length::TooLong)) => {
+                shared.set_stuck(Some(offset));
+                work.events.emit(id, || EventKind::Stuck { partition, offset, since });
+                "a handler has been running for longer than max-poll-interval"
+            }
+        };
+        warn!(listener = id, record = describe(id, remote, offset), ?limit, "{words}");
     }
 
     /// An `Ack` that nobody uses: handlers go on, but nothing behind it is committed.
@@ -75,19 +118,21 @@ impl Watched {
         let is_running = shared.phase() == PartitionPhase::Running;
         let awaited = remote.desk.as_ref().and_then(|desk| desk.awaited());
         let awaited = awaited.map(|(offset, since)| (offset, now.saturating_duration_since(since)));
-        let late = awaited.filter(|(offset, since)| *since > limit && !(is_running && *offset == in_hand));
-        let was_late = std::mem::replace(&mut self.late, late.map(|(offset, _)| offset));
-        match late {
-            Some((offset, since)) if was_late != Some(offset) => {
-                warn!(
-                    listener = id, %partition, offset, ?since,
-                    "a record is not acknowledged for longer than max-poll-interval: nothing behind it is committed"
-                );
+        // One that its handler still has is the handler's.
+        let awaited = awaited.filter(|(offset, _)| !(is_running && *offset == in_hand));
+        let Some(news) = self.acknowledgement.look(awaited, limit) else { return };
+        let (News::Waits(length), Some((offset, since))) = (news, awaited) else {
+            return work.events.emit(id, || EventKind::NoLongerStuck { partition });
+        };
+        let words = match length {
+            Length::Long => "a record is not acknowledged for more than half of max-poll-interval",
+            Length::TooLong => {
                 work.events.emit(id, || EventKind::Stuck { partition, offset, since });
+                "a record is not acknowledged for longer than max-poll-interval"
             }
-            None if was_late.is_some() => work.events.emit(id, || EventKind::NoLongerStuck { partition }),
-            _ => {}
-        }
+        };
+        let record = describe(id, remote, offset);
+        warn!(listener = id, record, ?limit, "{words}: nothing behind it is committed");
     }
 
     fn look_for_idleness(&mut self, remote: &PartitionRemote, work: &ListenerWork, now: Instant) {
@@ -100,5 +145,43 @@ impl Watched {
             Some(Rest::Over) => work.events.emit(id, || EventKind::NoLongerIdle { partition }),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn it_is_said_at_half_time_and_when_it_is_too_long_and_when_it_is_over() {
+        let mut patience = Patience::default();
+        let mut said = Vec::new();
+        for second in 0..400 {
+            let news = patience.look(Some((7, seconds(second))), LIMIT);
+            said.extend(news.map(|news| (second, news)));
+        }
+        assert_eq!(said, [(151, News::Waits(Length::Long)), (301, News::Waits(Length::TooLong))]);
+        assert_eq!(patience.look(None, LIMIT), Some(News::Over));
+        assert_eq!(patience.look(None, LIMIT), None);
+    }
+
+    #[test]
+    fn another_record_begins_anew() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.look(Some((7, seconds(200))), LIMIT), Some(News::Waits(Length::Long)));
+        assert_eq!(
+            patience.look(Some((8, seconds(100))), LIMIT),
+            None,
+            "long is not too long: nothing is over"
+        );
+        assert_eq!(patience.look(Some((8, seconds(301))), LIMIT), Some(News::Waits(Length::TooLong)));
+        assert_eq!(patience.look(Some((9, seconds(200))), LIMIT), Some(News::Over));
+        assert_eq!(patience.look(Some((9, seconds(201))), LIMIT), Some(News::Waits(Length::Long)));
     }
 }

@@ -45,9 +45,9 @@ struct Member {
 }
 
 impl Member {
-    fn start(yaml: &str) -> Self {
+    fn start(yaml: &str, index: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_survivor"))
-            .env("SURVIVOR_YAML", yaml)
+            .env("SURVIVOR_YAML", yaml.replace("MEMBER", &index.to_string()))
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -116,7 +116,7 @@ impl Crew {
         let stop = watch::Sender::new(false);
         let sending = tokio::spawn(send(Arc::clone(&cluster), topic.clone(), stop.subscribe()));
         let watching = tokio::spawn(watch_commits(Arc::clone(&cluster), topic.clone(), stop.subscribe()));
-        let members = (0..MEMBERS).map(|_| Member::start(&yaml)).collect();
+        let members = (0..MEMBERS).map(|index| Member::start(&yaml, index)).collect();
         let history = History::default();
         Self { cluster, topic, plan, yaml, members, history, stop, sending, watching }
     }
@@ -147,7 +147,7 @@ impl Crew {
                 _ => self.end_of(index, "-TERM").await,
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            self.members.insert(index, Member::start(&self.yaml));
+            self.members.insert(index, Member::start(&self.yaml, index));
         }
     }
 

@@ -2,8 +2,8 @@
 //! silenced; records with keys keep coming. At the end none is lost, the order holds, no more is repeated than
 //! `{records: n}` allows for each unclean end of an ownership, and nothing was committed ahead of its handler.
 //!
-//! Four groups at once, in order by partition and by key, each with the classic protocol and with KIP-848: three
-//! members each. `CHAOS_SECONDS=600` makes the trouble last (a minute by default), `CHAOS_SEED=7` makes the same decisions
+//! Six groups at once, of three members each: in order by partition and by key, each with the classic protocol and with
+//! KIP-848; one whose rebalances are cooperative; one of static members, each of which comes back as itself. `CHAOS_SECONDS=600` makes the trouble last (a minute by default), `CHAOS_SEED=7` makes the same decisions
 //! again; `CHAOS_GROUPS=key` takes only groups whose name has that in it. On Apache Kafka it needs `scripts/with-kafka -n 3`.
 //!
 //! ```text
@@ -44,7 +44,7 @@ fn say(what: std::fmt::Arguments) {
     println!("{} {what}", micros() / 1000);
 }
 
-const PLANS: [Plan; 4] = [
+const PLANS: [Plan; 6] = [
     Plan { name: "classic", lane: Lane::Partition, yaml: "", properties: CLASSIC },
     Plan {
         name: "key-classic",
@@ -59,9 +59,16 @@ const PLANS: [Plan; 4] = [
         yaml: ", ordering: key, concurrency: 16",
         properties: KIP848,
     },
+    Plan { name: "cooperative", lane: Lane::Partition, yaml: "", properties: COOPERATIVE },
+    Plan { name: "static", lane: Lane::Partition, yaml: "", properties: STATIC },
 ];
 
 const CLASSIC: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500";
+const COOPERATIVE: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500, \
+    partition.assignment.strategy: org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+/// `MEMBER` is which of the members it is.
+const STATIC: &str =
+    "session.timeout.ms: 6000, heartbeat.interval.ms: 500, group.instance.id: instance-MEMBER";
 /// The brokers have a session timeout of 6 s too.
 const KIP848: &str = "group.protocol: consumer";
 

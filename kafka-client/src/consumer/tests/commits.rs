@@ -48,8 +48,8 @@ impl Stamped {
     }
 
     fn commit(&self, offset: i64, persistence: Persistence) -> oneshot::Receiver<CommitOutcome> {
-        let (reply, answer) = oneshot::channel();
-        self.jobs.send(CommitJob { offsets: to_commit(0, offset), persistence, reply }).unwrap();
+        let (job, answer) = CommitJob::new(to_commit(0, offset), persistence, &self.holding);
+        self.jobs.send(job).unwrap();
         answer
     }
 }
@@ -88,6 +88,24 @@ async fn a_commit_is_not_stamped_anew_for_what_was_taken_away() {
     let outcome = outcome.await.unwrap();
     assert!(matches!(outcome.partitions[0].1, Err(Error::NotHeld { .. })), "{outcome:?}");
     assert_eq!(one.world.brokers().commits, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_of_a_life_before_the_loss() {
+    let one = Stamped::new();
+    one.world.brokers().commit_codes = vec![ResponseError::CoordinatorLoadInProgress; 5];
+    let hour = Instant::now() + 3600 * SECOND;
+    let outcomes = [one.commit(5, Persistence::Until(hour)), one.commit(6, Persistence::Until(hour))];
+    tokio::task::yield_now().await;
+    // Lost and assigned again, perhaps in the same generation, while the coordinator did not answer.
+    one.holding.lose(orders(0));
+    one.holding.take(orders(0), 2);
+    for outcome in outcomes {
+        let outcome = outcome.await.unwrap();
+        assert!(matches!(outcome.partitions[0].1, Err(Error::NotHeld { .. })), "{outcome:?}");
+    }
+    assert_eq!(code(&one.commit(3, Persistence::Until(hour)).await.unwrap()), None);
+    assert_eq!(one.world.brokers().commits, [(0, 3, 1)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,14 +26,23 @@ impl Machine {
     }
 
     fn accepted(&mut self, at: Moment, sent: Instant, answer: Answer) {
+        let asks = matches!(self.phase, Phase::Asking { .. });
+        // That was so when the heartbeat arrived, and is for a session from its sending.
+        if asks && sent + self.beat.session <= at.now {
+            return self.beat.wait_until(at.now);
+        }
+        if asks && answer.assignment.is_none() {
+            // It does not take the heartbeat as one that says everything.
+            return self.part();
+        }
         let said = self.beat.take_saying();
         self.known.topics = said.topics.or(self.known.topics.take());
         self.known.held = said.held.or(self.known.held.take());
         (self.unsure, self.failures) = (false, Failures::default());
         if matches!(self.phase, Phase::Joining) {
-            self.phase = Phase::Member;
             self.effects.push(Effect::AskSession);
         }
+        self.phase = Phase::Member;
         if self.stamp.generation != answer.epoch {
             self.stamp.generation = answer.epoch;
             self.effects.push(Effect::Identity(self.stamp.clone()));
@@ -135,7 +144,7 @@ impl Machine {
 
     fn refused(&mut self, at: Moment, error: Error) {
         match error.code() {
-            Some(E::UnknownMemberId | E::GroupIdNotFound) if matches!(self.phase, Phase::Member) => {
+            Some(E::UnknownMemberId | E::GroupIdNotFound) if !matches!(self.phase, Phase::Joining) => {
                 self.lose();
                 self.again(at);
             }
@@ -176,14 +185,18 @@ impl Machine {
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
-    pub(super) fn expired(&mut self) {
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will, or
+    /// is away itself.
+    pub(super) fn expired(&mut self, now: Instant) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "ConsumerGroupHeartbeat",
             broker: format!("the coordinator of {}", self.at()),
             after: self.beat.session,
         }));
+        let epoch = self.stamp.generation;
         self.lose();
-        self.part();
+        self.unsure = true;
+        self.beat.wait_until(now);
+        self.phase = Phase::Asking { epoch };
     }
 }

@@ -103,20 +103,19 @@ impl Beat {
 impl Machine {
     /// Sends a heartbeat. One that joins, or follows one without an answer, says everything.
     pub(super) fn send(&mut self, now: Instant) {
-        let joins = matches!(self.phase, Phase::Joining);
-        let introduces = joins || self.unsure;
+        let epoch = match self.phase {
+            Phase::Joining => JOIN,
+            Phase::Asking { epoch } => epoch,
+            _ => self.stamp.generation,
+        };
+        let introduces = epoch == JOIN || self.unsure;
         let topics =
             Some(self.wanted()).filter(|wanted| introduces || self.known.topics.as_ref() != Some(wanted));
         let held =
             Some(self.held.clone()).filter(|held| introduces || self.known.held.as_ref() != Some(held));
         let by_id =
             held.as_ref().map(|held| held.iter().map(|(partition, id)| (*id, partition.partition)).collect());
-        let report = Report {
-            epoch: if joins { JOIN } else { self.stamp.generation },
-            introduces,
-            topics: topics.clone(),
-            held: by_id,
-        };
+        let report = Report { epoch, introduces, topics: topics.clone(), held: by_id };
         self.beat.turns += 1;
         self.beat.under_way = Some(self.beat.turns);
         self.beat.last_sent = Some(now);

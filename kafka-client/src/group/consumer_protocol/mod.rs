@@ -4,10 +4,12 @@
 //! ```text
 //!               joined                       told to give back
 //!   Outside ──▶ Joining ──▶ Member ─────────────────────────────▶ Member, giving back ──┐
-//!     ▲  ▲                  ▲   │                                                       │ given back: the next
-//!     │  │                  │   │ unknown, fenced, session over: all is lost            │ heartbeat says so
-//!     │  └──── Parting ◀────┼───┘                                                       │
-//!     │       (says goodbye)└───────────────────────────────────────────────────────────┘
+//!     ▲  ▲                  ▲ ▲ │                                                       │ given back: the next
+//!     │  │                  │ │ │ unknown, fenced, session over: all is lost            │ heartbeat says so
+//!     │  ├──── Parting ◀────┼─┼─┤                                                       │
+//!     │  │    (says goodbye)└─┼─┼───────────────────────────────────────────────────────┘
+//!     │  └──── Asking ────────┘ │ session over: was the coordinator away itself?
+//!     │           ▲─────────────┘
 //!     └─ Releasing (a static member's predecessor never said goodbye)
 //! ```
 //!
@@ -71,6 +73,11 @@ enum Phase {
     /// The first heartbeat is under way.
     Joining,
     Member,
+    /// Its session ended without an answer. It holds nothing, and asks by heartbeats of the epoch that it had, which say
+    /// so, what it is to have: a coordinator that was away itself still counts on it.
+    Asking {
+        epoch: i32,
+    },
     /// It says goodbye before it joins again: the coordinator may believe that it is still there.
     Parting,
     /// It sends away who has its `group.instance.id`.
@@ -174,7 +181,7 @@ impl Machine {
     fn wakes_at(&self) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Outside { at } => *at,
-            Phase::Member => self.beat.due(),
+            Phase::Member | Phase::Asking { .. } => self.beat.due(),
             Phase::Leaving | Phase::Ended => return None,
             Phase::Joining | Phase::Parting | Phase::Releasing => None,
         };
@@ -200,7 +207,7 @@ impl Machine {
     /// What is due by now.
     fn look_at_the_clock(&mut self, at: Moment) {
         if self.stamp.is_member() && self.beat.has_expired(at.now) {
-            self.expired();
+            self.expired(at.now);
         }
         if self.giving_back.as_ref().is_some_and(|giving| giving.deadline <= at.now) {
             self.given_back_too_late(at);
@@ -210,7 +217,9 @@ impl Machine {
                 self.phase = Phase::Joining;
                 self.send(at.now);
             }
-            Phase::Member if self.beat.due().is_some_and(|due| due <= at.now) => self.send(at.now),
+            Phase::Member | Phase::Asking { .. } if self.beat.due().is_some_and(|due| due <= at.now) => {
+                self.send(at.now)
+            }
             _ => {}
         }
     }

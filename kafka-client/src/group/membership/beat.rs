@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
-use super::{Effect, Identity, Machine, Moment, Phase, is_fatal};
+use super::{Before, Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
 use crate::group::retry::Failures;
 
@@ -45,6 +46,11 @@ impl Beat {
         self.due = self.due.min(soon);
     }
 
+    /// The next one, at once, whatever is under way.
+    pub(super) fn now(&mut self, now: Instant) {
+        (self.under_way, self.due) = (false, now);
+    }
+
     /// A round brought a new generation: it begins like after a heartbeat.
     pub(super) fn restart(&mut self, now: Instant, interval: Duration) {
         self.due = now + interval;
@@ -66,18 +72,37 @@ impl Machine {
         self.effects.push(Effect::Lease(until));
     }
 
+    /// Whether it sends heartbeats, or what takes their place.
+    pub(super) fn beats(&self) -> bool {
+        match &self.phase {
+            Phase::Leaving | Phase::Ended => false,
+            Phase::Asking(_) => true,
+            _ => self.stamp.is_member(),
+        }
+    }
+
     pub(super) fn beaten(&mut self, at: Moment, stamp: &Identity, sent: Instant, answer: Result<()>) {
-        self.beat.under_way = false;
-        if *stamp != self.stamp {
+        if matches!(self.phase, Phase::Asking(_)) {
+            // Sent before the session ended.
             return;
         }
+        self.beat.under_way = false;
+        if *stamp == self.stamp {
+            self.answered(at, sent, answer);
+        }
+    }
+
+    fn answered(&mut self, at: Moment, sent: Instant, answer: Result<()>) {
         let code = answer.as_ref().err().and_then(Error::code);
         match (answer, code) {
             (Ok(()), _) => self.acknowledged(sent),
+            (_, Some(ResponseError::RebalanceInProgress)) if matches!(self.phase, Phase::Asking(_)) => {
+                self.start_over(at.now, "the group is rebalancing");
+            }
             (_, Some(ResponseError::RebalanceInProgress)) => {
                 self.acknowledged(sent);
                 // An answer that came too late says nothing of now: the session may have ended since.
-                if matches!(self.phase, Phase::Stable) && !self.beat.has_expired(at.now) {
+                if matches!(self.phase, Phase::Stable { .. }) && !self.beat.has_expired(at.now) {
                     self.rejoin(at, "the group is rebalancing");
                 }
             }
@@ -114,15 +139,47 @@ impl Machine {
         }
     }
 
-    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will.
+    /// No heartbeat was acknowledged for a session timeout: the coordinator has given the partitions away, or will, or
+    /// is away itself. Only the last answer of a complete round can be true still.
     pub(super) fn expired(&mut self, at: Moment) {
         self.effects.push(Effect::Problem(Error::Timeout {
             api: "Heartbeat",
             broker: format!("the coordinator of {}", At::Group(self.settings.group.group_id.clone())),
             after: self.settings.group.session_timeout,
         }));
+        let (stamp, led) = (self.stamp.clone(), self.led.clone());
+        let was_stable = match self.phase {
+            Phase::Stable { assignor } => Some(assignor),
+            _ => None,
+        };
         self.lose(true);
         self.start_over(at.now, "the session has expired");
+        if let Some(assignor) = was_stable {
+            self.phase = Phase::Asking(Before { stamp, assignor, led });
+            self.beat.now(at.now);
+        }
+    }
+
+    /// The coordinator was asked what the member has in the generation before its session ended.
+    pub(super) fn asked(&mut self, at: Moment, stamp: &Identity, sent: Instant, answer: Result<Bytes>) {
+        let Phase::Asking(before) = &self.phase else { return };
+        if before.stamp != *stamp {
+            return;
+        }
+        self.beat.under_way = false;
+        match answer {
+            Err(error) => self.answered(at, sent, Err(error)),
+            // It was so when the question arrived, and is for a session from its sending.
+            Ok(_) if sent + self.settings.group.session_timeout <= at.now => self.beat.now(at.now),
+            Ok(assignment) => {
+                let assignor = before.assignor;
+                if let Phase::Asking(before) = std::mem::replace(&mut self.phase, Phase::Syncing { assignor })
+                {
+                    (self.stamp, self.led) = (before.stamp, before.led);
+                }
+                self.synced(at, assignor, sent, Ok(assignment));
+            }
+        }
     }
 
     /// Whatever is under way is given up; the next attempt begins then.

@@ -44,6 +44,12 @@ pub(in crate::group) enum Input {
         sent: Instant,
         answer: Result<()>,
     },
+    /// Whether the group still is in the generation, and what the member has in it.
+    Asked {
+        stamp: Identity,
+        sent: Instant,
+        answer: Result<Bytes>,
+    },
     /// The consumer is done with a revocation.
     GivenBack {
         round: u64,
@@ -116,6 +122,11 @@ pub(in crate::group) enum Effect {
     },
     Beat {
         stamp: Identity,
+    },
+    /// Instead of a heartbeat: ask what the member has in this generation; then `Asked`.
+    Ask {
+        stamp: Identity,
+        assignor: Assignor,
     },
     Goodbye {
         member_id: String,

@@ -5,9 +5,11 @@
 //!                 ┌───────────────────────────── a round failed ──────────────────────────┐
 //!                 ▼                                                                       │
 //!   Waiting ── Joining ── Leading (the leader looks topics up) ── Syncing ── Stable ──────┤
-//!                 ▲          └────────────── a follower ─────────────▲          │         │
-//!                 │                                                             │ rebalance, or the
-//!                 └──── GivingBack (heartbeats go on, until done or too late) ◀─┘ assignment takes something away
+//!    ▲            ▲          └────────────── a follower ─────────────▲        ▲ │         │
+//!    │            │                                                           │ │ rebalance, or the
+//!    │            └──── GivingBack (heartbeats go on, until done or too late) │◀┘ assignment takes something away
+//!    │                                                                        │
+//!    └── the group went on without it ── Asking (its session is over) ────────┘ the coordinator was away itself
 //! ```
 //!
 //! *Eager* members give everything back before they join. *Cooperative* ones join with what they hold, and give back
@@ -16,6 +18,9 @@
 //! What a member holds ends in exactly one way: given back (`Revoked`, and done in time), or `Lost`: the coordinator
 //! does not know the member any more, no heartbeat was acknowledged for a session timeout, or giving back took too
 //! long.
+//!
+//! Who heard nothing for a session has lost everything, and asks whether that was needed: a group whose coordinator was away
+//! has not gone on, and then the member is assigned the same again, without a round.
 
 mod beat;
 mod interest;
@@ -78,10 +83,22 @@ enum Phase {
     Syncing {
         assignor: Assignor,
     },
-    Stable,
+    Stable {
+        assignor: Assignor,
+    },
+    /// Its session ended without an answer. It holds nothing, and asks whether the group went on.
+    Asking(Before),
     /// LeaveGroup is under way.
     Leaving,
     Ended,
+}
+
+/// What a member was until its session ended.
+#[derive(Debug)]
+struct Before {
+    stamp: Identity,
+    assignor: Assignor,
+    led: Option<Counts>,
 }
 
 /// The member.
@@ -159,12 +176,14 @@ impl Machine {
                 self.given_back(at);
             }
             (Input::Beaten { stamp, sent, answer }, _) => self.beaten(at, &stamp, sent, answer),
+            (Input::Asked { stamp, sent, answer }, Phase::Asking(_)) => self.asked(at, &stamp, sent, answer),
             (Input::Doubt, _) => self.beat.hurry(self.settings.retry.initial),
             // Answers of attempts that are given up.
             (
                 Input::Joined { .. }
                 | Input::LookedUp { .. }
                 | Input::Synced { .. }
+                | Input::Asked { .. }
                 | Input::GivenBack { .. },
                 _,
             ) => {}
@@ -180,10 +199,14 @@ impl Machine {
             Phase::Waiting { at } => *at,
             Phase::GivingBack { deadline, .. } => Some(*deadline),
             Phase::Leaving | Phase::Ended => return None,
-            Phase::Joining | Phase::Leading { .. } | Phase::Syncing { .. } | Phase::Stable => None,
+            Phase::Joining
+            | Phase::Leading { .. }
+            | Phase::Syncing { .. }
+            | Phase::Stable { .. }
+            | Phase::Asking(_) => None,
         };
         let lease = self.beat.lease.filter(|_| !self.held.is_empty());
-        let beat = self.beat.due().filter(|_| self.stamp.is_member());
+        let beat = self.beat.due().filter(|_| self.beats());
         [phase, lease, beat].into_iter().flatten().min()
     }
 
@@ -206,12 +229,14 @@ impl Machine {
             Phase::GivingBack { deadline, .. } if *deadline <= at.now => self.given_back_too_late(at),
             _ => {}
         }
-        if self.stamp.is_member()
-            && !matches!(self.phase, Phase::Leaving | Phase::Ended)
-            && self.beat.is_due(at.now)
-        {
+        if self.beats() && self.beat.is_due(at.now) {
             self.beat.sent(at.now, self.settings.group.heartbeat_interval);
-            self.effects.push(Effect::Beat { stamp: self.stamp.clone() });
+            self.effects.push(match &self.phase {
+                Phase::Asking(Before { stamp, assignor, .. }) => {
+                    Effect::Ask { stamp: stamp.clone(), assignor: *assignor }
+                }
+                _ => Effect::Beat { stamp: self.stamp.clone() },
+            });
         }
     }
 
@@ -220,7 +245,7 @@ impl Machine {
         match self.phase {
             Phase::Waiting { at: None } => self.phase = Phase::Waiting { at: Some(at.now) },
             // One whose session may have ended must not claim what it had.
-            Phase::Stable if !self.beat.has_expired(at.now) => self.rejoin_if_changed(at),
+            Phase::Stable { .. } if !self.beat.has_expired(at.now) => self.rejoin_if_changed(at),
             _ => {}
         }
     }

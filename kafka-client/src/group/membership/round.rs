@@ -67,7 +67,9 @@ impl Machine {
     }
 
     pub(super) fn given_back(&mut self, at: Moment) {
-        if let Phase::GivingBack { partitions, .. } = std::mem::replace(&mut self.phase, Phase::Stable) {
+        if let Phase::GivingBack { partitions, .. } =
+            std::mem::replace(&mut self.phase, Phase::Waiting { at: None })
+        {
             self.let_go(&partitions);
             self.rejoin(at, self.reason);
         }
@@ -75,7 +77,9 @@ impl Machine {
 
     /// The group goes on without waiting: who still works on these must stop, their next holder has begun.
     pub(super) fn given_back_too_late(&mut self, at: Moment) {
-        if let Phase::GivingBack { partitions, .. } = std::mem::replace(&mut self.phase, Phase::Stable) {
+        if let Phase::GivingBack { partitions, .. } =
+            std::mem::replace(&mut self.phase, Phase::Waiting { at: None })
+        {
             self.let_go(&partitions);
             self.effects.push(Effect::Lost(partitions));
             self.rejoin(at, self.reason);
@@ -159,7 +163,7 @@ impl Machine {
 
     /// Shares the partitions out.
     pub(super) fn lead(&mut self, at: Moment) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Stable);
+        let phase = std::mem::replace(&mut self.phase, Phase::Waiting { at: None });
         let Phase::Leading { assignor, members, skip_assignment } = phase else { return };
         let topics = members.iter().flat_map(|member| &member.subscription.topics);
         let counts: HashMap<_, _> =
@@ -203,7 +207,7 @@ impl Machine {
             return self.retry(at, error);
         }
         self.failures = Failures::default();
-        self.phase = Phase::Stable;
+        self.phase = Phase::Stable { assignor };
         self.acknowledged(sent);
         self.effects.push(Effect::Identity(self.stamp.clone()));
         self.memory

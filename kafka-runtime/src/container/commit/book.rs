@@ -1,6 +1,7 @@
 //! Who wants which offset committed, what was sent and what was confirmed (pure: the time is given in).
 //!
-//! Within one epoch of a position nothing is sent that is not above what was confirmed; since at most one commit is
+//! A partition that went away and came back is another one: what is left of its last life, answers included, means nothing
+//! to it. Within one epoch of a position nothing is sent that is not above what was confirmed; since at most one commit is
 //! in flight and offsets only grow, none can overtake another.
 
 use std::collections::HashMap;
@@ -93,7 +94,7 @@ impl<W> Entry<W> {
 /// One partition of a round.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
-    pub(crate) partition: TopicPartition,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) safe: Safe,
     pub(crate) metadata: String,
 }
@@ -111,14 +112,20 @@ impl<W> Book<W> {
         self.entries.insert(shared.partition, Entry::new(shared, confirmed));
     }
 
-    /// A partition that is not held any more. Its waiters are dropped with it.
-    pub(crate) fn forget(&mut self, partition: TopicPartition) {
-        self.entries.remove(&partition);
+    /// A partition that is not held any more, unless it is held anew. Its waiters are dropped with it.
+    pub(crate) fn forget(&mut self, shared: &Arc<Shared>) {
+        if self.entry(shared).is_some() {
+            self.entries.remove(&shared.partition);
+        }
+    }
+
+    fn entry(&mut self, shared: &Arc<Shared>) -> Option<&mut Entry<W>> {
+        self.entries.get_mut(&shared.partition).filter(|entry| Arc::ptr_eq(&entry.shared, shared))
     }
 
     /// Somebody wants this partition committed as far as it is safe. Gives the waiter back if it is not held.
-    pub(crate) fn demand(&mut self, partition: TopicPartition, tries: Tries, waiter: Option<W>) -> Option<W> {
-        let Some(entry) = self.entries.get_mut(&partition) else { return waiter };
+    pub(crate) fn demand(&mut self, shared: &Arc<Shared>, tries: Tries, waiter: Option<W>) -> Option<W> {
+        let Some(entry) = self.entry(shared) else { return waiter };
         entry.demand(tries);
         entry.waiters.extend(waiter);
         None
@@ -159,17 +166,17 @@ impl<W> Book<W> {
     /// What to send now, in the order of the partitions; who waited for what is confirmed already is answered.
     pub(crate) fn round(&mut self, now: Instant) -> (Vec<Sent>, Vec<W>) {
         let (mut round, mut satisfied) = (Vec::new(), Vec::new());
-        for (partition, entry) in &mut self.entries {
+        for entry in self.entries.values_mut() {
             let Some(demand) = entry.demand else { continue };
             let (safe, metadata) = entry.next_commit();
             if entry.confirmed.is_some_and(|confirmed| !safe.is_ahead_of(&confirmed)) {
                 satisfied.extend(entry.end_demand());
             } else if demand.not_before.is_none_or(|then| then <= now) {
                 entry.sent = Some(safe.progress());
-                round.push(Sent { partition: *partition, safe, metadata });
+                round.push(Sent { shared: Arc::clone(&entry.shared), safe, metadata });
             }
         }
-        round.sort_unstable_by_key(|sent| sent.partition);
+        round.sort_unstable_by_key(|sent| sent.shared.partition);
         (round, satisfied)
     }
 
@@ -181,7 +188,8 @@ impl<W> Book<W> {
         now: Instant,
         unit: f64,
     ) -> Vec<Told<W>> {
-        let Some(entry) = self.entries.get_mut(&sent.partition) else { return Vec::new() };
+        let backoff = self.backoff;
+        let Some(entry) = self.entry(&sent.shared) else { return Vec::new() };
         let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.safe.epoch) else {
             return Vec::new();
         };
@@ -196,7 +204,7 @@ impl<W> Book<W> {
                 return Vec::new();
             }
             Err(error) => {
-                let again = now + self.backoff.wait(demand.failures, unit);
+                let again = now + backoff.wait(demand.failures, unit);
                 if error.is_retriable() && demand.tries > Tries::Until(again) {
                     demand.failures += 1;
                     demand.not_before = Some(again);

@@ -127,8 +127,8 @@ type Waiter = oneshot::Sender<Result<(), Error>>;
 #[derive(Debug)]
 enum Command {
     Hold { shared: Arc<Shared>, confirmed: Option<i64> },
-    Forget(TopicPartition),
-    Demand { partition: TopicPartition, tries: Tries, waiter: Option<Waiter> },
+    Forget(Arc<Shared>),
+    Demand { shared: Arc<Shared>, tries: Tries, waiter: Option<Waiter> },
 }
 
 /// A handle to a member's committer; it ends with the last one.
@@ -168,9 +168,9 @@ impl Committer {
         self.send(Command::Hold { shared, confirmed });
     }
 
-    /// Nothing of this partition is committed any more.
-    pub(crate) fn forget(&self, partition: TopicPartition) {
-        self.send(Command::Forget(partition));
+    /// Nothing of this partition is committed any more, unless it is held anew meanwhile.
+    pub(crate) fn forget(&self, shared: &Arc<Shared>) {
+        self.send(Command::Forget(Arc::clone(shared)));
     }
 
     /// Asks for a commit and goes on. The committer takes what is safe when it gets to it.
@@ -180,26 +180,26 @@ impl Committer {
     }
 
     /// Asks for a commit that is tried again for the commit timeout, and goes on.
-    pub(crate) fn insist(&self, partition: TopicPartition) {
+    pub(crate) fn insist(&self, shared: &Arc<Shared>) {
         let tries = Tries::Until(Instant::now() + self.timeout);
-        self.send(Command::Demand { partition, tries, waiter: None });
+        self.send(Command::Demand { shared: Arc::clone(shared), tries, waiter: None });
     }
 
     /// Asks for a commit of everything that is safe at the call. The answer says when it is confirmed or was refused.
-    pub(crate) fn request(&self, partition: TopicPartition, tries: Tries) -> Answer {
+    pub(crate) fn request(&self, shared: &Arc<Shared>, tries: Tries) -> Answer {
         let (waiter, answer) = oneshot::channel();
-        self.send(Command::Demand { partition, tries, waiter: Some(waiter) });
+        self.send(Command::Demand { shared: Arc::clone(shared), tries, waiter: Some(waiter) });
         answer
     }
 
     /// As [`Committer::request`], tried again for the commit timeout.
-    pub(crate) fn request_sync(&self, partition: TopicPartition) -> Answer {
-        self.request(partition, Tries::Until(Instant::now() + self.timeout))
+    pub(crate) fn request_sync(&self, shared: &Arc<Shared>) -> Answer {
+        self.request(shared, Tries::Until(Instant::now() + self.timeout))
     }
 
     /// Waits for a commit that is tried again for the commit timeout.
-    pub(crate) async fn commit_sync(&self, partition: TopicPartition) -> Result<(), Error> {
-        self.request_sync(partition).await.unwrap_or(Err(Error::Closed))
+    pub(crate) async fn commit_sync(&self, shared: &Arc<Shared>) -> Result<(), Error> {
+        self.request_sync(shared).await.unwrap_or(Err(Error::Closed))
     }
 
     fn send(&self, command: Command) {
@@ -253,9 +253,9 @@ impl<P: CommitPort> Task<P> {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Hold { shared, confirmed } => self.book.hold(shared, confirmed),
-            Command::Forget(partition) => self.book.forget(partition),
-            Command::Demand { partition, tries, waiter } => {
-                if let Some(waiter) = self.book.demand(partition, tries, waiter) {
+            Command::Forget(shared) => self.book.forget(&shared),
+            Command::Demand { shared, tries, waiter } => {
+                if let Some(waiter) = self.book.demand(&shared, tries, waiter) {
                     let _ = waiter.send(Err(Error::Closed));
                 }
             }
@@ -274,7 +274,7 @@ impl<P: CommitPort> Task<P> {
         // One wait for all, so that what failed together is tried again together.
         let unit = self.policy.rng.unit();
         for sent in round {
-            let partition = sent.partition;
+            let partition = sent.shared.partition;
             let result = results.remove(&partition).unwrap_or(Err(Error::Closed));
             for (waiter, result) in self.book.answered(&sent, &result, Instant::now(), unit) {
                 let _ = waiter.send(result);
@@ -319,7 +319,7 @@ pub(crate) fn call_hook(hook: &CommitHook, event: &CommitEvent) {
 
 fn to_commit(sent: &Sent) -> (TopicPartition, CommittedOffset) {
     let Safe { offset, leader_epoch, .. } = sent.safe;
-    (sent.partition, CommittedOffset { offset, leader_epoch, metadata: sent.metadata.clone() })
+    (sent.shared.partition, CommittedOffset { offset, leader_epoch, metadata: sent.metadata.clone() })
 }
 
 /// Sleeps until then; with `None` not at all.

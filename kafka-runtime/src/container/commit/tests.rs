@@ -92,10 +92,10 @@ async fn sync_waits_and_is_repeated_until_it_succeeds() {
     let port = Coordinator::failing(&[ResponseError::NotCoordinator; 3]);
     let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
     partitions[0].set_position(5);
-    committer.commit_sync(partitions[0].partition).await.unwrap();
+    committer.commit_sync(&partitions[0]).await.unwrap();
     assert_eq!((port.offsets(), partitions[0].committed()), (vec![5, 5, 5, 5], 5));
     // What is confirmed is not sent again.
-    committer.commit_sync(partitions[0].partition).await.unwrap();
+    committer.commit_sync(&partitions[0]).await.unwrap();
     assert_eq!(port.offsets().len(), 4);
 }
 
@@ -104,14 +104,14 @@ async fn sync_ends_when_it_is_refused_for_good_or_time_is_up() {
     let port = Coordinator::failing(&[ResponseError::GroupAuthorizationFailed]);
     let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
     partitions[0].set_position(5);
-    let refused = committer.commit_sync(partitions[0].partition).await.unwrap_err();
+    let refused = committer.commit_sync(&partitions[0]).await.unwrap_err();
     assert_eq!(refused.code(), Some(ResponseError::GroupAuthorizationFailed));
 
     let port = Coordinator::failing(&[ResponseError::NotCoordinator; 10_000]);
     let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
     partitions[0].set_position(5);
     let begin = Instant::now();
-    committer.commit_sync(partitions[0].partition).await.unwrap_err();
+    committer.commit_sync(&partitions[0]).await.unwrap_err();
     let took = begin.elapsed();
     assert!(took > Duration::from_secs(58) && took <= Duration::from_secs(60), "{took:?}");
 }
@@ -146,13 +146,13 @@ async fn a_new_epoch_may_commit_lower_the_old_one_may_not() {
     let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
     let shared = &partitions[0];
     shared.set_position(100);
-    committer.commit_sync(shared.partition).await.unwrap();
+    committer.commit_sync(shared).await.unwrap();
     shared.set_position(50);
-    committer.commit_sync(shared.partition).await.unwrap();
+    committer.commit_sync(shared).await.unwrap();
     assert_eq!(port.offsets(), [100], "lower in the same epoch");
     shared.restart(10, 2);
     shared.set_position(11);
-    committer.commit_sync(shared.partition).await.unwrap();
+    committer.commit_sync(shared).await.unwrap();
     assert_eq!(port.offsets(), [100, 11]);
 }
 
@@ -161,10 +161,32 @@ async fn a_forgotten_partition_is_never_committed() {
     let port = Coordinator::default();
     let (committer, partitions) = start(&port, policy(CommitStrategy::Combined, EACH_SECOND), 1);
     partitions[0].set_position(5);
-    committer.forget(partitions[0].partition);
+    committer.forget(&partitions[0]);
     after(5_000).await;
     assert!(port.sent().is_empty());
-    assert!(committer.request(partitions[0].partition, Tries::Once).await.is_ok_and(|told| told.is_err()));
+    assert!(committer.request(&partitions[0], Tries::Once).await.is_ok_and(|told| told.is_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_its_last_life_means_nothing_to_a_partition() {
+    let port = Coordinator::default();
+    let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
+    let (before, now) = (&partitions[0], partition(0));
+    before.set_position(9);
+    let asked = committer.request(before, Tries::Once);
+    after(1).await;
+    // Lost while its commit is under way, and back at once. Who gave it back last time forgets it only now.
+    committer.hold(Arc::clone(&now), Some(3));
+    now.set_position(5);
+    let again = committer.request(&now, Tries::Once);
+    committer.forget(before);
+    committer.insist(before);
+    assert!(matches!(asked.await, Ok(Ok(()))));
+    assert!(matches!(again.await, Ok(Ok(()))));
+    assert_eq!((port.offsets(), before.committed(), now.committed()), (vec![9, 5], 9, 5));
+    now.set_position(6);
+    committer.commit_sync(&now).await.unwrap();
+    assert_eq!(port.offsets(), [9, 5, 6]);
 }
 
 #[derive(Debug, Clone)]
@@ -211,7 +233,7 @@ proptest! {
                 match step {
                     Step::Handle(p, n) => partitions[p].set_position(partitions[p].position() + n),
                     Step::Ask(p) => committer.ask(&partitions[p]),
-                    Step::Insist(p) => committer.insist(partitions[p].partition),
+                    Step::Insist(p) => committer.insist(&partitions[p]),
                     Step::Restart(p, to) => {
                         // Drained before, as a loop does it.
                         after(50).await;
@@ -223,7 +245,7 @@ proptest! {
                 }
             }
             for shared in &partitions {
-                committer.insist(shared.partition);
+                committer.insist(shared);
             }
             after(200_000).await;
             for (index, shared) in partitions.iter().enumerate() {

@@ -54,7 +54,7 @@ impl Lane {
         let partition = self.partition();
         tokio::select! {
             biased;
-            result = committer.commit_sync(partition) => {
+            result = committer.commit_sync(&self.shared) => {
                 if let Err(cause) = result {
                     let listener = self.work.id;
                     warn!(listener, %partition, %cause, "a synchronous commit failed for good: these records come again after a restart");

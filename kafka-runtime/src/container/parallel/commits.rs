@@ -55,7 +55,7 @@ impl Commits {
         let chosen = start.committed.as_ref().is_none_or(|committed| committed.offset != start.offset);
         if let Some(committer) = self.committer.as_ref().filter(|_| chosen && reset != OffsetReset::Earliest)
         {
-            committer.insist(self.site.shared.partition);
+            committer.insist(&self.site.shared);
         }
     }
 
@@ -81,7 +81,7 @@ impl Commits {
                 _ if self.awaited.is_some() => return self.again,
                 CommitStrategy::Sync => self.and_wait(&committer).await,
                 _ if self.bound().is_some() => {
-                    self.awaited = Some(committer.request_sync(self.site.shared.partition));
+                    self.awaited = Some(committer.request_sync(&self.site.shared));
                 }
                 CommitStrategy::Async | CommitStrategy::Combined => committer.ask(&self.site.shared),
             }
@@ -138,7 +138,7 @@ impl Commits {
         desk.set_gate(Gate::Held);
         tokio::select! {
             biased;
-            result = committer.commit_sync(shared.partition) => if let Err(cause) = result {
+            result = committer.commit_sync(shared) => if let Err(cause) = result {
                 self.again = Some(Instant::now() + AGAIN);
                 let (listener, partition) = (&*self.listener, shared.partition);
                 warn!(listener, %partition, %cause, "a synchronous commit failed for good: these records come again after a restart");

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::container::ack::{AckDesk, Unacknowledged};
 use crate::container::outcome::shown;
 use crate::container::parallel::{OpenOne, OpenPhase};
+use crate::container::partition::PartitionRemote;
 use crate::container::shared::{PartitionPhase, Shared};
 
 /// Records of one partition at most.
@@ -60,8 +61,12 @@ impl fmt::Display for OpenRecord {
 
 /// The records that a partition has begun and not finished, the lowest offset first.
 pub(super) fn explain(listener: &'static str, shared: &Shared, acks: Option<&AckDesk>) -> Vec<OpenRecord> {
+    first(MOST, listener, shared, acks)
+}
+
+fn first(most: usize, listener: &'static str, shared: &Shared, acks: Option<&AckDesk>) -> Vec<OpenRecord> {
     let (now, partition) = (Instant::now(), shared.partition);
-    let Some(desk) = shared.desk() else { return one_by_one(listener, shared, acks) };
+    let Some(desk) = shared.desk() else { return one_by_one(most, listener, shared, acks) };
     let of = |one: OpenOne| OpenRecord {
         listener,
         partition,
@@ -72,20 +77,30 @@ pub(super) fn explain(listener: &'static str, shared: &Shared, acks: Option<&Ack
         age: one.begun.map_or(Duration::ZERO, |begun| now.duration_since(begun)),
         next_try: one.next_try.map(|then| then.saturating_duration_since(now)),
     };
-    desk.explain(MOST).into_iter().map(of).collect()
+    desk.explain(most).into_iter().map(of).collect()
 }
 
-/// The record at `offset`, for the log.
-pub(in crate::container) fn describe(listener: &'static str, shared: &Shared, offset: i64) -> String {
-    let record = explain(listener, shared, None).into_iter().find(|record| record.offset == offset);
+/// The record at `offset`, for the log. It may lie behind many others.
+pub(in crate::container) fn describe(
+    listener: &'static str,
+    remote: &PartitionRemote,
+    offset: i64,
+) -> String {
+    let (shared, acks) = (&remote.shared, remote.desk.as_deref());
+    let record = first(usize::MAX, listener, shared, acks).into_iter().find(|record| record.offset == offset);
     record.map_or_else(|| format!("{} at offset {offset}", shared.partition), |record| record.to_string())
 }
 
 /// Where records go one after the other: those that were handed over and are not settled, and the one in hand.
-fn one_by_one(listener: &'static str, shared: &Shared, acks: Option<&AckDesk>) -> Vec<OpenRecord> {
+fn one_by_one(
+    most: usize,
+    listener: &'static str,
+    shared: &Shared,
+    acks: Option<&AckDesk>,
+) -> Vec<OpenRecord> {
     let in_hand = in_hand(listener, shared);
     let (now, partition, position) = (Instant::now(), shared.partition, shared.position());
-    let open = acks.map(|acks| acks.explain(MOST)).unwrap_or_default().into_iter();
+    let open = acks.map(|acks| acks.explain(most)).unwrap_or_default().into_iter();
     // Of a batch it is the first that stands for all.
     let is_at = |one: &Unacknowledged| (one.first..=one.last).contains(&position);
     let has_one = in_hand.is_some();

@@ -228,7 +228,7 @@ impl Board {
     pub(crate) async fn commit_now(&self) {
         let ask = |entry: &Entry| {
             let committer = entry.committer.as_ref().filter(|_| entry.shared.is_behind())?;
-            Some(committer.request_sync(entry.shared.partition))
+            Some(committer.request_sync(&entry.shared))
         };
         let asked: Vec<_> = self.inner().partitions.values().filter_map(ask).collect();
         for answer in asked {

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use kafka_client::seams::{Connecting, Stream, Transport};
+use kafka_client::watch;
 use tokio::io::{copy_bidirectional, duplex};
-use tokio::sync::watch;
 
 /// Bytes under way before the writer waits.
 const PIPE: usize = 64 * 1024;
@@ -62,12 +62,12 @@ impl Transport for Line {
 
 /// Carries bytes both ways until either side ends or the line is cut.
 async fn carry(mut near: impl Stream, mut far: Box<dyn Stream>, mut state: watch::Receiver<State>) {
-    state.mark_unchanged();
+    drop(state.borrow_and_update());
     tokio::select! {
         biased;
         _ = state.changed() => {}
         _ = copy_bidirectional(&mut near, &mut far) => return,
     }
     // Silence keeps both ends open; what comes after it finds them ended.
-    let _ = state.wait_for(|state| *state != State::Silent).await;
+    drop(state.wait_for(|state| *state != State::Silent).await);
 }

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Each seed is a run of its own: an embedded cluster in memory, instances of the application that come, go, crash and
-//! are cut off, records that are sent meanwhile, commits and fetches that fail, rebalances, handlers that are slow,
-//! fail and panic; all on one thread, in paused time, so that minutes take milliseconds. Then everything is healed, and
+//! are cut off, brokers that stop and are cut off, records that are sent meanwhile, commits and fetches that fail,
+//! rebalances, handlers that are slow, fail and panic; all on one thread, in paused time, so that minutes take milliseconds. Then everything is healed, and
 //! within ten minutes (of that time) every record must have been handled. Checked is: nothing is lost; the order that
 //! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; everything is
 //! committed at last; no more is repeated than [`Simulation::replay_bound`] says; what the listener sends on is there, in
@@ -86,8 +86,15 @@ pub struct Simulation {
     replay_bound: Option<u64>,
     handlers_fail: bool,
     results: Option<Results>,
+    dead_letters: Option<DeadLetters>,
     exactly_once: bool,
     seeds: Range<u64>,
+}
+
+/// Where records go that were tried so often in vain.
+struct DeadLetters {
+    topic: String,
+    tries: u32,
 }
 
 /// What a run of one seed was.
@@ -106,6 +113,8 @@ pub struct SeedReport {
     pub repeated: usize,
     /// How many results there were at the end, where they are looked for.
     pub results: usize,
+    /// How many records were dead letters at the end, where these are looked for.
+    pub dead_letters: usize,
 }
 
 impl std::fmt::Debug for Simulation {
@@ -131,6 +140,7 @@ impl Simulation {
             replay_bound: None,
             handlers_fail: true,
             results: None,
+            dead_letters: None,
             exactly_once: false,
             seeds: 0..SEEDS,
         }
@@ -178,7 +188,7 @@ impl Simulation {
         self
     }
 
-    /// How many records of a partition may be handled again each time it is given to somebody: what
+    /// How many records of a partition may be handled again for each time that it is taken from somebody: what
     /// `commit_every(records = n)` promises. **(default: not checked)**
     #[must_use]
     pub fn replay_bound(mut self, records: u64) -> Self {
@@ -187,7 +197,7 @@ impl Simulation {
     }
 
     /// Whether handlers are made to fail and panic at the first and the second try of some records; they are made slow
-    /// in any case. Not for listeners that give up before the third try. **(default: true)**
+    /// in any case. Listeners that give up before the third try need [`Simulation::dead_letters`]. **(default: true)**
     #[must_use]
     pub fn failing_handlers(mut self, fail: bool) -> Self {
         self.handlers_fail = fail;
@@ -204,6 +214,15 @@ impl Simulation {
         value: impl Fn(u64) -> String + Send + Sync + 'static,
     ) -> Self {
         self.results = Some(Results { topic: topic.into(), value: Box::new(value) });
+        self
+    }
+
+    /// The listener gives a record up after so many tries, and sends it to this topic: then it is there, or was handled. Handlers
+    /// fail at the first and the second try of some records, so that with two tries or one some are given up. **(default:
+    /// nothing is given up)**
+    #[must_use]
+    pub fn dead_letters(mut self, topic: impl Into<String>, tries: u32) -> Self {
+        self.dead_letters = Some(DeadLetters { topic: topic.into(), tries });
         self
     }
 

@@ -25,9 +25,9 @@ pub(super) enum Trouble {
     Rebalance,
     /// The next requests of a kind fail.
     Requests(Kind, u64, Failing),
-    /// All requests to a broker end with their connections for a while.
-    LoseBroker(i32, Duration),
-    /// A broker answers nothing for a while.
+    /// A broker stops, and starts again after a while.
+    StopBroker(i32, Duration),
+    /// A broker neither reads nor answers anything for a while.
     CutOffBroker(i32, Duration),
 }
 
@@ -84,7 +84,7 @@ fn trouble(rng: &Rng, brokers: i32) -> Trouble {
         8 | 9 => Trouble::Silence(who, millis(rng, 500, Duration::from_secs(40))),
         10 => Trouble::Disconnect(who),
         11 | 12 => Trouble::Rebalance,
-        13 => Trouble::LoseBroker(broker, millis(rng, 500, Duration::from_secs(20))),
+        13 => Trouble::StopBroker(broker, millis(rng, 500, Duration::from_secs(20))),
         14 => Trouble::CutOffBroker(broker, millis(rng, 500, Duration::from_secs(20))),
         _ => requests(rng),
     }

@@ -1,13 +1,14 @@
 //! The stage: a cluster in memory, instances that come and go, records that are sent meanwhile. The plan is carried out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_client::config::{ClientConfig, ProducerConfig};
 use kafka_client::producer::{Outgoing, Producer};
 use kafka_client::seams::{Clock, Rng, Seams};
 use kafka_client::{Client, Io, TopicName, TopicPartition};
-use kafka_embedded::{Api, EmbeddedKafka, Fault, On};
+use kafka_embedded::{Api, EmbeddedKafka, On};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -21,6 +22,8 @@ use crate::testing::app::configured;
 use crate::testing::witness::Witness;
 
 const BROKERS: i32 = 3;
+/// `group.consumer.session.timeout.ms`: an instance can be cut off for longer.
+const SESSION: Duration = Duration::from_secs(6);
 /// Records are sent over this time, and a little longer than trouble lasts.
 const SENDING: Duration = Duration::from_secs(45);
 /// How often the committed offsets are looked at.
@@ -43,6 +46,13 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// How a broker is away.
+#[derive(Debug, Clone, Copy)]
+enum Absence {
+    Stopped,
+    CutOff,
+}
+
 /// What is noted while it runs.
 #[derive(Debug)]
 struct Notes {
@@ -54,19 +64,23 @@ struct Notes {
 impl Notes {
     fn tell(&self, line: &str) {
         let at = self.begin.elapsed().as_secs_f64();
-        self.story.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{at:9.3} {line}"));
+        lock(&self.story).push(format!("{at:9.3} {line}"));
     }
 
     /// Waits until everything that was sent is committed.
     async fn committed(&self) {
-        while !self.history.lock().unwrap_or_else(PoisonError::into_inner).not_committed().is_empty() {
+        while !lock(&self.history).not_committed().is_empty() {
             sleep(LOOK_EVERY).await;
         }
     }
 
     fn note(&self, note: impl FnOnce(&mut History)) {
-        note(&mut self.history.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut lock(&self.history));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One running instance of the application.
@@ -78,7 +92,9 @@ struct Instance {
 
 struct Stage<'s> {
     simulation: &'s Simulation,
-    broker: EmbeddedKafka,
+    broker: Arc<EmbeddedKafka>,
+    /// Brokers that are away.
+    away: Arc<Mutex<BTreeSet<i32>>>,
     clock: Arc<SimulatedClock>,
     rng: Rng,
     witness: Witness,
@@ -117,7 +133,9 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
     if timeout(PATIENCE, sending).await.is_err() {
         violations.push("records could not be sent after everything was healed".into());
     }
+    // What is given up is not done: then the commits tell.
     let total = usize::try_from(simulation.records).unwrap_or(usize::MAX);
+    let total = if simulation.dead_letters.is_some() { 0 } else { total };
     if timeout(PATIENCE, stage.witness.all_done(total)).await.is_err() {
         stage.notes.tell("not everything was handled in time");
         for instance in &stage.instances {
@@ -133,19 +151,21 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
     sleep(3 * LOOK_EVERY).await;
     helpers.shutdown().await;
     let notes = Arc::clone(&stage.notes);
-    let mut history = std::mem::take(&mut *notes.history.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut history = std::mem::take(&mut *lock(&notes.history));
     history.handlings = stage.witness.pick(|one| one.listener == simulation.listener);
+    history.dead = stage.dead_letters(&mut violations).await;
     let rules = Rules {
         order: simulation.order,
         goes_back: simulation.exactly_once,
         replay_bound: simulation.replay_bound,
+        tries: simulation.dead_letters.as_ref().map(|letters| letters.tries),
     };
     violations.extend(history.violations(rules));
     violations.extend(history.not_committed());
     let results = stage.results(&history, &mut violations).await;
-    let story = std::mem::take(&mut *notes.story.lock().unwrap_or_else(PoisonError::into_inner));
-    let (handlings, repeated) = (history.handlings.len(), history.repeated());
-    SeedReport { seed, violations, story, handlings, repeated, results }
+    let story = std::mem::take(&mut *lock(&notes.story));
+    let (handlings, repeated) = (history.handlings.len(), history.repeated(rules));
+    SeedReport { seed, violations, story, handlings, repeated, results, dead_letters: history.dead.len() }
 }
 
 fn partitions(simulation: &Simulation) -> Vec<TopicPartition> {
@@ -229,7 +249,12 @@ impl<'s> Stage<'s> {
         let clock = Arc::new(SimulatedClock(begin));
         let mut broker = EmbeddedKafka::builder()
             .brokers(u16::try_from(BROKERS).unwrap_or(1))
+            .broker_session_timeout(Duration::from_millis(2000 + rng.below(8000)))
+            .consumer_session_timeout(SESSION)
             .topic(&simulation.topic, simulation.partitions);
+        if let Some(letters) = &simulation.dead_letters {
+            broker = broker.topic(&letters.topic, simulation.partitions);
+        }
         if let Some(results) = &simulation.results {
             broker = broker.topic(&results.topic, simulation.partitions);
         }
@@ -239,7 +264,8 @@ impl<'s> Stage<'s> {
         let notes = Notes { begin, story: Mutex::default(), history: Mutex::default() };
         Self {
             simulation,
-            broker,
+            broker: Arc::new(broker),
+            away: Arc::default(),
             clock,
             rng,
             witness: Witness::with_chaos(chaos),
@@ -326,8 +352,8 @@ impl<'s> Stage<'s> {
                 self.broker.faults().force_rebalance(&self.simulation.group);
             }
             Trouble::Requests(kind, count, failing) => self.fail(kind, count, failing),
-            Trouble::LoseBroker(id, time) => self.lose_broker(id, time),
-            Trouble::CutOffBroker(id, time) => self.cut_off_broker(id, time),
+            Trouble::StopBroker(id, time) => self.take_away(id, time, Absence::Stopped).await,
+            Trouble::CutOffBroker(id, time) => self.take_away(id, time, Absence::CutOff).await,
         }
     }
 
@@ -393,26 +419,28 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Every request to it ends with its connection.
-    fn lose_broker(&mut self, id: i32, time: Duration) {
-        self.notes.tell(&format!("broker {id} is lost for {time:?}"));
-        let fault = self.broker.faults().on_any().broker(id).close();
-        self.back_after(time, fault, format!("broker {id} is back"));
-    }
-
-    /// Nothing that is asked of it is answered.
-    fn cut_off_broker(&mut self, id: i32, time: Duration) {
-        self.notes.tell(&format!("broker {id} is silent for {time:?}"));
-        let fault = self.broker.faults().on_any().broker(id).hold();
-        self.back_after(time, fault, format!("broker {id} speaks again"));
-    }
-
-    fn back_after(&mut self, time: Duration, fault: Fault, words: String) {
-        let notes = Arc::clone(&self.notes);
+    /// A broker is gone for a while: others lead and coordinate, at once or when its session is over.
+    async fn take_away(&mut self, id: i32, time: Duration, how: Absence) {
+        if !lock(&self.away).insert(id) {
+            return;
+        }
+        self.notes.tell(&format!("broker {id} is {how:?} for {time:?}"));
+        let done = match how {
+            Absence::Stopped => self.broker.stop_broker(id).await,
+            Absence::CutOff => self.broker.cut_off_broker(id),
+        };
+        done.unwrap_or_else(|error| panic!("broker {id}: {error}"));
+        let (broker, away, notes) =
+            (Arc::clone(&self.broker), Arc::clone(&self.away), Arc::clone(&self.notes));
         self.later.spawn(async move {
             sleep(time).await;
-            notes.tell(&words);
-            fault.remove();
+            notes.tell(&format!("broker {id} is back"));
+            let back = match how {
+                Absence::Stopped => broker.start_broker(id).await,
+                Absence::CutOff => broker.reconnect_broker(id),
+            };
+            back.unwrap_or_else(|error| panic!("broker {id}: {error}"));
+            lock(&away).remove(&id);
         });
     }
 
@@ -440,6 +468,19 @@ impl<'s> Stage<'s> {
             Err(cause) => {
                 violations.push(format!("results could not be read: {cause}"));
                 0
+            }
+        }
+    }
+
+    /// The values of the dead letters.
+    async fn dead_letters(&self, violations: &mut Vec<String>) -> BTreeSet<Vec<u8>> {
+        let Some(letters) = &self.simulation.dead_letters else { return BTreeSet::new() };
+        let client = self.client("dead letters");
+        match results::read(&client, &letters.topic, self.simulation.partitions).await {
+            Ok(found) => found.into_iter().map(|letter| letter.value.into_bytes()).collect(),
+            Err(cause) => {
+                violations.push(format!("dead letters could not be read: {cause}"));
+                BTreeSet::new()
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The history of a run, and what is wrong with it. Pure: times are instants that somebody else took.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
@@ -16,6 +16,8 @@ pub(super) struct History {
     pub(super) keys: Vec<(u64, String)>,
     /// In the order in which handlers were called.
     pub(super) handlings: Vec<Handling>,
+    /// Values of the dead letters that are there at the end.
+    pub(super) dead: BTreeSet<Vec<u8>>,
     /// Committed offsets as the coordinator told them, in order.
     pub(super) commits: Vec<(Instant, i32, i64)>,
     /// An instance was given a partition.
@@ -29,24 +31,27 @@ pub(super) struct Rules {
     /// Records may come again behind later ones: their transaction was aborted.
     pub(super) goes_back: bool,
     pub(super) replay_bound: Option<u64>,
+    /// After how many tries that failed a record becomes a dead letter, if any does.
+    pub(super) tries: Option<u32>,
 }
 
 impl History {
     /// What is wrong, in words.
     pub(super) fn violations(&self, rules: Rules) -> Vec<String> {
-        let mut found = self.lost();
+        let mut found = self.lost(rules);
+        found.extend(self.dead_by_mistake(rules));
         found.extend(self.out_of_order(rules));
         found.extend(self.not_their_own());
-        found.extend(self.commits_ahead());
+        found.extend(self.commits_ahead(rules));
         if let Some(bound) = rules.replay_bound {
-            found.extend(self.replayed(bound));
+            found.extend(self.replayed(rules, bound));
         }
         found
     }
 
-    fn lost(&self) -> Vec<String> {
+    fn lost(&self, rules: Rules) -> Vec<String> {
         let done: std::collections::HashSet<_> =
-            self.settled().map(|one| (one.partition.partition, one.offset)).collect();
+            self.settled(rules).map(|one| (one.partition.partition, one.offset)).collect();
         let all =
             self.sent.iter().flat_map(|(partition, count)| (0..*count).map(|offset| (*partition, offset)));
         let lost = all.filter(|record| !done.contains(record));
@@ -56,9 +61,28 @@ impl History {
         .collect()
     }
 
-    /// Handlings that ended with an outcome.
-    fn settled(&self) -> impl Iterator<Item = &Handling> {
-        self.handlings.iter().filter(|one| one.fate == Fate::Done)
+    /// Handlings that ended with an outcome: well, or with a dead letter that is there.
+    fn settled(&self, rules: Rules) -> impl Iterator<Item = &Handling> {
+        self.handlings.iter().filter(move |one| one.fate == Fate::Done || self.gave_up(one, rules))
+    }
+
+    fn gave_up(&self, one: &Handling, rules: Rules) -> bool {
+        let was_last = rules.tries.is_some_and(|tries| one.attempt >= tries) && one.has_failed();
+        was_last && one.value.as_ref().is_some_and(|value| self.dead.contains(&value[..]))
+    }
+
+    /// Dead letters of records whose last try did not fail.
+    fn dead_by_mistake(&self, rules: Rules) -> Vec<String> {
+        let given_up: BTreeSet<&[u8]> = self
+            .handlings
+            .iter()
+            .filter(|one| self.gave_up(one, rules))
+            .filter_map(|one| one.value.as_deref())
+            .collect();
+        let mistaken = self.dead.iter().filter(|value| !given_up.contains(&value[..]));
+        mistaken
+            .map(|value| format!("dead letter of nothing: `{}`", String::from_utf8_lossy(value)))
+            .collect()
     }
 
     /// Whether `instance` was given the partition between two moments.
@@ -122,9 +146,9 @@ impl History {
         found
     }
 
-    fn commits_ahead(&self) -> Vec<String> {
+    fn commits_ahead(&self, rules: Rules) -> Vec<String> {
         let mut first_done: HashMap<(i32, i64), Instant> = HashMap::new();
-        for one in self.settled() {
+        for one in self.settled(rules) {
             if let Some(ended) = one.ended {
                 let at = first_done.entry((one.partition.partition, one.offset)).or_insert(ended);
                 *at = (*at).min(ended);
@@ -161,32 +185,46 @@ impl History {
         found.collect()
     }
 
-    /// Successful handlings of what had been handled successfully.
-    pub(super) fn repeated(&self) -> usize {
+    /// Settled handlings of what had been settled.
+    pub(super) fn repeated(&self, rules: Rules) -> usize {
         let mut seen = std::collections::HashSet::new();
-        self.settled().filter(|one| !seen.insert((one.partition.partition, one.offset))).count()
+        self.settled(rules).filter(|one| !seen.insert((one.partition.partition, one.offset))).count()
     }
 
-    /// For each time that a partition was given to somebody: no more than `bound` records again.
-    fn replayed(&self, bound: u64) -> Vec<String> {
+    /// Each time that a partition is given to somebody, no more than `bound` records are to be handled again for the one who had
+    /// it before. In order these are the same ones each time; otherwise somebody who comes later may have to handle again
+    /// what several before have done, each of them others.
+    fn replayed(&self, rules: Rules, bound: u64) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
-        let mut again: BTreeMap<(i32, u32, Option<Instant>), u64> = BTreeMap::new();
-        for one in self.settled() {
+        let mut again: BTreeMap<(i32, Instant, u32), Vec<i64>> = BTreeMap::new();
+        for (at, instance, partition) in &self.assigned {
+            again.entry((*partition, *at, *instance)).or_default();
+        }
+        for one in self.settled(rules) {
             let partition = one.partition.partition;
-            let stint = self
-                .assigned
-                .iter()
-                .filter(|(at, who, what)| (*who, *what) == (one.instance, partition) && *at <= one.began);
-            let stint = stint.map(|(at, ..)| *at).max();
-            if !seen.insert((partition, one.offset)) {
-                *again.entry((partition, one.instance, stint)).or_default() += 1;
+            let mut stints = again.range_mut(..=(partition, one.began, u32::MAX));
+            let stint = stints.rfind(|((of, _, instance), _)| (*of, *instance) == (partition, one.instance));
+            let is_repeated = !seen.insert((partition, one.offset));
+            if let Some((_, offsets)) = stint.filter(|_| is_repeated) {
+                offsets.push(one.offset);
             }
         }
-        let over = again.into_iter().filter(|(_, count)| *count > bound);
-        let found = over.map(|((partition, instance, _), count)| {
-            format!("replayed: {count} records of partition {partition} by instance {instance}, {bound} are allowed")
-        });
-        found.collect()
+        let mut found = Vec::new();
+        let mut left: BTreeMap<i32, u64> = BTreeMap::new();
+        for ((partition, _, instance), offsets) in again {
+            let count = offsets.len() as u64;
+            let allowed = left.entry(partition).or_default();
+            if count > *allowed {
+                found.push(format!(
+                    "replayed: {count} records of partition {partition} by instance {instance}, {allowed} are allowed: {offsets:?}"
+                ));
+            }
+            *allowed = match rules.order {
+                Order::Partition => bound,
+                Order::Key | Order::None => allowed.saturating_sub(count) + bound,
+            };
+        }
+        found
     }
 }
 

@@ -59,7 +59,7 @@ async fn restarted(kind: Kind, signal: &str) -> Figures {
     let stage = Stage::new(kind).await?;
     let (mut one, two) = (stage.member(Some("one"))?, stage.member(Some("two"))?);
     let shares = stage.settled(&[&one, &two]).await?;
-    let generation = stage.generation("two").await?;
+    let generation = stage.generation().await?;
     let before = Instant::now();
     one.signal(signal)?;
     one.child.wait().await?;
@@ -68,7 +68,7 @@ async fn restarted(kind: Kind, signal: &str) -> Figures {
     let taken = stage.taken_over(&[&again], &shares[0], at).await?;
     tokio::time::sleep(HEARTBEAT + Duration::from_millis(500)).await;
     let pause = two.longest_pause(&shares[1], before);
-    let rebalances = stage.generation("two").await? - generation;
+    let rebalances = stage.generation().await? - generation;
     Ok(vec![taken.as_secs_f64(), pause.as_secs_f64(), f64::from(rebalances)])
 }
 

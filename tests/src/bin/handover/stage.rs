@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kafka_client::admin::NewTopic;
-use kafka_protocol::messages::{DescribeGroupsRequest, GroupId, HeartbeatRequest};
-use kafka_protocol::protocol::StrBytes;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Wire, unique};
+use tests::{Cluster, unique};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -18,8 +16,6 @@ pub(crate) const SESSION: Duration = Duration::from_secs(6);
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A record goes to each partition this often.
 const EVERY: Duration = Duration::from_millis(20);
-/// A group of this suite does not come to so many.
-const GENERATIONS: i32 = 1_000;
 /// No situation takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -131,36 +127,10 @@ impl Stage {
         Ok(Process { child, heard })
     }
 
-    /// The group's generation, which each rebalance raises: the one in which the coordinator takes a heartbeat in the name
-    /// of this static member. No other answer of a coordinator tells it.
-    pub(crate) async fn generation(&self, instance: &str) -> Result<i32, Failure> {
-        let (group, instance) = (text(&self.group), text(instance));
-        let mut wire = self.coordinator().await?;
-        let begun = Instant::now();
-        while begun.elapsed() < LIMIT {
-            let describe = DescribeGroupsRequest::default().with_groups(vec![GroupId(group.clone())]);
-            let described = wire.ask(5, &describe).await.groups;
-            let mut members = described.iter().flat_map(|group| &group.members);
-            let member = members.find(|member| member.group_instance_id.as_ref() == Some(&instance));
-            let Some(member) = member else { return Err(format!("no member {}", &*instance).into()) };
-            let beat = HeartbeatRequest::default()
-                .with_group_id(GroupId(group.clone()))
-                .with_member_id(member.member_id.clone())
-                .with_group_instance_id(Some(instance.clone()));
-            for generation in 1..GENERATIONS {
-                if wire.ask(4, &beat.clone().with_generation_id(generation)).await.error_code == 0 {
-                    return Ok(generation);
-                }
-            }
-            // It is being shared out.
-            tokio::time::sleep(EVERY).await;
-        }
-        Err(format!("{:?}: no generation is taken", self.kind).into())
-    }
-
-    async fn coordinator(&self) -> Result<Wire, Failure> {
-        let found = self.cluster.coordinator(&self.group).await.ok_or("no coordinator")?;
-        Ok(Wire::connect(&format!("{}:{}", &*found.host, found.port)).await)
+    /// The group's generation, which each rebalance raises.
+    pub(crate) async fn generation(&self) -> Result<i32, Failure> {
+        let found = self.cluster.generation(&self.group).await;
+        found.ok_or_else(|| format!("{:?}: no generation is taken", self.kind).into())
     }
 
     /// Takes a group whose coordinator is this node, or any, before a member comes. Which it is.
@@ -261,10 +231,6 @@ impl Process {
         });
         pauses.max().unwrap_or_default()
     }
-}
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
 }
 
 /// One record to each partition, again and again.

@@ -51,7 +51,7 @@ const CODES: [E; 8] = [
 /// The outside, and what it knows of the member.
 struct Outside {
     scene: Scene,
-    beat: Option<(u64, Report)>,
+    beat: Option<(u64, Report, Instant)>,
     preparing: Option<bool>,
     epoch: i32,
     held: BTreeSet<TopicPartition>,
@@ -127,7 +127,7 @@ impl Outside {
     }
 
     fn answer(&mut self, outcome: u8, assigned: Option<&[bool]>) {
-        let Some((turn, report)) = self.beat.take() else { return };
+        let Some((turn, report, sent)) = self.beat.take() else { return };
         let answer = match CODES.get(usize::from(outcome)) {
             Some(code) => refused(*code),
             None if outcome == 8 => Err(Error::Disconnected { broker: "b:1".into(), reason: "test".into() }),
@@ -143,7 +143,7 @@ impl Outside {
                 })
             }
         };
-        self.put(Input::Beaten { turn, sent: self.scene.now, answer });
+        self.put(Input::Beaten { turn, sent, answer });
     }
 
     fn watch(&mut self) {
@@ -157,7 +157,7 @@ impl Outside {
                         let known: BTreeSet<_> = self.held.iter().map(|one| one.partition).collect();
                         assert_eq!(numbers, known, "it says what it has");
                     }
-                    self.beat = Some((turn, report));
+                    self.beat = Some((turn, report, self.scene.now));
                 }
                 Effect::Part { .. } => (self.preparing, self.beat) = (Some(true), None),
                 Effect::Release => (self.preparing, self.beat) = (Some(false), None),

@@ -266,22 +266,68 @@ fn who_is_not_known_joins_anew_at_once() {
     }
 }
 
-#[test]
-fn a_session_without_an_answer_is_over() {
+/// A member that heard nothing of a heartbeat for its session.
+fn expired() -> Scene {
     let mut scene = Scene::member([0]);
     scene.put(Input::Session(6 * SECOND));
     scene.pass(3 * SECOND);
     scene.answer(1, None);
     scene.pass(5 * SECOND);
     assert!(scene.is_quiet());
-    // It was frozen, and wakes: nothing may be handled before it has joined again.
+    let late = scene.machine.beat.turn();
+    // It was frozen, and wakes: nothing may be handled before it has asked.
     scene.pass(SECOND);
-    assert_eq!((scene.lost(), scene.parts()), (t([0]), -1));
-    // The answer that comes late is of another life.
-    scene.confirm(1, Some(ids([0])));
+    assert_eq!((scene.lost(), scene.identity()), (t([0]), -1));
+    // An answer that comes late is of another life.
+    let answer = Answer { epoch: 1, interval: 3 * SECOND, assignment: Some(ids([0])) };
+    scene.put(Input::Beaten { turn: late, sent: scene.now - SECOND, answer: Ok(answer) });
     assert!(scene.is_quiet());
+    scene
+}
+
+#[test]
+fn whose_coordinator_was_away_has_again_what_it_is_to_have() {
+    let mut scene = expired();
+    for _ in 0..50 {
+        let (_, report) = scene.beat();
+        assert_eq!((report.epoch, report.introduces, report.held), (1, true, Some(vec![])), "it has nothing");
+        scene.refuse(refused(E::NotCoordinator));
+        scene.pass(6 * SECOND / 5);
+    }
+    assert!(scene.is_quiet());
+    scene.answer(1, Some(ids([0])));
+    assert_eq!((scene.identity(), scene.assigned()), (1, t([0])));
+    assert_eq!(scene.beat().1.held, Some(ids([0])), "and says that it has it");
+    // Nothing was asked for while it was away.
+    let mut scene = expired();
+    scene.answer(1, None);
+    assert_eq!(scene.parts(), -1);
+}
+
+#[test]
+fn whose_group_went_on_joins_it() {
+    let mut scene = expired();
+    scene.beat();
+    scene.refuse(refused(E::UnknownMemberId));
+    assert_eq!(scene.beat().1.epoch, 0);
+    let mut scene = expired();
+    scene.beat();
+    scene.refuse(refused(E::FencedMemberEpoch));
+    assert_eq!(scene.parts(), -1);
     scene.put(Input::Parted);
     scene.answer(3, Some(ids([0])));
+    assert_eq!(scene.assigned(), t([0]));
+}
+
+#[test]
+fn an_answer_that_came_too_late_says_nothing() {
+    let mut scene = expired();
+    let ((turn, _), sent) = (scene.beat(), scene.now);
+    scene.now += 6 * SECOND;
+    let answer = Answer { epoch: 1, interval: 3 * SECOND, assignment: Some(ids([0])) };
+    scene.put(Input::Beaten { turn, sent, answer: Ok(answer) });
+    assert!(scene.is_quiet());
+    scene.answer(1, Some(ids([0])));
     assert_eq!(scene.assigned(), t([0]));
 }
 

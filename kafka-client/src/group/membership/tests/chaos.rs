@@ -11,11 +11,16 @@ enum Move {
     Wake,
     Picture(Vec<usize>),
     AnswerRound { outcome: u8, generation: bool, assigned: Vec<bool> },
-    AnswerBeat(u8),
+    AnswerBeat { outcome: u8, assigned: Vec<bool> },
     Stale(u8),
     GiveBack,
     Doubt,
     Leave(bool),
+}
+
+/// A share of the partitions that there are.
+fn chosen() -> impl Strategy<Value = Vec<bool>> {
+    proptest::collection::vec(any::<bool>(), 8)
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -23,9 +28,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         4 => (0u64..20_000).prop_map(Move::Pass),
         6 => Just(Move::Wake),
         1 => proptest::collection::vec(0usize..4, 2).prop_map(Move::Picture),
-        12 => (0u8..24, any::<bool>(), proptest::collection::vec(any::<bool>(), 8))
+        12 => (0u8..24, any::<bool>(), chosen())
             .prop_map(|(outcome, generation, assigned)| Move::AnswerRound { outcome, generation, assigned }),
-        6 => (0u8..20).prop_map(Move::AnswerBeat),
+        6 => (0u8..20, chosen()).prop_map(|(outcome, assigned)| Move::AnswerBeat { outcome, assigned }),
         1 => (0u8..20).prop_map(Move::Stale),
         3 => Just(Move::GiveBack),
         1 => Just(Move::Doubt),
@@ -57,6 +62,13 @@ fn failure(choice: u8) -> Error {
     }
 }
 
+/// An assignment of the chosen partitions.
+fn share(chosen: &[bool]) -> Bytes {
+    let topics = ["t", "u"].into_iter().flat_map(|topic| partitions(topic, 0..4));
+    let chosen = topics.zip(chosen).filter(|(_, chosen)| **chosen);
+    assignment(&chosen.map(|(partition, _)| partition).collect::<Vec<_>>())
+}
+
 /// What waits for an answer.
 #[derive(Debug, Clone)]
 enum Asked {
@@ -71,15 +83,19 @@ struct Outside {
     now: Instant,
     generation: i32,
     round: Option<Asked>,
-    beat: Option<Identity>,
+    /// Who beats, or asks, and when that went out.
+    beat: Option<(Identity, Instant)>,
+    asks: bool,
     old_beats: Vec<Identity>,
     goodbye: bool,
     held: BTreeSet<TopicPartition>,
     revoked: Option<(u64, Vec<TopicPartition>)>,
     lease: Option<Instant>,
     identity: Identity,
-    /// Generations whose identity must not come again.
+    /// Generations whose identity must not come again...
     passed: i32,
+    /// ...but for one that the coordinator just vouched for.
+    vouched: Option<i32>,
     /// All was lost, and commits are not stopped yet.
     must_be_nobody: bool,
     fatal: bool,
@@ -95,6 +111,7 @@ impl Outside {
             generation: 0,
             round: None,
             beat: None,
+            asks: false,
             old_beats: Vec::new(),
             goodbye: false,
             held: BTreeSet::new(),
@@ -102,6 +119,7 @@ impl Outside {
             lease: None,
             identity: Identity::none(),
             passed: -1,
+            vouched: None,
             must_be_nobody: false,
             fatal: false,
         }
@@ -117,6 +135,11 @@ impl Outside {
         {
             self.held.retain(|partition| !partitions.contains(partition));
         }
+        self.vouched = match &input {
+            Input::Asked { stamp, sent, answer: Ok(_) } => Some(stamp.generation)
+                .filter(|_| self.now < *sent + self.machine.settings.group.session_timeout),
+            _ => None,
+        };
         let effects = self.machine.handle(Moment { now: self.now, chance: 0.5 }, input);
         for effect in effects {
             self.watch(effect);
@@ -146,11 +169,18 @@ impl Outside {
                 assert!(stamp.is_member());
                 assert!(self.beat.is_none(), "two heartbeats at once");
                 self.old_beats.push(stamp.clone());
-                self.beat = Some(stamp);
+                (self.beat, self.asks) = (Some((stamp, self.now)), false);
+            }
+            Effect::Ask { stamp, .. } => {
+                assert!(self.held.is_empty() && self.lease.is_none(), "asks for what it has");
+                assert!(stamp.is_member() && !self.identity.is_member());
+                (self.beat, self.asks) = (Some((stamp, self.now)), true);
             }
             Effect::Goodbye { .. } => self.goodbye = true,
             Effect::Identity(identity) => {
-                assert!(identity.generation == -1 || identity.generation > self.passed, "an old identity");
+                let is_new = identity.generation > self.passed;
+                let is_vouched_for = self.vouched == Some(identity.generation);
+                assert!(identity.generation == -1 || is_new || is_vouched_for, "an old identity");
                 self.must_be_nobody = false;
                 self.identity = identity;
             }
@@ -225,12 +255,9 @@ impl Outside {
             }
             Asked::LookUp(attempt) => self.put(Input::LookedUp { attempt }),
             Asked::Sync(attempt) => {
-                let topics = ["t", "u"].into_iter().flat_map(|topic| partitions(topic, 0..4));
-                let chosen = topics.zip(assigned).filter(|(_, chosen)| **chosen);
-                let chosen: Vec<_> = chosen.map(|(partition, _)| partition).collect();
                 let answer = match outcome {
                     11 => Ok(Bytes::from_static(b"?")),
-                    _ if success => Ok(assignment(&chosen)),
+                    _ if success => Ok(share(assigned)),
                     _ => Err(failure(outcome)),
                 };
                 self.put(Input::Synced { attempt, sent: self.now, answer });
@@ -277,10 +304,17 @@ impl Outside {
             Move::AnswerRound { outcome, generation, assigned } => {
                 self.answer_round(outcome, generation, &assigned)
             }
-            Move::AnswerBeat(outcome) => {
-                if let Some(stamp) = self.beat.take() {
-                    let answer = if outcome < 10 { Err(failure(outcome)) } else { Ok(()) };
-                    self.put(Input::Beaten { stamp, sent: self.now, answer });
+            Move::AnswerBeat { outcome, assigned } => {
+                let failure = (outcome < 10).then(|| failure(outcome));
+                match self.beat.take() {
+                    Some((stamp, sent)) if self.asks => {
+                        let answer = failure.map_or_else(|| Ok(share(&assigned)), Err);
+                        self.put(Input::Asked { stamp, sent, answer });
+                    }
+                    Some((stamp, sent)) => {
+                        self.put(Input::Beaten { stamp, sent, answer: failure.map_or(Ok(()), Err) });
+                    }
+                    None => {}
                 }
             }
             Move::Stale(outcome) => {

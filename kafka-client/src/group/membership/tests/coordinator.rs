@@ -1,5 +1,6 @@
 //! A coordinator as Kafka's is, as far as members can tell: it holds joins until all are there, syncs until the
-//! leader has assigned, and forgets who is silent for a session timeout.
+//! leader has assigned, and forgets who is silent for a session timeout. It can be away; another one then goes on with what
+//! was written down: the last generation that was complete.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +25,32 @@ enum State {
     Stable,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Member {
     protocols: Vec<(Assignor, Bytes)>,
     joining: Option<Caller>,
     syncing: Option<Caller>,
     expires: Instant,
     assignment: Bytes,
+}
+
+/// A generation as it is written down.
+#[derive(Debug, Clone)]
+struct Written {
+    state: State,
+    generation: i32,
+    leader: String,
+    assignor: Assignor,
+    members: BTreeMap<String, Member>,
+}
+
+/// Whether there is a coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Away,
+    /// It reads what was written down.
+    Loading,
+    There,
 }
 
 #[derive(Debug)]
@@ -40,6 +60,9 @@ pub(super) struct Coordinator {
     leader: String,
     assignor: Assignor,
     members: BTreeMap<String, Member>,
+    written: Option<Written>,
+    /// Until when it is away, and until when it reads.
+    away: Option<(Instant, Instant)>,
     ids: u32,
     given_out: Vec<String>,
     session: Duration,
@@ -54,10 +77,65 @@ impl Coordinator {
             leader: String::new(),
             assignor: Assignor::Range,
             members: BTreeMap::new(),
+            written: None,
+            away: None,
             ids: 0,
             given_out: Vec::new(),
             session,
             rebalance,
+        }
+    }
+
+    pub(super) fn presence(&self, now: Instant) -> Presence {
+        match self.away {
+            Some((back, _)) if now < back => Presence::Away,
+            Some((_, ready)) if now < ready => Presence::Loading,
+            _ => Presence::There,
+        }
+    }
+
+    /// It is away until `back`, and another one then reads until `ready`. Whoever waits is told that the connection broke.
+    pub(super) fn go_away(&mut self, back: Instant, ready: Instant) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for member in self.members.values_mut() {
+            let joining = member.joining.take().map(|caller| Answer::Join(caller, Err(disconnected())));
+            let syncing = member.syncing.take().map(|caller| Answer::Sync(caller, Err(disconnected())));
+            answers.extend(joining.into_iter().chain(syncing));
+        }
+        self.away = Some((back, ready));
+        self.given_out.clear();
+        let fresh = Written {
+            state: State::Empty,
+            generation: 0,
+            leader: String::new(),
+            assignor: Assignor::Range,
+            members: BTreeMap::new(),
+        };
+        let Written { state, generation, leader, assignor, members } = self.written.clone().unwrap_or(fresh);
+        (self.state, self.generation, self.leader) = (state, generation, leader);
+        (self.assignor, self.members) = (assignor, members);
+        for member in self.members.values_mut() {
+            member.expires = ready + self.session;
+        }
+        answers
+    }
+
+    fn write_down(&mut self) {
+        self.written = Some(Written {
+            state: self.state,
+            generation: self.generation,
+            leader: self.leader.clone(),
+            assignor: self.assignor,
+            members: self.members.clone(),
+        });
+    }
+
+    /// What a member has in the group's generation: a heartbeat, and SyncGroup.
+    pub(super) fn ask(&mut self, now: Instant, stamp: &Identity) -> Result<Bytes> {
+        self.beat(now, stamp)?;
+        match (self.state, self.members.get(&stamp.member_id)) {
+            (State::Stable, Some(member)) => Ok(member.assignment.clone()),
+            _ => Err(refused(E::CoordinatorLoadInProgress)),
         }
     }
 
@@ -136,6 +214,7 @@ impl Coordinator {
                         answers.push(Answer::Sync(caller, Ok(member.assignment.clone())));
                     }
                 }
+                self.write_down();
                 answers
             }
         }
@@ -224,6 +303,7 @@ impl Coordinator {
         self.generation += 1;
         let Some((first, member)) = self.members.first_key_value() else {
             self.state = State::Empty;
+            self.write_down();
             return Vec::new();
         };
         if !self.members.contains_key(&self.leader) {

@@ -1,11 +1,11 @@
-//! Whole groups on a coordinator, with answers that take their time, requests and answers that get lost, members that
-//! stall, come and go: no partition is ever in two hands, and when the trouble ends everything is shared out.
+//! Whole groups on a coordinator that is away now and then, with answers that take their time, requests and answers that get
+//! lost, members that stall, come and go: no partition is ever in two hands, and when the trouble ends everything is shared out.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::coordinator::{Answer, Coordinator};
+use super::coordinator::{Answer, Coordinator, Presence};
 use super::*;
 use crate::seams::Rng;
 
@@ -39,6 +39,8 @@ struct Actor {
     /// A stalled member does nothing until then: neither its machine nor its consumer, but for the lease.
     stalled_until: Instant,
     identity: Identity,
+    /// When its last request arrives: the next one does not overtake it.
+    arrives: Instant,
 }
 
 struct Group {
@@ -85,7 +87,8 @@ impl Group {
     fn come(&mut self) {
         let machine = Machine::new(settings(&self.assignors, &topics(&["t", "u"])), self.now);
         let (held, identity) = (BTreeSet::new(), Identity::none());
-        let actor = Actor { machine, held, lease: None, stalled_until: self.now, identity };
+        let actor =
+            Actor { machine, held, lease: None, stalled_until: self.now, identity, arrives: self.now };
         let number = self.next_actor;
         self.next_actor += 1;
         self.actors.insert(number, actor);
@@ -126,7 +129,11 @@ impl Group {
         let drain = 1 + self.rng.below(self.world.slowest_drain_ms);
         let Some(actor) = self.actors.get_mut(&number) else { return };
         match effect {
-            Effect::Join { .. } | Effect::Sync { .. } | Effect::Beat { .. } | Effect::Goodbye { .. } => {
+            Effect::Join { .. }
+            | Effect::Sync { .. }
+            | Effect::Beat { .. }
+            | Effect::Ask { .. }
+            | Effect::Goodbye { .. } => {
                 self.request(number, effect);
             }
             Effect::LookUp { attempt, .. } => {
@@ -155,7 +162,10 @@ impl Group {
         if self.chance(self.world.answers_lost) {
             self.lose(number, &effect, 2 * time + 1);
         }
-        self.send(time, Travel::Request(number, effect));
+        let Some(actor) = self.actors.get_mut(&number) else { return };
+        actor.arrives = actor.arrives.max(self.now + Duration::from_millis(time));
+        self.order += 1;
+        self.travels.insert((actor.arrives, self.order), Travel::Request(number, effect));
     }
 
     /// The connection breaks: the caller is told, whatever the coordinator does or did.
@@ -169,6 +179,9 @@ impl Group {
             Effect::Beat { stamp } => {
                 Input::Beaten { stamp: stamp.clone(), sent, answer: Err(disconnected()) }
             }
+            Effect::Ask { stamp, .. } => {
+                Input::Asked { stamp: stamp.clone(), sent, answer: Err(disconnected()) }
+            }
             _ => return,
         };
         self.send(after_ms, Travel::Answer(number, input));
@@ -177,6 +190,11 @@ impl Group {
     /// A request reaches the coordinator.
     fn serve(&mut self, number: usize, effect: Effect, sent: Instant) {
         let now = self.now;
+        match self.coordinator.presence(now) {
+            Presence::Away => return self.lose(number, &effect, 1),
+            Presence::Loading => return self.put_off(number, effect, sent),
+            Presence::There => {}
+        }
         let answers = match effect {
             Effect::Join { attempt, member_id, protocols, .. } => {
                 self.coordinator.join(now, (number, attempt), &member_id, protocols)
@@ -189,9 +207,38 @@ impl Group {
                 self.send(5, Travel::Answer(number, Input::Beaten { stamp, sent, answer }));
                 Vec::new()
             }
+            Effect::Ask { stamp, .. } => {
+                let answer = self.coordinator.ask(now, &stamp);
+                self.send(5, Travel::Answer(number, Input::Asked { stamp, sent, answer }));
+                Vec::new()
+            }
             Effect::Goodbye { member_id } => self.coordinator.leave(now, &member_id),
             _ => Vec::new(),
         };
+        self.deliver(answers);
+    }
+
+    /// What a coordinator answers that does not know the group yet: a heartbeat with success, whoever sends it.
+    fn put_off(&mut self, number: usize, effect: Effect, sent: Instant) {
+        let loading = refused(ResponseError::CoordinatorLoadInProgress);
+        let older = self.chance(50).then(|| refused(ResponseError::RebalanceInProgress));
+        let input = match effect {
+            Effect::Join { attempt, .. } => Input::Joined { attempt, answer: Err(loading) },
+            Effect::Sync { attempt, .. } => {
+                Input::Synced { attempt, sent, answer: Err(older.unwrap_or(loading)) }
+            }
+            Effect::Beat { stamp } => Input::Beaten { stamp, sent, answer: Ok(()) },
+            Effect::Ask { stamp, .. } => Input::Asked { stamp, sent, answer: Err(loading) },
+            _ => return,
+        };
+        self.send(5, Travel::Answer(number, input));
+    }
+
+    /// The coordinator is away for a while; another one goes on.
+    fn lose_coordinator(&mut self, away: Duration) {
+        let back = self.now + away;
+        let ready = back + Duration::from_millis(self.rng.below(3_000));
+        let answers = self.coordinator.go_away(back, ready);
         self.deliver(answers);
     }
 
@@ -303,6 +350,10 @@ impl Group {
         self.actors.keys().nth(chosen).copied()
     }
 
+    fn held(&self) -> Vec<BTreeSet<TopicPartition>> {
+        self.actors.values().map(|actor| actor.held.clone()).collect()
+    }
+
     /// All partitions are in somebody's hands, evenly.
     fn check_shared_out(&self) {
         assert!(self.coordinator.is_stable_with(self.actors.len()), "{:#?}", self.coordinator);
@@ -345,6 +396,30 @@ fn members_come_and_go_in_a_quiet_world() {
 }
 
 #[test]
+fn a_group_whose_coordinator_was_away_goes_on_without_a_round() {
+    for assignors in MODES {
+        let mut group = Group::new(assignors, 1, QUIET);
+        for _ in 0..3 {
+            group.come();
+        }
+        group.run(40 * SECOND);
+        group.check_shared_out();
+        let (rounds, before) = (group.rounds, group.held());
+        for away in [5, 15, 100] {
+            group.lose_coordinator(away * SECOND);
+            group.run((away + 10) * SECOND);
+            group.check_shared_out();
+            assert_eq!((group.rounds, group.held()), (rounds, before.clone()), "{assignors:?}: {away} s");
+        }
+        // One that dies meanwhile is missed after its session at the next one.
+        group.lose_coordinator(15 * SECOND);
+        group.die(0);
+        group.run(60 * SECOND);
+        group.check_shared_out();
+    }
+}
+
+#[test]
 fn a_cooperative_group_does_not_take_away_what_stays() {
     let mut group = Group::new(&[Assignor::CooperativeSticky], 1, QUIET);
     group.come();
@@ -368,7 +443,7 @@ proptest! {
         answers_lost in 0u64..15,
         stalls in 0u64..12,
         slowest_drain_ms in 1u64..20_000,
-        happenings in proptest::collection::vec((0u8..6, 0u64..30), 1..12),
+        happenings in proptest::collection::vec((0u8..8, 0u64..30), 1..12),
     ) {
         let world = World { requests_lost, answers_lost, stalls, slowest_drain_ms };
         let mut group = Group::new(MODES[mode], seed, world);
@@ -378,6 +453,7 @@ proptest! {
                 (0..=2, 0..5) | (_, 0..=1) => group.come(),
                 (3, _) => group.some_actor().into_iter().for_each(|number| group.go(number)),
                 (4, _) => group.some_actor().into_iter().for_each(|number| group.die(number)),
+                (6 | 7, _) => group.lose_coordinator(Duration::from_secs(then_seconds)),
                 _ => group.grow(),
             }
             group.run(Duration::from_secs(then_seconds));

@@ -74,6 +74,13 @@ impl Scene {
         })
     }
 
+    pub(super) fn asks(&mut self) -> Identity {
+        self.next(|effect| match effect {
+            Effect::Ask { stamp, .. } => Some(stamp.clone()),
+            _ => None,
+        })
+    }
+
     pub(super) fn assigned(&mut self) -> Vec<TopicPartition> {
         self.next(|effect| match effect {
             Effect::Assigned(partitions) => Some(partitions.clone()),

@@ -5,6 +5,11 @@ use kafka_client::TopicPartition;
 
 use super::*;
 
+/// Of a listener that gives a record up after two tries.
+fn rules(order: Order, replay_bound: Option<u64>) -> Rules {
+    Rules { order, goes_back: false, replay_bound, tries: Some(2) }
+}
+
 /// A history that is written down by hand: milliseconds instead of instants.
 struct Story {
     begin: Instant,
@@ -33,8 +38,8 @@ impl Story {
             partition: TopicPartition::new("jobs", 0),
             offset,
             key: Some(Bytes::copy_from_slice(key.as_bytes())),
-            value: None,
-            attempt: 1,
+            value: Some(Bytes::from(offset.to_string())),
+            attempt: self.history.handlings.iter().filter(|one| one.offset == offset).count() as u32 + 1,
             fate,
             began: self.at(from),
             ended: Some(self.at(to)),
@@ -46,13 +51,22 @@ impl Story {
         self.handled(instance, offset, "k", (from, to), Fate::Done)
     }
 
+    fn failed(self, offset: i64, from: u64, to: u64) -> Self {
+        self.handled(0, offset, "k", (from, to), Fate::Failed("simulated".into()))
+    }
+
+    fn dead(mut self, offset: i64) -> Self {
+        self.history.dead.insert(offset.to_string().into_bytes());
+        self
+    }
+
     fn committed(mut self, millis: u64, offset: i64) -> Self {
         self.history.commits.push((self.at(millis), 0, offset));
         self
     }
 
     fn violations(&self, order: Order, replay_bound: Option<u64>) -> Vec<String> {
-        self.history.violations(Rules { order, goes_back: false, replay_bound })
+        self.history.violations(rules(order, replay_bound))
     }
 
     /// The first word or words of each violation.
@@ -78,6 +92,22 @@ fn a_good_run_has_nothing_wrong() {
 fn what_was_never_done_is_lost() {
     let story = Story::of(3).assigned(0, 0).done(0, 0, 1, 2).handled(0, 1, "k", (3, 4), Fate::Cancelled);
     assert_eq!(story.kinds(Order::Partition, None), ["lost", "lost"]);
+}
+
+#[test]
+fn what_is_given_up_is_a_dead_letter_or_lost() {
+    let story = || Story::of(1).assigned(0, 0).failed(0, 1, 2).failed(0, 3, 4).committed(5, 1);
+    assert_eq!(story().dead(0).violations(Order::Partition, Some(0)), [""; 0]);
+    assert_eq!(story().kinds(Order::Partition, Some(0)), ["lost", "commit ahead"]);
+    let too_soon = Story::of(1).assigned(0, 0).failed(0, 1, 2).committed(3, 1).failed(0, 4, 5).dead(0);
+    assert_eq!(too_soon.kinds(Order::Partition, None), ["commit ahead"]);
+    let after_one_try = Story::of(1).assigned(0, 0).failed(0, 1, 2).dead(0).committed(3, 1);
+    assert_eq!(
+        after_one_try.kinds(Order::Partition, None),
+        ["lost", "dead letter of nothing", "commit ahead"]
+    );
+    let though_done = Story::of(1).assigned(0, 0).done(0, 0, 1, 2).dead(0).committed(3, 1);
+    assert_eq!(though_done.kinds(Order::Partition, None), ["dead letter of nothing"]);
 }
 
 #[test]
@@ -107,7 +137,7 @@ fn a_new_assignment_may_begin_again() {
         .done(0, 1, 8, 9);
     assert_eq!(story.kinds(Order::Partition, Some(2)), [""; 0]);
     assert_eq!(story.kinds(Order::Partition, Some(1)), ["replayed"]);
-    assert_eq!(story.history.repeated(), 2);
+    assert_eq!(story.history.repeated(rules(Order::Partition, None)), 2);
 }
 
 #[test]
