@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twenty-one simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
+//! Twenty-two simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation
@@ -282,6 +282,22 @@ async fn transactional(job: String, key: Key<String>, tx: &Tx) -> Result<(), TxE
 #[test]
 fn each_result_of_a_transactional_listener_is_there_once() {
     with_results("transactional").exactly_once().run();
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "transactional_finishing",
+    transactional,
+    on_revoke = "finish",
+    send_to = "results"
+)]
+async fn transactional_finishing(job: String) -> String {
+    result(&job)
+}
+
+#[test]
+fn each_result_of_a_transactional_listener_whose_handlers_finish_is_there_once() {
+    with_results("transactional_finishing").exactly_once().run();
 }
 
 #[kafka_listener(topic = "jobs", group = "transactional_forwarding", transactional, send_to = "results")]

@@ -157,6 +157,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
             instance_id: committer.instance_id.clone(),
             identity: committer.identity.clone(),
             holding: Arc::clone(&holding),
+            lease: Arc::clone(&lease),
         })
     });
     tokio::spawn(commit::run(committer, commit_inbox));

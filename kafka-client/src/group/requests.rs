@@ -23,6 +23,8 @@ use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
 use crate::net::{Connection, Pool, Purpose, Retry};
 
+/// Its name in errors.
+pub(super) const SYNC_GROUP: &str = "SyncGroup";
 /// The only kind of group whose members read topics.
 const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
@@ -98,7 +100,7 @@ impl Requests {
             let connection = self.coordinator.connection(Purpose::Join).await?;
             sent = self.now();
             let call = connection.call::<SyncGroupRequest>(self.round_deadline(), |_| request);
-            self.synced(assignor, self.while_it_lives("SyncGroup", call).await?.body)
+            self.synced(assignor, self.while_it_lives(SYNC_GROUP, call).await?.body)
         };
         let answer = answer.await.inspect_err(|error| self.coordinator.heed(error));
         (sent, answer)
@@ -117,15 +119,15 @@ impl Requests {
     fn synced(&self, assignor: Assignor, answer: SyncGroupResponse) -> Result<Bytes> {
         let other = answer.protocol_name.as_ref().is_some_and(|name| **name != *assignor.name());
         match ResponseError::try_from_code(answer.error_code) {
-            None if other => Err(self.refused("SyncGroup", ResponseError::InconsistentGroupProtocol)),
+            None if other => Err(self.refused(SYNC_GROUP, ResponseError::InconsistentGroupProtocol)),
             None => Ok(answer.assignment),
-            Some(code) => Err(self.refused("SyncGroup", code)),
+            Some(code) => Err(self.refused(SYNC_GROUP, code)),
         }
     }
 
     /// With when it was sent.
     pub(super) async fn beat(&self, stamp: &Identity) -> (Instant, Result<()>) {
-        self.in_time(async |connection| self.beat_over(&connection, stamp).await).await
+        self.in_time(1, async |connection| self.beat_over(&connection, stamp).await).await
     }
 
     /// What the member has in a generation that the group may have left long ago. With when that was asked.
@@ -142,12 +144,12 @@ impl Requests {
             match self.synced(assignor, answer.body) {
                 // If it does rebalance, the next heartbeat is told.
                 Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
-                    Err(self.refused("SyncGroup", ResponseError::CoordinatorLoadInProgress))
+                    Err(self.refused(SYNC_GROUP, ResponseError::CoordinatorLoadInProgress))
                 }
                 told => told,
             }
         };
-        self.in_time(asked).await
+        self.in_time(2, asked).await
     }
 
     async fn beat_over(&self, connection: &Connection, stamp: &Identity) -> Result<()> {
@@ -165,10 +167,14 @@ impl Requests {
         BEAT_DEADLINE.min(self.group.session_timeout)
     }
 
-    /// What is asked of the coordinator within a heartbeat's deadline, finding it and connecting included; with when that
-    /// was sent.
-    async fn in_time<T>(&self, ask: impl AsyncFnOnce(Arc<Connection>) -> Result<T>) -> (Instant, Result<T>) {
-        let deadline = self.beat_deadline();
+    /// What is asked of the coordinator within so many heartbeats' deadlines, finding it and connecting included; with when
+    /// that was sent.
+    async fn in_time<T>(
+        &self,
+        times: u32,
+        ask: impl AsyncFnOnce(Arc<Connection>) -> Result<T>,
+    ) -> (Instant, Result<T>) {
+        let deadline = self.beat_deadline() * times;
         let mut sent = self.now();
         let answer = async {
             let connection = self.coordinator.connection(Purpose::Commit).await?;

@@ -1,12 +1,12 @@
 //! The way out of a partition: revoked ones are drained and committed, lost ones are dropped.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_client::consumer::Revocation;
-use tokio::task::JoinHandle;
+use kafka_client::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -59,20 +59,60 @@ impl Drop for Held {
 }
 
 /// Loops of partitions that are gone, whose handlers in hand may finish (`on-revoke: finish`). Nothing that they still do
-/// is committed. Where a partition comes back, its next loop waits for them, so that they do not run side by side.
+/// is committed. Where a partition comes back, its next loop waits for them, so that they do not run side by side; it may go
+/// away again before they end.
 #[derive(Debug, Default)]
-pub(crate) struct Lingering(Mutex<HashMap<TopicPartition, JoinHandle<()>>>);
+pub(crate) struct Lingering(Mutex<Vec<(TopicPartition, Ending)>>);
 
 impl Lingering {
     fn add(&self, partition: TopicPartition, task: JoinHandle<()>) {
-        let mut lingering = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lingering.retain(|_, task| !task.is_finished());
-        lingering.insert(partition, task);
+        self.with(|lingering| lingering.push((partition, Ending::of(task))));
     }
 
-    /// The loop that a partition's next one has to wait for.
-    pub(crate) fn take(&self, partition: TopicPartition) -> Option<JoinHandle<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition)
+    /// The loops that a partition's next one has to wait for.
+    pub(crate) fn of(&self, partition: TopicPartition) -> Vec<Ending> {
+        self.with(|lingering| {
+            let its = lingering.iter().filter(|(of, _)| *of == partition);
+            its.map(|(_, ending)| ending.clone()).collect()
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<(TopicPartition, Ending)>) -> T) -> T {
+        let mut lingering = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lingering.retain(|(_, ending)| !ending.has_come());
+        work(&mut lingering)
+    }
+}
+
+/// The end of a task that runs on by itself, for all who wait for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    task: AbortHandle,
+    end: watch::Receiver<()>,
+}
+
+impl Ending {
+    pub(crate) fn of(task: JoinHandle<()>) -> Self {
+        let (ends, end) = watch::channel(());
+        let this = Self { task: task.abort_handle(), end };
+        tokio::spawn(async move {
+            // Well or not.
+            let _ = task.await;
+            drop(ends);
+        });
+        this
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    pub(crate) fn abort(&self) {
+        self.task.abort();
+    }
+
+    pub(crate) async fn come(mut self) {
+        while self.end.changed().await.is_ok() {}
     }
 }
 
@@ -197,5 +237,33 @@ impl Exit {
         }
         self.board.remove(shared);
         debug!(listener = self.listener, ?shared, "released");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_next_waits_for_what_lingers_however_often_it_comes_and_goes() {
+        let (lingering, partition) = (Lingering::default(), TopicPartition::new("orders", 0));
+        let (finish, finished) = oneshot::channel::<()>();
+        lingering.add(partition, tokio::spawn(async move { drop(finished.await) }));
+        lingering.add(partition, tokio::spawn(async {}));
+        // The first one to wait is gone before it may begin.
+        let waits = lingering.of(partition).into_iter().map(Ending::come);
+        let waiting: Vec<_> = waits.map(|end| tokio::spawn(end)).collect();
+        waiting.iter().for_each(JoinHandle::abort);
+        tokio::task::yield_now().await;
+        let left = lingering.of(partition);
+        assert_eq!((left.len(), lingering.of(TopicPartition::new("orders", 1)).len()), (1, 0));
+        let waiting = tokio::spawn(left[0].clone().come());
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(finish);
+        waiting.await.unwrap();
+        assert!(lingering.of(partition).is_empty());
     }
 }

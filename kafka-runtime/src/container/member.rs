@@ -118,8 +118,12 @@ impl Member {
                 }
                 Some(_) = self.leaving.join_next() => {}
                 Some(_) = self.errands.join_next() => {}
-                Some(ready) = self.beginning.join_next() => if let Ok(stream) = ready {
-                    self.begin(stream);
+                Some(ready) = self.beginning.join_next_with_id() => if let Ok((id, stream)) = ready {
+                    // It may have gone away, and come back, since it was ready.
+                    let awaited = self.awaited.get(&stream.partition());
+                    if awaited.is_some_and(|awaited| awaited.id() == id) {
+                        self.begin(stream);
+                    }
                 },
                 Some(order) = self.orders.recv() => self.obey(order),
                 _ = watch.tick() => self.look_around(),
@@ -165,14 +169,14 @@ impl Member {
         let partition = stream.partition();
         // An owner that did not get away in time would handle the same records beside the new one.
         self.lost(partition);
-        let before = [self.exit.lingering.take(partition), self.inheritance.take(partition)];
-        if before.iter().all(Option::is_none) {
+        let mut before = self.exit.lingering.of(partition);
+        before.extend(self.inheritance.of(partition));
+        if before.is_empty() {
             return self.begin(stream);
         }
         let wait = async move {
-            for last in before.into_iter().flatten() {
-                // It ends well or not, and it ends.
-                let _ = last.await;
+            for last in before {
+                last.come().await;
             }
             stream
         };

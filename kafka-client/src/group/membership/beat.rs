@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Before, Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
+use crate::group::requests::SYNC_GROUP;
 use crate::group::retry::Failures;
 
 /// When the next heartbeat is due, and what the last ones brought.
@@ -117,6 +118,10 @@ impl Machine {
                 self.lose(true);
                 self.start_over(at.now, "the generation has passed");
             }
+            // It was joined by a member that speaks another protocol since (a rolling change, or KIP-848).
+            (_, Some(ResponseError::InconsistentGroupProtocol)) if matches!(self.phase, Phase::Asking(_)) => {
+                self.start_over(at.now, "the group has another protocol");
+            }
             (Err(error), _) if is_fatal(&error) => self.fail(error),
             (Err(error), _) => self.unanswered(at, error),
         }
@@ -168,9 +173,16 @@ impl Machine {
         }
         self.beat.under_way = false;
         match answer {
+            // Its heartbeat was confirmed: there is a coordinator.
+            Err(Error::Timeout { api: SYNC_GROUP, .. }) => {
+                self.start_over(at.now, "the coordinator answered too late");
+            }
             Err(error) => self.answered(at, sent, Err(error)),
-            // It was so when the question arrived, and is for a session from its sending.
-            Ok(_) if sent + self.settings.group.session_timeout <= at.now => self.beat.now(at.now),
+            // It was so when the question arrived, and is for a session from its sending. Who is told too late to be sure
+            // would be the next time, too.
+            Ok(_) if sent + self.settings.group.session_timeout <= at.now => {
+                self.start_over(at.now, "the coordinator answered too late");
+            }
             Ok(assignment) => {
                 let assignor = before.assignor;
                 if let Phase::Asking(before) = std::mem::replace(&mut self.phase, Phase::Syncing { assignor })

@@ -168,6 +168,15 @@ impl Coordination {
         let group = self.group(&member.group_id);
         let outcome = self.offsets_sent(offsets, member, &group).await;
         unfinished.0 = None;
+        // Who lost its partitions meanwhile may have them again, in the same generation and from what was committed before
+        // these offsets. Whoever begins from here on waits for them.
+        let lost = offsets.first().filter(|_| member.life.is_over());
+        let outcome = match lost {
+            Some((partition, _)) => {
+                outcome.and(Err(Trouble::Doomed(Error::NotHeld { partition: *partition })))
+            }
+            None => outcome,
+        };
         match outcome {
             Ok(()) => Ok(()),
             Err(trouble) => Err(self.heed(trouble)),

@@ -5,33 +5,33 @@
 use std::collections::HashMap;
 
 use kafka_client::TopicPartition;
-use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::{Transact, Trouble};
+use crate::container::give_back::Ending;
 
 /// What is being ended, by partition. Ends with this value.
 #[derive(Debug, Default)]
-pub(crate) struct Inheritance(HashMap<TopicPartition, JoinHandle<()>>);
+pub(crate) struct Inheritance(HashMap<TopicPartition, Ending>);
 
 impl Inheritance {
     /// Ends what the owner before left open. `transact` is the partition's, and has begun nothing.
     pub(crate) fn accept(&mut self, mut transact: Transact) {
-        self.0.retain(|_, task| !task.is_finished());
+        self.0.retain(|_, end| !end.has_come());
         // One that is still at it does the same.
         let at = self.0.entry(transact.partition);
-        at.or_insert_with(|| tokio::spawn(async move { transact.end_what_is_left().await }));
+        at.or_insert_with(|| Ending::of(tokio::spawn(async move { transact.end_what_is_left().await })));
     }
 
     /// What the partition has to wait for before it begins: a producer that is made ready later would shut out its own.
-    pub(crate) fn take(&mut self, partition: TopicPartition) -> Option<JoinHandle<()>> {
-        self.0.remove(&partition)
+    pub(crate) fn of(&self, partition: TopicPartition) -> Option<Ending> {
+        self.0.get(&partition).filter(|end| !end.has_come()).cloned()
     }
 }
 
 impl Drop for Inheritance {
     fn drop(&mut self) {
-        self.0.values().for_each(JoinHandle::abort);
+        self.0.values().for_each(Ending::abort);
     }
 }
 

@@ -191,40 +191,30 @@ impl History {
         self.settled(rules).filter(|one| !seen.insert((one.partition.partition, one.offset))).count()
     }
 
-    /// Each time that a partition is given to somebody, no more than `bound` records are to be handled again for the one who had
-    /// it before. In order these are the same ones each time; otherwise somebody who comes later may have to handle again
-    /// what several before have done, each of them others.
+    /// Of what was settled while somebody had a partition, no more than `bound` records are settled again afterwards: what
+    /// its end has cost. (Somebody who comes later may have to do again what several before have done, each of them others.)
     fn replayed(&self, rules: Rules, bound: u64) -> Vec<String> {
-        let mut seen = std::collections::HashSet::new();
-        let mut again: BTreeMap<(i32, Instant, u32), Vec<i64>> = BTreeMap::new();
-        for (at, instance, partition) in &self.assigned {
-            again.entry((*partition, *at, *instance)).or_default();
-        }
+        let mut last: HashMap<(i32, i64), (i32, u32, Option<Instant>)> = HashMap::new();
+        let mut again: BTreeMap<(i32, u32, Option<Instant>), Vec<i64>> = BTreeMap::new();
         for one in self.settled(rules) {
             let partition = one.partition.partition;
-            let mut stints = again.range_mut(..=(partition, one.began, u32::MAX));
-            let stint = stints.rfind(|((of, _, instance), _)| (*of, *instance) == (partition, one.instance));
-            let is_repeated = !seen.insert((partition, one.offset));
-            if let Some((_, offsets)) = stint.filter(|_| is_repeated) {
-                offsets.push(one.offset);
+            let stint = self
+                .assigned
+                .iter()
+                .filter(|(at, who, what)| (*who, *what) == (one.instance, partition) && *at <= one.began);
+            let stint = (partition, one.instance, stint.map(|(at, ..)| *at).max());
+            if let Some(before) = last.insert((partition, one.offset), stint) {
+                again.entry(before).or_default().push(one.offset);
             }
         }
-        let mut found = Vec::new();
-        let mut left: BTreeMap<i32, u64> = BTreeMap::new();
-        for ((partition, _, instance), offsets) in again {
-            let count = offsets.len() as u64;
-            let allowed = left.entry(partition).or_default();
-            if count > *allowed {
-                found.push(format!(
-                    "replayed: {count} records of partition {partition} by instance {instance}, {allowed} are allowed: {offsets:?}"
-                ));
-            }
-            *allowed = match rules.order {
-                Order::Partition => bound,
-                Order::Key | Order::None => allowed.saturating_sub(count) + bound,
-            };
-        }
-        found
+        let over = again.into_iter().filter(|(_, offsets)| offsets.len() as u64 > bound);
+        let found = over.map(|((partition, instance, _), offsets)| {
+            format!(
+                "replayed: {} records of partition {partition} that instance {instance} had done, {bound} are allowed: {offsets:?}",
+                offsets.len()
+            )
+        });
+        found.collect()
     }
 }
 

@@ -265,6 +265,13 @@ fn whose_group_went_on_joins_it() {
         assert_eq!((joined_as.as_str(), subscription.owned), (id, vec![]));
         scene.never(|effect| matches!(effect, Effect::Assigned(_)));
     }
+    let slow = Error::Timeout { api: "SyncGroup", broker: "one".into(), after: 6 * SECOND };
+    for error in [refused(E::InconsistentGroupProtocol), slow] {
+        let (mut scene, _) = expired(Assignor::CooperativeSticky);
+        let stamp = asks(&mut scene);
+        scene.put(Input::Asked { stamp, sent: scene.now, answer: Err(error) });
+        assert_eq!(scene.joins().2.owned, []);
+    }
     let (mut scene, _) = expired(Assignor::CooperativeSticky);
     let stamp = asks(&mut scene);
     scene.put(Input::Asked { stamp, sent: scene.now, answer: Err(refused(E::FencedInstanceId)) });
@@ -287,7 +294,11 @@ fn an_answer_that_came_too_late_says_nothing() {
     scene.pass(10 * SECOND);
     scene.put(Input::Asked { stamp, sent, answer: Ok(assignment(&held)) });
     scene.never(|effect| matches!(effect, Effect::Assigned(_) | Effect::Lease(_)));
-    let (stamp, sent) = (scene.asks(), scene.now);
+    // It would be too late again.
+    scene.joins();
+
+    let (mut scene, held) = expired(Assignor::Range);
+    let (stamp, sent) = (asks(&mut scene), scene.now);
     scene.pass(9 * SECOND);
     scene.put(Input::Asked { stamp, sent, answer: Ok(assignment(&held)) });
     let until = scene.next(|effect| match effect {

@@ -75,7 +75,13 @@ fn offsets(offset: i64) -> Offsets {
 }
 
 fn member() -> GroupMetadata {
-    GroupMetadata { group_id: "g".into(), generation: 5, member_id: "m".into(), instance_id: None }
+    GroupMetadata {
+        group_id: "g".into(),
+        generation: 5,
+        member_id: "m".into(),
+        instance_id: None,
+        life: crate::consumer::Life::default(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,6 +263,26 @@ async fn a_member_that_lost_its_place_cannot_commit() {
         assert_eq!(world.ends(), [false]);
         world.producer.begin().await.unwrap().commit().await.unwrap();
     }
+}
+
+/// It may be in the same generation again, having begun anew below these offsets.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_lost_all_meanwhile_cannot_commit() {
+    let world = world(2);
+    let lease = crate::group::Lease::forever();
+    let stamp = || GroupMetadata { life: crate::consumer::Life::of(&lease), ..member() };
+    let before = stamp();
+    let transaction = world.producer.begin().await.unwrap();
+    transaction.send(record(0, "lost")).await.unwrap();
+    lease.end();
+    let refused = transaction.send_offsets(offsets(1), before).await.unwrap_err();
+    assert!(refused.to_string().contains("in-0"), "{refused}");
+    assert!(transaction.commit().await.is_err());
+    let transaction = world.producer.begin().await.unwrap();
+    transaction.send(record(0, "kept")).await.unwrap();
+    transaction.send_offsets(offsets(1), stamp()).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!((world.committed(), world.ends()), (vec!["kept".to_owned()], vec![false, true]));
 }
 
 #[tokio::test(start_paused = true)]
