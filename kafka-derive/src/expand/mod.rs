@@ -184,6 +184,8 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
             }
         }
     });
+    // A record's is borrowed; what a batch has of its own is a reference already.
+    let borrowed = (!listener.settings.batch).then(|| quote!(&'__r));
     let deprecated = function.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let allowed = deprecated.then(|| quote!(#[allow(deprecated)]));
     // A future that cannot be sent is an error at the function's name.
@@ -201,7 +203,7 @@ fn handler(listener: &Listener, function: &Function, names: &Names) -> TokenStre
 
             fn call<'__r>(
                 __prepared: &'__r __kafka::Prepared,
-                __delivery: __kafka::#delivery<'__r>,
+                __delivery: #borrowed __kafka::#delivery<'__r>,
             ) -> #future {
                 async move {
                     #[allow(unused_imports)]
@@ -254,7 +256,7 @@ fn made_arguments(listener: &Listener) -> TokenStream {
             Source::Header(name) => {
                 let Argument { ty, span, .. } = argument;
                 others.extend(
-                    quote_spanned!(at(*span)=> let #variable = __kafka::header::<#ty>(&__delivery, #name)?;),
+                    quote_spanned!(at(*span)=> let #variable = __kafka::header::<#ty>(__delivery, #name)?;),
                 );
             }
             Source::Extracted => {
@@ -295,7 +297,7 @@ fn made_payload(
         (false, _) => quote_spanned! {at(*span)=>
             let __letter = __kafka::LetterOf::<#ty>::new();
             let __form = (&(&__letter).__kafka_payload()).__kafka_form();
-            let #variable = __kafka::payload::<#ty, _>((&__letter).__kafka_wrap(__form), &__delivery)?;
+            let #variable = __kafka::payload::<#ty, _>((&__letter).__kafka_wrap(__form), __delivery)?;
         },
         (true, None) => quote_spanned! {at(*span)=>
             let (#variable, __settling) = __kafka::batch::<#ty, _>(
@@ -320,7 +322,7 @@ fn made_by_type(
 ) -> TokenStream {
     match batch {
         false => quote_spanned! {at(*span)=>
-            let #variable = __kafka::argument::<#ty>(&__delivery, __prepared.slot(#slot))?;
+            let #variable = __kafka::argument::<#ty>(__delivery, __prepared.slot(#slot))?;
         },
         true => quote_spanned! {at(*span)=>
             let #variable = __kafka::batch_argument::<#ty>(__settling.handed(), __prepared.slot(#slot))
@@ -365,7 +367,7 @@ fn forwarded(
     (root, sorts): &(TokenStream, TokenStream),
 ) -> TokenStream {
     let (forward, context) = match settings.batch {
-        false => (quote!(forward), quote!(&__delivery)),
+        false => (quote!(forward), quote!(__delivery)),
         true => (quote!(forward_batch), quote!(__settling)),
     };
     let to = match &settings.send_to {

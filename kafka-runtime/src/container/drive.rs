@@ -55,11 +55,11 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
             }
             lane.deliver(record.offset, record.offset);
             let failed = match lane.failed_before(record.offset) {
-                None => first::<H>(prepared, delivery, span.exit, lane).await.err(),
+                None => first::<H>(prepared, &delivery, span.exit, lane).await.err(),
                 failed => failed,
             };
             if let Some(tried) = failed
-                && let Some(end) = again::<H>(prepared, delivery, tried, span.exit, lane).await
+                && let Some(end) = again::<H>(prepared, &delivery, tried, span.exit, lane).await
             {
                 return end;
             }
@@ -90,12 +90,19 @@ fn delivery<'r>(
 #[inline]
 async fn first<H: Handler>(
     prepared: &Prepared,
-    delivery: Delivery<'_>,
+    delivery: &Delivery<'_>,
     exit: Option<&Exit>,
     lane: &mut Lane,
 ) -> Result<(), Tried> {
     let tx = lane.tx();
-    let delivery = Delivery { tx: tx.as_deref(), ..delivery };
+    let within;
+    let delivery = match tx.as_deref() {
+        None => delivery,
+        tx => {
+            within = Delivery { tx, ..*delivery };
+            &within
+        }
+    };
     let called = call::<H>(prepared, delivery, exit, lane).await;
     called.map_err(|failure| Tried { failure, attempt: delivery.attempt, since: Instant::now() })
 }
@@ -104,7 +111,7 @@ async fn first<H: Handler>(
 #[inline]
 async fn call<H: Handler>(
     prepared: &Prepared,
-    delivery: Delivery<'_>,
+    delivery: &Delivery<'_>,
     exit: Option<&Exit>,
     lane: &mut Lane,
 ) -> Result<(), Failure> {
@@ -121,12 +128,12 @@ async fn call<H: Handler>(
 #[cold]
 async fn again<H: Handler>(
     prepared: &Prepared,
-    delivery: Delivery<'_>,
+    delivery: &Delivery<'_>,
     mut tried: Tried,
     exit: Option<&Exit>,
     lane: &mut Lane,
 ) -> Option<End> {
-    let Delivery { record, batch, partition, .. } = delivery;
+    let Delivery { record, batch, partition, .. } = *delivery;
     let offset = record.offset;
     loop {
         if !lane.take_back(offset) {
@@ -152,8 +159,8 @@ async fn again<H: Handler>(
             Verdict::End(end) => return Some(end),
         }
         lane.deliver(offset, offset);
-        let delivery = Delivery { attempt: *attempt, tx: tx.as_deref(), ..delivery };
-        match call::<H>(prepared, delivery, exit, lane).await {
+        let delivery = Delivery { attempt: *attempt, tx: tx.as_deref(), ..*delivery };
+        match call::<H>(prepared, &delivery, exit, lane).await {
             Ok(()) => {
                 lane.recovered();
                 lane.commit_soon();

@@ -18,10 +18,10 @@ pub trait Handler: Send + Sync + 'static {
         true
     }
 
-    /// Decodes, extracts, calls.
+    /// Decodes, extracts, calls. Borrowed, so that none of what a delivery says is moved for a call.
     fn call<'r>(
         prepared: &'r Prepared,
-        delivery: Delivery<'r>,
+        delivery: &'r Delivery<'r>,
     ) -> impl Future<Output = Result<(), Failure>> + Send + 'r;
 }
 

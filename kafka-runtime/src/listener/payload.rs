@@ -109,6 +109,7 @@ pub trait Decode<'r, F>: Sized {
     ///
     /// # Errors
     /// The record is not such a payload.
+    #[inline]
     fn decode_record(delivery: &Delivery<'r>) -> Result<Self, Undecodable> {
         Self::decode(delivery.record.value.map(|bytes| delivery.part(bytes)))
     }
@@ -123,6 +124,7 @@ impl<'r, T: RawValue<'r>> Decode<'r, Raw> for T {
 
 #[diagnostic::do_not_recommend]
 impl<'r, T: Deserialize<'r>> Decode<'r, Json> for T {
+    #[inline]
     fn decode(value: Option<Part<'r>>) -> Result<Self, Undecodable> {
         let part = value.ok_or(Undecodable::Tombstone)?;
         json::from_slice(part.bytes).map_err(Undecodable::Json)
@@ -140,10 +142,12 @@ impl<'r, F, T: Decode<'r, F>> Decode<'r, Optional<F>> for Option<T> {
 ///
 /// # Errors
 /// The value is not such a payload.
+#[inline]
 pub fn payload<'r, T: Decode<'r, F>, F>(_form: F, delivery: &Delivery<'r>) -> Result<T, Failure> {
     decode_value(delivery).map_err(Failure::from)
 }
 
+#[inline]
 pub(super) fn decode_value<'r, T: Decode<'r, F>, F>(delivery: &Delivery<'r>) -> Result<T, PayloadRejection> {
     T::decode_record(delivery).map_err(|problem| PayloadRejection::new::<T>(delivery, problem))
 }

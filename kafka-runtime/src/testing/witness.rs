@@ -257,9 +257,9 @@ impl<H: Handler> Handler for Watched<H> {
         prepare(H::prepare, preparation)
     }
 
-    async fn call<'r>(prepared: &'r Prepared, delivery: Delivery<'r>) -> Result<(), Failure> {
+    async fn call<'r>(prepared: &'r Prepared, delivery: &'r Delivery<'r>) -> Result<(), Failure> {
         let Some(witness) = witness(prepared) else { return H::call(prepared, delivery).await };
-        let Delivery { record, partition, listener, attempt, .. } = delivery;
+        let Delivery { record, partition, listener, attempt, .. } = *delivery;
         let mut open = Open::new(witness, [Given { record, partition, listener, attempt }].into_iter());
         let result = match witness.mischief(partition, record.offset, attempt).await {
             Ok(()) => H::call(prepared, delivery).await,

@@ -118,7 +118,8 @@ async fn call<H: Handler>(
         return Next::Settled;
     }
     let handled =
-        caught(|| H::call(prepared, delivery), |failure| failure, || {}, work.settings.handler_timeout).await;
+        caught(|| H::call(prepared, &delivery), |failure| failure, || {}, work.settings.handler_timeout)
+            .await;
     let sent = match (handled, &work.onward, &outbox) {
         (Ok(()), Some(onward), Some(outbox)) => {
             let returned = outbox.take().into_iter().flat_map(|returned| returned.records);

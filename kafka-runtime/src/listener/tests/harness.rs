@@ -38,7 +38,9 @@ pub(crate) enum Bound {
 
 impl Bound {
     pub(crate) fn single<H: Handler>(preparation: &mut Preparation<'_>) -> Self {
-        Self::Single(H::prepare(preparation), |prepared, delivery| Box::pin(H::call(prepared, delivery)))
+        Self::Single(H::prepare(preparation), |prepared, delivery| {
+            Box::pin(async move { H::call(prepared, &delivery).await })
+        })
     }
     pub(crate) fn batch<H: BatchHandler>(preparation: &mut Preparation<'_>) -> Self {
         Self::Batch(H::prepare(preparation), |prepared, delivery| Box::pin(H::call(prepared, delivery)))
