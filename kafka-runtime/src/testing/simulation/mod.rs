@@ -29,7 +29,7 @@
 //!
 //! ```text
 //! plan      what goes wrong and when: from a seed alone (pure)
-//! stage     the cluster, the instances, the records; the plan is carried out
+//! stage     the cluster, the instances, the records; the plan is carried out (`stage::trouble`)
 //! line      an instance's connections, which can be cut
 //! verdict   the history of a run ──▶ what is wrong with it (pure)
 //! results   the same for what the listener sent on

@@ -1,4 +1,5 @@
-//! The stage: a cluster in memory, instances that come and go, records that are sent meanwhile. The plan is carried out.
+//! The stage: a cluster in memory, instances that come and go, records that are sent meanwhile. The plan is carried out
+//! (`trouble`).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,18 +9,20 @@ use kafka_client::config::{ClientConfig, ProducerConfig};
 use kafka_client::producer::{Outgoing, Producer};
 use kafka_client::seams::{Clock, Rng, Seams};
 use kafka_client::{Client, Io, TopicName, TopicPartition};
-use kafka_embedded::{Api, EmbeddedKafka, On};
+use kafka_embedded::EmbeddedKafka;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::line::{Line, State};
-use super::plan::{Chaos, Failing, Kind, Plan, Trouble};
+use super::line::Line;
+use super::plan::{Chaos, Plan};
 use super::verdict::{History, Rules};
 use super::{SeedReport, Simulation, results};
 use crate::app::RunningApp;
 use crate::container::EventKind;
 use crate::testing::app::configured;
 use crate::testing::witness::Witness;
+
+mod trouble;
 
 const BROKERS: i32 = 3;
 /// `group.consumer.session.timeout.ms`: an instance can be cut off for longer.
@@ -44,13 +47,6 @@ impl Clock for SimulatedClock {
     fn wall_millis(&self) -> i64 {
         EPOCH_MILLIS + i64::try_from(self.0.elapsed().as_millis()).unwrap_or(0)
     }
-}
-
-/// How a broker is away.
-#[derive(Debug, Clone, Copy)]
-enum Absence {
-    Stopped,
-    CutOff,
 }
 
 /// What is noted while it runs.
@@ -327,131 +323,6 @@ impl<'s> Stage<'s> {
         });
         self.notes.tell(&format!("instance {number} starts"));
         self.instances.push(Instance { number, app, line });
-    }
-
-    fn pick(&self, who: usize) -> Option<usize> {
-        (!self.instances.is_empty()).then(|| who % self.instances.len())
-    }
-
-    async fn make(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Join if self.instances.len() < self.simulation.instances => self.join().await,
-            Trouble::Join => {}
-            Trouble::Leave(who) => self.leave(who),
-            Trouble::Crash(who) => self.crash(who),
-            Trouble::Silence(who, time) => self.silence(who, time),
-            Trouble::Disconnect(who) => {
-                if let Some(at) = self.pick(who) {
-                    let Instance { number, line, .. } = &self.instances[at];
-                    self.notes.tell(&format!("instance {number} loses its connections"));
-                    line.reset();
-                }
-            }
-            Trouble::Rebalance => {
-                self.notes.tell("a rebalance is forced");
-                self.broker.faults().force_rebalance(&self.simulation.group);
-            }
-            Trouble::Requests(kind, count, failing) => self.fail(kind, count, failing),
-            Trouble::StopBroker(id, time) => self.take_away(id, time, Absence::Stopped).await,
-            Trouble::CutOffBroker(id, time) => self.take_away(id, time, Absence::CutOff).await,
-        }
-    }
-
-    fn leave(&mut self, who: usize) {
-        let Some(at) = self.pick(who) else { return };
-        let Instance { number, app, line } = self.instances.swap_remove(at);
-        self.notes.tell(&format!("instance {number} stops"));
-        let notes = Arc::clone(&self.notes);
-        self.later.spawn(async move {
-            let summary = app.stop().await;
-            let clean = summary.as_ref().is_ok_and(|summary| summary.is_clean());
-            notes.tell(&format!("instance {number} has stopped{}", if clean { "" } else { ", not cleanly" }));
-            line.set(State::Dead);
-        });
-    }
-
-    fn crash(&mut self, who: usize) {
-        let Some(at) = self.pick(who) else { return };
-        let Instance { number, app, line } = self.instances.swap_remove(at);
-        self.notes.tell(&format!("instance {number} crashes"));
-        line.set(State::Dead);
-        drop(app);
-    }
-
-    fn silence(&mut self, who: usize, time: Duration) {
-        let Some(at) = self.pick(who) else { return };
-        let Instance { number, line, .. } = &self.instances[at];
-        self.notes.tell(&format!("instance {number} is cut off for {time:?}"));
-        line.set(State::Silent);
-        let (line, notes, number) = (line.clone(), Arc::clone(&self.notes), *number);
-        self.later.spawn(async move {
-            sleep(time).await;
-            notes.tell(&format!("instance {number} is back"));
-            line.set(State::Up);
-        });
-    }
-
-    fn fail(&self, kind: Kind, count: u64, failing: Failing) {
-        self.notes.tell(&format!("the next {count} of {kind:?} fail: {failing:?}"));
-        let on = self.on(kind).first(count);
-        let _ = match failing {
-            Failing::Answered(code) => on.answer(code),
-            Failing::Unserved => on.close(),
-            Failing::Unanswered => on.close_after(),
-            Failing::Late(time) => on.delay_answer(time),
-        };
-    }
-
-    fn on(&self, kind: Kind) -> On {
-        let faults = self.broker.faults();
-        match kind {
-            Kind::Commit => faults
-                .on(Api::OffsetCommit)
-                .or(Api::InitProducerId)
-                .or(Api::AddPartitionsToTxn)
-                .or(Api::TxnOffsetCommit)
-                .or(Api::EndTxn),
-            Kind::Fetch => faults.on(Api::Fetch),
-            Kind::Heartbeat => faults.on(Api::Heartbeat).or(Api::ConsumerGroupHeartbeat),
-            Kind::Join => faults.on(Api::JoinGroup).or(Api::SyncGroup),
-            Kind::OffsetFetch => faults.on(Api::OffsetFetch),
-            Kind::Produce => faults.on(Api::Produce),
-        }
-    }
-
-    /// A broker is gone for a while: others lead and coordinate, at once or when its session is over.
-    async fn take_away(&mut self, id: i32, time: Duration, how: Absence) {
-        if !lock(&self.away).insert(id) {
-            return;
-        }
-        self.notes.tell(&format!("broker {id} is {how:?} for {time:?}"));
-        let done = match how {
-            Absence::Stopped => self.broker.stop_broker(id).await,
-            Absence::CutOff => self.broker.cut_off_broker(id),
-        };
-        done.unwrap_or_else(|error| panic!("broker {id}: {error}"));
-        let (broker, away, notes) =
-            (Arc::clone(&self.broker), Arc::clone(&self.away), Arc::clone(&self.notes));
-        self.later.spawn(async move {
-            sleep(time).await;
-            notes.tell(&format!("broker {id} is back"));
-            let back = match how {
-                Absence::Stopped => broker.start_broker(id).await,
-                Absence::CutOff => broker.reconnect_broker(id),
-            };
-            back.unwrap_or_else(|error| panic!("broker {id}: {error}"));
-            lock(&away).remove(&id);
-        });
-    }
-
-    /// Everything that is broken is mended, and somebody is there.
-    async fn heal(&mut self) {
-        while self.later.join_next().await.is_some() {}
-        self.broker.faults().clear();
-        self.notes.tell("everything is healed");
-        if self.instances.is_empty() {
-            self.join().await;
-        }
     }
 
     /// Looks for what the listener sent on; how much there is.

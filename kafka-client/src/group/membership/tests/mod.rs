@@ -13,6 +13,7 @@ use crate::config::Subscription;
 use crate::error::Result;
 use crate::group::protocol::{MemberAssignment, MemberSubscription, VERSION};
 
+mod asking;
 mod chaos;
 mod coordinator;
 mod groups;
