@@ -97,9 +97,6 @@ impl Machine {
         let code = answer.as_ref().err().and_then(Error::code);
         match (answer, code) {
             (Ok(()), _) => self.acknowledged(sent),
-            (_, Some(ResponseError::RebalanceInProgress)) if matches!(self.phase, Phase::Asking(_)) => {
-                self.start_over(at.now, "the group is rebalancing");
-            }
             (_, Some(ResponseError::RebalanceInProgress)) => {
                 self.acknowledged(sent);
                 // An answer that came too late says nothing of now: the session may have ended since.
@@ -117,10 +114,6 @@ impl Machine {
             (_, Some(ResponseError::IllegalGeneration)) => {
                 self.lose(true);
                 self.start_over(at.now, "the generation has passed");
-            }
-            // It was joined by a member that speaks another protocol since (a rolling change, or KIP-848).
-            (_, Some(ResponseError::InconsistentGroupProtocol)) if matches!(self.phase, Phase::Asking(_)) => {
-                self.start_over(at.now, "the group has another protocol");
             }
             (Err(error), _) if is_fatal(&error) => self.fail(error),
             (Err(error), _) => self.unanswered(at, error),
@@ -152,15 +145,16 @@ impl Machine {
             broker: format!("the coordinator of {}", At::Group(self.settings.group.group_id.clone())),
             after: self.settings.group.session_timeout,
         }));
-        let (stamp, led) = (self.stamp.clone(), self.led.clone());
-        let was_stable = match self.phase {
-            Phase::Stable { assignor } => Some(assignor),
+        let before = match self.phase {
+            Phase::Stable { assignor } => {
+                Some(Before { stamp: self.stamp.clone(), assignor, led: self.led.clone() })
+            }
             _ => None,
         };
         self.lose(true);
         self.start_over(at.now, "the session has expired");
-        if let Some(assignor) = was_stable {
-            self.phase = Phase::Asking(Before { stamp, assignor, led });
+        if let Some(before) = before {
+            self.phase = Phase::Asking(before);
             self.beat.now(at.now);
         }
     }
@@ -177,7 +171,16 @@ impl Machine {
             Err(Error::Timeout { api: SYNC_GROUP, .. }) => {
                 self.start_over(at.now, "the coordinator answered too late");
             }
-            Err(error) => self.answered(at, sent, Err(error)),
+            Err(error) => match error.code() {
+                Some(ResponseError::RebalanceInProgress) => {
+                    self.start_over(at.now, "the group is rebalancing");
+                }
+                // It was joined by a member that speaks another one since (a rolling change, or KIP-848).
+                Some(ResponseError::InconsistentGroupProtocol) => {
+                    self.start_over(at.now, "the group has another protocol");
+                }
+                _ => self.answered(at, sent, Err(error)),
+            },
             // It was so when the question arrived, and is for a session from its sending. Who is told too late to be sure
             // would be the next time, too.
             Ok(_) if sent + self.settings.group.session_timeout <= at.now => {

@@ -16,8 +16,9 @@
 //!
 //! Each seed is a run of its own: an embedded cluster in memory, instances of the application that come, go, crash and
 //! are cut off, brokers that stop and are cut off, records that are sent meanwhile, commits and fetches that fail,
-//! rebalances, handlers that are slow, fail and panic; all on one thread, in paused time, so that minutes take milliseconds. Then everything is healed, and
-//! within ten minutes (of that time) every record must have been handled. Checked is: nothing is lost; the order that
+//! rebalances, handlers that are slow, fail and panic; all on one thread, in paused time, so that minutes take
+//! milliseconds. Then everything is healed, and within ten minutes (of that time) every record must have been handled, or
+//! be a dead letter where that is allowed. Checked is: nothing is lost; the order that
 //! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; everything is
 //! committed at last; no more is repeated than [`Simulation::replay_bound`] says; what the listener sends on is there, in
 //! order, and once where that is promised ([`Simulation::results`]).

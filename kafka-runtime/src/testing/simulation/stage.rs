@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::line::Line;
 use super::plan::{Chaos, Plan};
+use super::results::Keyed;
 use super::verdict::{History, Rules};
 use super::{SeedReport, Simulation, results};
 use crate::app::RunningApp;
@@ -328,32 +329,24 @@ impl<'s> Stage<'s> {
     /// Looks for what the listener sent on; how much there is.
     async fn results(&self, history: &History, violations: &mut Vec<String>) -> usize {
         let Some(wanted) = &self.simulation.results else { return 0 };
-        let client = self.client("results");
-        match results::read(&client, &wanted.topic, self.simulation.partitions).await {
-            Ok(found) => {
-                let Simulation { order, exactly_once, .. } = *self.simulation;
-                let make = |n| (wanted.value)(n);
-                violations.extend(results::violations(&history.keys, make, &found, order, exactly_once));
-                found.len()
-            }
-            Err(cause) => {
-                violations.push(format!("results could not be read: {cause}"));
-                0
-            }
-        }
+        let Some(found) = self.read(&wanted.topic, "results", violations).await else { return 0 };
+        let Simulation { order, exactly_once, .. } = *self.simulation;
+        let make = |n| (wanted.value)(n);
+        violations.extend(results::violations(&history.keys, make, &found, order, exactly_once));
+        found.len()
     }
 
     /// The values of the dead letters.
     async fn dead_letters(&self, violations: &mut Vec<String>) -> BTreeSet<Vec<u8>> {
         let Some(letters) = &self.simulation.dead_letters else { return BTreeSet::new() };
-        let client = self.client("dead letters");
-        match results::read(&client, &letters.topic, self.simulation.partitions).await {
-            Ok(found) => found.into_iter().map(|letter| letter.value.into_bytes()).collect(),
-            Err(cause) => {
-                violations.push(format!("dead letters could not be read: {cause}"));
-                BTreeSet::new()
-            }
-        }
+        let found = self.read(&letters.topic, "dead letters", violations).await.unwrap_or_default();
+        found.into_iter().map(|letter| letter.value.into_bytes()).collect()
+    }
+
+    /// All of a topic of `what`.
+    async fn read(&self, topic: &str, what: &str, violations: &mut Vec<String>) -> Option<Vec<Keyed>> {
+        let found = results::read(&self.client(what), topic, self.simulation.partitions).await;
+        found.map_err(|cause| violations.push(format!("{what} could not be read: {cause}"))).ok()
     }
 
     async fn stop_all(&mut self) {
