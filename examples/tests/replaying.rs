@@ -5,8 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kafka_client::TopicPartition;
-use kafka_runtime::prelude::*;
-use tests::{Cluster, committed_values, eventually};
+use tests::{Cluster, committed_values, dead_letters, eventually};
 use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -44,28 +43,13 @@ async fn run(file: &File, arguments: &[&str]) -> Result<String, (i32, String)> {
     }
 }
 
-/// `count` dead letters by turns in two partitions; those with an even number have the header `audit`.
+/// By turns in two partitions; those with an even number have the header `audit`.
 async fn letters(cluster: &Cluster, count: usize) -> (String, String) {
-    let (origin, letters) = (cluster.topic("origin", 2).await, cluster.topic("letters", 2).await);
-    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
-    for n in 0..count {
-        let number = i32::try_from(n % 2).unwrap();
-        let mut record = Record::to(&letters)
-            .partition(number)
-            .key(format!("k{n}"))
-            .text(n.to_string())
-            .header("kafka_dlt-original-topic", &origin)
-            .header("kafka_dlt-original-partition", number.to_be_bytes())
-            .header("kafka_dlt-original-offset", i64::try_from(n / 2).unwrap().to_be_bytes())
-            .header("kafka_dlt-exception-fqcn", if n % 3 == 0 { "bank::BankError" } else { "bank::Other" });
-        if n % 2 == 0 {
-            record = record.header("audit", n.to_string());
-        }
-        drop(app.template().enqueue_record(record).await.unwrap());
-    }
-    app.template().flush().await.unwrap();
-    app.stop().await.unwrap();
-    (origin, letters)
+    dead_letters(cluster, 2, count, |n, record| match n.is_multiple_of(2) {
+        true => record.header("audit", n.to_string()),
+        false => record,
+    })
+    .await
 }
 
 async fn returned(cluster: &Cluster, origin: &str) -> BTreeMap<u64, usize> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_runtime::dead_letter::Replay;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, committed_values};
+use tests::{Cluster, committed_values, dead_letters};
 
 const LETTERS: usize = 1_200;
 
@@ -13,34 +13,17 @@ async fn app(cluster: &Cluster) -> RunningApp {
     App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap()
 }
 
-/// Dead letters as this library writes them, number by number, every third of another error; from a topic with two
-/// partitions, where the second is gone for some.
-async fn letters(cluster: &Cluster, app: &RunningApp, count: usize) -> (String, String) {
-    let origin = cluster.topic("origin", 2).await;
-    let letters = cluster.topic("letters", 1).await;
-    for n in 0..count {
-        let error = if n % 3 == 0 { "bank::BankError" } else { "bank::Other" };
-        let record = Record::to(&letters)
-            .key(format!("k{n}"))
-            .text(n.to_string())
-            .header("own", "1")
-            .header("tenant", if n % 2 == 0 { "acme" } else { "other" })
-            .header("kafka_dlt-original-topic", &origin)
-            .header("kafka_dlt-original-partition", i32::try_from(n % 2).unwrap().to_be_bytes())
-            .header("kafka_dlt-original-offset", i64::try_from(n).unwrap().to_be_bytes())
-            .header("kafka_dlt-exception-fqcn", error)
-            .header("kafka_dlt-exception-message", format!("account {n} closed"));
-        drop(app.template().enqueue_record(record).await.unwrap());
-    }
-    app.template().flush().await.unwrap();
-    (origin, letters)
+/// In one partition, with headers of their own.
+async fn letters(cluster: &Cluster, count: usize) -> (String, String) {
+    let tenant = |n: usize| if n.is_multiple_of(2) { "acme" } else { "other" };
+    dead_letters(cluster, 1, count, |n, record| record.header("own", "1").header("tenant", tenant(n))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_selected_goes_back_once() {
     let cluster = Cluster::start().await;
     let app = app(&cluster).await;
-    let (origin, letters) = letters(&cluster, &app, 12).await;
+    let (origin, letters) = letters(&cluster, 12).await;
     let counted = app.replay(Replay::of(&letters).error("BankError").dry_run()).await.unwrap();
     assert_eq!((counted.sent, counted.left), (4, 8));
     let done = app.replay(Replay::of(&letters).error("BankError")).await.unwrap();
@@ -72,7 +55,7 @@ async fn what_is_selected_goes_back_once() {
 async fn cut_off_in_the_middle_nothing_goes_back_twice() {
     let cluster = Cluster::start().await;
     let app = app(&cluster).await;
-    let (origin, letters) = letters(&cluster, &app, LETTERS).await;
+    let (origin, letters) = letters(&cluster, LETTERS).await;
     for millis in [1, 5, 10, 20, 40, 80] {
         let cut = app.replay(Replay::of(&letters));
         let _ = tokio::time::timeout(Duration::from_millis(millis), cut).await;
