@@ -282,3 +282,33 @@ async fn a_pause_a_seek_and_another_concurrency_while_it_runs() {
     assert!(handled.len() == 1_200 && handled.values().all(|times| times.len() == 2));
     scene.end().await;
 }
+
+/// By key as well: more at once, then one at a time, and each key in its order all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_concurrency_while_it_runs_keeps_each_key_in_order() {
+    let scene = Scene::new("wider", 2).await;
+    let (journal, most) = (&scene.journal, &scene.journal.0.most_in_hand);
+    let app = scene.start("by_key").await;
+    let listener = app.listeners().get("by_key").unwrap();
+    scene.send(80, 0, 10).await;
+    journal.at_least(800).await;
+    let before = most.swap(0, Ordering::Relaxed);
+    assert!((9..=16).contains(&before), "{before} at once");
+
+    assert!(listener.set_concurrency(40));
+    scene.send(80, 10, 20).await;
+    journal.at_least(1_600).await;
+    let wider = most.load(Ordering::Relaxed);
+    assert!((17..=40).contains(&wider), "{wider} at once");
+
+    assert!(listener.set_concurrency(1));
+    // What was begun before may still be in hand.
+    eventually("nothing is in hand", LIMIT, || async { journal.0.in_hand.lock().unwrap().is_empty() }).await;
+    most.store(0, Ordering::Relaxed);
+    scene.send(80, 20, 22).await;
+    journal.at_least(1_760).await;
+    assert_eq!(most.load(Ordering::Relaxed), 1);
+    app.stop().await.unwrap();
+    journal.assert_each_once_in_order(80, 1_760);
+    scene.end().await;
+}

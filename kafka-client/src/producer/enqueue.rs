@@ -12,7 +12,7 @@ use super::queue::Change;
 use super::receipt::Delivery;
 use super::sender::Command;
 use super::stats::Counters;
-use super::topics::{Found, Partition, Topics};
+use super::topics::{Obstacle, Partition, Topics};
 use super::transaction::Coordination;
 use super::{Handle, Outgoing, SendError, Unsent};
 use crate::config::ProducerConfig;
@@ -45,35 +45,25 @@ pub(super) enum Urgency {
     Awaited,
 }
 
-/// Where a record goes.
-enum Target {
-    /// Into a batch.
-    Done(Delivery),
-    /// Its topic is not known yet.
-    UnknownTopic,
-    /// Its topic has only so many partitions, and not this one.
-    UnknownPartition(i32, i32),
-}
-
 impl Handle {
     pub(super) async fn enqueue(
         &self,
-        record: Outgoing<'_>,
+        record: &Outgoing<'_>,
         urgency: Urgency,
     ) -> Result<Delivery, SendError> {
         let timestamp = record.timestamp.unwrap_or_else(|| self.context.cluster.seams().clock.wall_millis());
         let to_write =
             RecordToWrite { timestamp, key: record.key, value: record.value, headers: record.headers };
         let size = BatchBuilder::upper_bound(&to_write);
-        self.check_size(&record, size + BATCH_OVERHEAD)?;
+        self.check_size(record, size + BATCH_OVERHEAD)?;
         // What may have to wait is boxed, so that whoever sends moves a small future.
-        if !self.charge(&record, size)? {
-            Box::pin(self.charge_later(&record, size)).await?;
+        if !self.charge(record, size)? {
+            Box::pin(self.charge_later(record, size)).await?;
         }
         let charged = Charged { memory: &self.shared.memory, size };
-        let delivery = match self.append(&record, to_write, size, urgency)? {
-            Target::Done(delivery) => delivery,
-            other => Box::pin(self.append_later(&record, to_write, size, urgency, other)).await?,
+        let delivery = match self.append(record, &to_write, size, urgency) {
+            Ok(delivery) => delivery,
+            Err(obstacle) => Box::pin(self.append_later(record, &to_write, size, urgency, obstacle)).await?,
         };
         // It is the batch's now.
         std::mem::forget(charged);
@@ -93,40 +83,29 @@ impl Handle {
     fn append(
         &self,
         record: &Outgoing<'_>,
-        to_write: RecordToWrite<'_>,
+        to_write: &RecordToWrite<'_>,
         size: usize,
         urgency: Urgency,
-    ) -> Result<Target, SendError> {
+    ) -> Result<Delivery, Obstacle> {
         let rng = &self.context.cluster.seams().rng;
-        let found = self.shared.topics.with(record.topic, |topic| {
-            let number = topic
-                .choose(record, size, rng)
-                .ok_or_else(|| SendError::NoPartition { record: Unsent::of(record) })?;
-            match topic.partition(number) {
-                Some(partition) => {
-                    let delivery = self.put(partition, to_write, size, urgency);
-                    Ok(Target::Done(delivery.named(record.partition.is_some())))
-                }
-                None => Ok(Target::UnknownPartition(number, topic.count)),
-            }
-        });
-        match found {
-            Found::Topic(target) => target,
-            Found::Unknown => Ok(Target::UnknownTopic),
-            Found::Closed => Err(closed(record)),
-        }
+        self.shared.topics.with(record.topic, |topic| {
+            let number = topic.choose(record, size, rng).ok_or(Obstacle::NoPartition)?;
+            let partition = topic.partition(number).ok_or(Obstacle::UnknownPartition(number, topic.count))?;
+            Ok(self.put(partition, to_write, size, urgency, record.partition.is_some()))
+        })
     }
 
     fn put(
         &self,
         partition: &Arc<Partition>,
-        record: RecordToWrite<'_>,
+        record: &RecordToWrite<'_>,
         size: usize,
         urgency: Urgency,
+        named: bool,
     ) -> Delivery {
         let mut queue = partition.queue();
         let now = || self.context.cluster.seams().clock.now();
-        let (receipt, index, change) = queue.append(record, size, now);
+        let (receipt, index, change) = queue.append(*record, size, now);
         let hastened = urgency == Urgency::Awaited && queue.hasten();
         if change != Change::None || hastened {
             partition.note_backlog(&queue);
@@ -135,17 +114,17 @@ impl Handle {
                 self.tell(Command::Changed(Arc::clone(partition)));
             }
         }
-        Delivery::new(receipt, index, partition.id, record.timestamp)
+        Delivery::new(receipt, index, partition.id, record.timestamp, named)
     }
 
     /// Waits until the metadata shows the topic, and the partition if one was asked for.
     async fn append_later(
         &self,
         record: &Outgoing<'_>,
-        to_write: RecordToWrite<'_>,
+        to_write: &RecordToWrite<'_>,
         size: usize,
         urgency: Urgency,
-        mut target: Target,
+        mut obstacle: Obstacle,
     ) -> Result<Delivery, SendError> {
         let (cluster, topic) = (&self.context.cluster, record.topic);
         let limit = self.shared.config.max_block;
@@ -154,14 +133,15 @@ impl Handle {
         let mut time_is_over = pin!(self.context.sleep(limit));
         let mut known_before = false;
         loop {
-            match target {
-                Target::Done(delivery) => return Ok(delivery),
-                Target::UnknownPartition(partition, count) if known_before => {
+            match obstacle {
+                Obstacle::Closed => return Err(closed(record)),
+                Obstacle::NoPartition => return Err(SendError::NoPartition { record: Unsent::of(record) }),
+                Obstacle::UnknownPartition(partition, count) if known_before => {
                     let count = usize::try_from(count).unwrap_or(0);
                     return Err(SendError::UnknownPartition { record: Unsent::of(record), partition, count });
                 }
                 // It may have grown: once more, with fresh metadata.
-                Target::UnknownPartition(..) => {
+                Obstacle::UnknownPartition(..) => {
                     known_before = true;
                     // A failure shows in the wait for the next picture.
                     let _ = tokio::select! {
@@ -171,7 +151,7 @@ impl Handle {
                     };
                     self.shared.topics.learn(topic, || cluster.snapshot());
                 }
-                Target::UnknownTopic => {
+                Obstacle::UnknownTopic => {
                     cluster.track_while_used(topic, true);
                     if !self.shared.topics.learn(topic, || cluster.snapshot()) {
                         self.refused(record)?;
@@ -184,7 +164,10 @@ impl Handle {
                     }
                 }
             }
-            target = self.append(record, to_write, size, urgency)?;
+            match self.append(record, to_write, size, urgency) {
+                Ok(delivery) => return Ok(delivery),
+                Err(next) => obstacle = next,
+            }
         }
     }
 

@@ -119,7 +119,7 @@ impl Producer {
     /// # Errors
     /// What can be said before it is sent.
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        self.handle.enqueue(record, Urgency::Lingers).await
+        self.handle.enqueue(&record, Urgency::Lingers).await
     }
 
     /// [`Producer::enqueue`] for whoever waits for the delivery next: the record's batch does not linger while nothing of
@@ -129,7 +129,7 @@ impl Producer {
     /// # Errors
     /// As [`Producer::enqueue`].
     pub async fn enqueue_awaited(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
-        self.handle.enqueue(record, Urgency::Awaited).await
+        self.handle.enqueue(&record, Urgency::Awaited).await
     }
 
     /// [`Producer::enqueue_awaited`], and waits for the delivery.

@@ -158,7 +158,7 @@ impl World {
         let now = self.now;
         let (receipt, index, _) = self.queue.append(record(&id.to_be_bytes()), CHARGE, || now);
         self.charged += CHARGE;
-        self.deliveries.push((id, Delivery::new(receipt, index, partition(), 1_000)));
+        self.deliveries.push((id, Delivery::new(receipt, index, partition(), 1_000, false)));
     }
 
     fn take(&mut self) {

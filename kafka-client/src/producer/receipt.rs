@@ -143,13 +143,15 @@ impl Clone for Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(receipt: Arc<Receipt>, index: i32, partition: TopicPartition, timestamp: i64) -> Self {
-        Self { receipt, index, partition, timestamp, named: false, place: None }
-    }
-
-    /// The same for a record that named its partition, or not.
-    pub(super) fn named(self, named: bool) -> Self {
-        Self { named, ..self }
+    /// `named` says whether the record named its partition.
+    pub(super) fn new(
+        receipt: Arc<Receipt>,
+        index: i32,
+        partition: TopicPartition,
+        timestamp: i64,
+        named: bool,
+    ) -> Self {
+        Self { receipt, index, partition, timestamp, named, place: None }
     }
 
     /// The record, given back.

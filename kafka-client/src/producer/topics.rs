@@ -1,6 +1,6 @@
 //! The topics that are sent to, their partitions and queues: where callers append and the sender takes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -141,18 +141,22 @@ pub(super) struct Topics {
     map: RwLock<Map>,
 }
 
-/// A topic, or why there is none.
-pub(super) enum Found<T> {
-    Topic(T),
-    /// Not known yet.
-    Unknown,
+/// What keeps a record from its partition. (Small: the errors that are made of it are not moved with every record.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obstacle {
+    /// Its topic is not known yet.
+    UnknownTopic,
+    /// Its topic has only so many partitions, and not the one before.
+    UnknownPartition(i32, i32),
+    /// It names no partition, and nobody chooses one.
+    NoPartition,
     /// The sender has ended.
     Closed,
 }
 
 #[derive(Debug, Default)]
 struct Map {
-    topics: HashMap<TopicName, Topic>,
+    topics: BTreeMap<TopicName, Topic>,
     /// The sender has ended: nothing that is appended now would be sent.
     closed: bool,
 }
@@ -170,12 +174,16 @@ impl Topics {
     }
 
     /// What `with` makes of the topic while the sender cannot end.
-    pub(super) fn with<T>(&self, name: TopicName, with: impl FnOnce(&Topic) -> T) -> Found<T> {
+    pub(super) fn with<T>(
+        &self,
+        name: TopicName,
+        with: impl FnOnce(&Topic) -> Result<T, Obstacle>,
+    ) -> Result<T, Obstacle> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         match map.topics.get(&name) {
-            _ if map.closed => Found::Closed,
-            None => Found::Unknown,
-            Some(topic) => Found::Topic(with(topic)),
+            _ if map.closed => Err(Obstacle::Closed),
+            None => Err(Obstacle::UnknownTopic),
+            Some(topic) => with(topic),
         }
     }
 

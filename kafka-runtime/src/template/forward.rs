@@ -1,6 +1,5 @@
 //! The way of `send_async`: one task takes records in the order of the calls and calls back.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::intercept::Interceptors;
-use super::{Record, Result, TemplateError};
+use super::{Pending, Record, Result};
 
 /// What is called with the delivery's result.
 pub(super) type Callback = Box<dyn FnOnce(Result<RecordMetadata>) + Send>;
@@ -82,16 +81,15 @@ async fn run(
             biased;
             Some(()) = deliveries.next() => {}
             job = inbox.recv() => match job {
-                Some(Job::Send(record, callback)) => {
+                Some(Job::Send(mut record, callback)) => {
                     let enqueued = {
                         let headers = record.header_views();
                         producer.enqueue(record.outgoing(&headers)).await
                     };
                     waiting.fetch_sub(record.size(), Ordering::AcqRel);
-                    interceptors.watch(record, enqueued.as_ref());
-                    match enqueued {
-                        Ok(delivery) => deliveries.push(tell(delivery, callback)),
-                        Err(error) => call(callback, Err(error.into())),
+                    match interceptors.after(&mut record, enqueued) {
+                        Ok(pending) => deliveries.push(tell(pending, callback)),
+                        Err(error) => call(callback, Err(error)),
                     }
                 }
                 Some(Job::Flush(done)) => {
@@ -105,9 +103,8 @@ async fn run(
     while deliveries.next().await.is_some() {}
 }
 
-async fn tell(delivery: impl Future<Output = Result<RecordMetadata, SendError>>, callback: Callback) {
-    let result = delivery.await.map_err(TemplateError::from);
-    call(callback, result);
+async fn tell(pending: Pending, callback: Callback) {
+    call(callback, pending.await);
 }
 
 fn call(callback: Callback, result: Result<RecordMetadata>) {

@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use kafka_client::producer::{Delivery, SendError};
 use tokio::sync::mpsc;
 
-use super::{Record, RecordMetadata};
+use super::{Pending, Record, RecordMetadata};
 
 /// Sees every record that the template sends, in its transactions too. Given with
 /// [`App::interceptor`](crate::App::interceptor); several are called in the order in which they were given.
@@ -52,15 +52,28 @@ impl Interceptors {
         Self { all, watched: OnceLock::new() }
     }
 
-    pub(super) fn before(&self, record: Record) -> Record {
-        self.all.iter().fold(record, |record, interceptor| interceptor.before_send(record))
+    /// What they make of a record.
+    pub(super) fn before(&self, record: &mut Record) {
+        if !self.all.is_empty() {
+            *record = self.all.iter().fold(record.take(), |record, one| one.before_send(record));
+        }
     }
 
-    /// Tells them the result of a record that was enqueued, or not. Without any nobody looks at the record again.
-    pub(super) fn watch(&self, record: Record, delivery: Result<&Delivery, &SendError>) {
+    /// Tells them the result of a record that was enqueued, or not, and takes it. Without any nobody looks at it again.
+    pub(super) fn after(
+        &self,
+        record: &mut Record,
+        delivery: Result<Delivery, SendError>,
+    ) -> super::Result<Pending> {
         if self.all.is_empty() {
-            return record.recycle();
+            record.recycle();
+        } else {
+            self.watch(record.take(), delivery.as_ref());
         }
+        Ok(Pending(delivery?))
+    }
+
+    fn watch(&self, record: Record, delivery: Result<&Delivery, &SendError>) {
         let delivery = match delivery {
             Ok(delivery) => delivery.clone(),
             Err(error) => return tell(&self.all, &record, Err(error)),

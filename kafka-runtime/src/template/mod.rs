@@ -131,8 +131,8 @@ impl Template {
         key: K,
         value: &V,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send + use<'_, K, V, D> {
-        let record = Record::to_topic(topic.topic()).key(key).value(value);
-        async move { self.send_record(record?).await }
+        let record = Record::encoded(topic.topic(), key, value);
+        async move { self.hand_over_awaited(&mut record?).await?.await }
     }
 
     /// [`Template::send`] to `spring.kafka.template.default-topic`.
@@ -145,8 +145,8 @@ impl Template {
         value: &V,
     ) -> impl Future<Output = Result<RecordMetadata>> + Send {
         let topic = self.0.default_topic.ok_or(TemplateError::NoDefaultTopic);
-        let record = topic.and_then(|topic| Record::to(topic.as_str()).key(key).value(value));
-        async move { self.send_record(record?).await }
+        let record = topic.and_then(|topic| Record::encoded(topic, key, value));
+        async move { self.hand_over_awaited(&mut record?).await?.await }
     }
 
     /// Sends text as it is and waits until it is acknowledged.
@@ -194,8 +194,8 @@ impl Template {
     ///
     /// # Errors
     /// It was not delivered.
-    pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
-        self.enqueue_awaited(record).await?.await
+    pub async fn send_record(&self, mut record: Record) -> Result<RecordMetadata> {
+        self.hand_over_awaited(&mut record).await?.await
     }
 
     /// Waits for room in the producer's buffer only; the returned future is the delivery's. Dropping that does not
@@ -209,40 +209,41 @@ impl Template {
         key: K,
         value: &V,
     ) -> impl Future<Output = Result<Pending>> + Send + use<'_, K, V, D> {
-        let record = Record::to_topic(topic.topic()).key(key).value(value);
-        async move { self.enqueue_record(record?).await }
+        let record = Record::encoded(topic.topic(), key, value);
+        async move { self.hand_over(&mut record?).await }
     }
 
     /// [`Template::enqueue`] for a record with everything that a record can have.
     ///
     /// # Errors
     /// As [`Template::enqueue`].
-    pub async fn enqueue_record(&self, record: Record) -> Result<Pending> {
-        let record = self.before_send(record);
+    pub async fn enqueue_record(&self, mut record: Record) -> Result<Pending> {
+        self.hand_over(&mut record).await
+    }
+
+    /// [`Template::enqueue_record`] for a record that somebody waits for: it does not linger.
+    pub(crate) async fn enqueue_awaited(&self, mut record: Record) -> Result<Pending> {
+        self.hand_over_awaited(&mut record).await
+    }
+
+    /// A record stays where its caller has it: it is a hundred bytes, which cost more to move from step to step than the
+    /// steps. What is left of it afterwards is nobody's.
+    async fn hand_over(&self, record: &mut Record) -> Result<Pending> {
+        self.0.interceptors.before(record);
         let delivery = {
             let headers = record.header_views();
             self.0.producer.enqueue(record.outgoing(&headers)).await
         };
-        self.after_enqueue(record, delivery)
+        self.0.interceptors.after(record, delivery)
     }
 
-    /// [`Template::enqueue_record`] for a record that somebody waits for: it does not linger.
-    pub(crate) async fn enqueue_awaited(&self, record: Record) -> Result<Pending> {
-        let record = self.before_send(record);
+    async fn hand_over_awaited(&self, record: &mut Record) -> Result<Pending> {
+        self.0.interceptors.before(record);
         let delivery = {
             let headers = record.header_views();
             self.0.producer.enqueue_awaited(record.outgoing(&headers)).await
         };
-        self.after_enqueue(record, delivery)
-    }
-
-    fn before_send(&self, record: Record) -> Record {
-        self.0.interceptors.before(record)
-    }
-
-    fn after_enqueue(&self, record: Record, delivery: Result<Delivery, SendError>) -> Result<Pending> {
-        self.0.interceptors.watch(record, delivery.as_ref());
-        Ok(Pending(delivery?))
+        self.0.interceptors.after(record, delivery)
     }
 
     fn client(&self) -> &Client {
@@ -273,7 +274,7 @@ impl Template {
         value: &V,
         callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
     ) {
-        match Record::to_topic(topic.topic()).key(key).value(value) {
+        match Record::encoded(topic.topic(), key, value) {
             Ok(record) => self.send_record_async(record, callback),
             Err(error) => callback(Err(error)),
         }
@@ -282,7 +283,7 @@ impl Template {
     /// [`Template::send_async`] for a record with everything that a record can have.
     pub fn send_record_async(
         &self,
-        record: Record,
+        mut record: Record,
         callback: impl FnOnce(Result<RecordMetadata>) + Send + 'static,
     ) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
@@ -292,7 +293,8 @@ impl Template {
         let forwarder = forwarder.get_or_init(|| {
             Forwarder::start(&runtime, producer.clone(), Arc::clone(interceptors), *buffer_memory)
         });
-        forwarder.forward(interceptors.before(record), Box::new(callback));
+        interceptors.before(&mut record);
+        forwarder.forward(record, Box::new(callback));
     }
 
     /// Waits until every record that was sent before this call has its result.

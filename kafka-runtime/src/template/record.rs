@@ -38,12 +38,28 @@ impl Record {
         Self { topic, partition: None, timestamp: None, key: None, value: None, headers: Vec::new() }
     }
 
+    /// A record with key and value, made in one place.
+    pub(super) fn encoded<V: Serialize + ?Sized>(
+        topic: TopicName,
+        key: impl AsKey,
+        value: &V,
+    ) -> Result<Self> {
+        let key = key_of(key);
+        match super::value::encode(value) {
+            Ok(value) => Ok(Self { key, value: Some(value), ..Self::to_topic(topic) }),
+            Err(source) => Err(TemplateError::Encode { topic, partition: None, key, source }),
+        }
+    }
+
+    /// The record, out of a place where nobody needs it any more.
+    pub(super) fn take(&mut self) -> Self {
+        let topic = self.topic;
+        std::mem::replace(self, Self::to_topic(topic))
+    }
+
     /// Its key; see [`AsKey`].
     pub fn key(mut self, key: impl AsKey) -> Self {
-        self.key = key.as_key().map(|key| match key {
-            Cow::Borrowed(key) => buffers::copy(key),
-            Cow::Owned(key) => key,
-        });
+        self.key = key_of(key);
         self
     }
 
@@ -53,7 +69,7 @@ impl Record {
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).
     pub fn value<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
-        self.encoded(super::value::encode(value))
+        self.with(super::value::encode(value))
     }
 
     /// Its value, as JSON whatever it is: text in quotes, as Spring's `JsonSerializer` writes it.
@@ -61,10 +77,10 @@ impl Record {
     /// # Errors
     /// As [`Record::value`].
     pub fn json<V: Serialize + ?Sized>(self, value: &V) -> Result<Self> {
-        self.encoded(super::value::to_json(value))
+        self.with(super::value::to_json(value))
     }
 
-    fn encoded(mut self, value: serde_json::Result<Vec<u8>>) -> Result<Self> {
+    fn with(mut self, value: serde_json::Result<Vec<u8>>) -> Result<Self> {
         match value {
             Ok(value) => {
                 self.value = Some(value);
@@ -155,9 +171,9 @@ impl Record {
     }
 
     /// It is in its batch, and nobody looks at it again: its buffers are for the records that come next.
-    pub(super) fn recycle(self) {
+    pub(super) fn recycle(&mut self) {
         // The key's comes back first.
-        [self.value, self.key].into_iter().flatten().for_each(buffers::give_back);
+        [self.value.take(), self.key.take()].into_iter().flatten().for_each(buffers::give_back);
     }
 
     /// The record as an error gives it back.
@@ -179,6 +195,13 @@ impl Record {
             headers,
         }
     }
+}
+
+fn key_of(key: impl AsKey) -> Option<Vec<u8>> {
+    key.as_key().map(|key| match key {
+        Cow::Borrowed(key) => buffers::copy(key),
+        Cow::Owned(key) => key,
+    })
 }
 
 /// The record that an error gives back, as it was: without the partition that the partitioner chose.

@@ -90,20 +90,20 @@ impl Tx {
         key: K,
         value: &V,
     ) -> Result<RecordMetadata> {
-        self.send_record(Record::to_topic(topic.topic()).key(key).value(value)?).await
+        self.send_record(Record::encoded(topic.topic(), key, value)?).await
     }
 
     /// As [`Template::send_record`].
     ///
     /// # Errors
     /// As [`Tx::send`].
-    pub async fn send_record(&self, record: Record) -> Result<RecordMetadata> {
-        let record = self.template.before_send(record);
+    pub async fn send_record(&self, mut record: Record) -> Result<RecordMetadata> {
+        self.template.0.interceptors.before(&mut record);
         let delivery = {
             let headers = record.header_views();
             self.transaction.enqueue_awaited(record.outgoing(&headers)).await
         };
-        self.template.after_enqueue(record, delivery)?.await
+        self.template.0.interceptors.after(&mut record, delivery)?.await
     }
 
     /// As [`Template::enqueue`]: what becomes of the record shows in the commit as well.
@@ -116,20 +116,20 @@ impl Tx {
         key: K,
         value: &V,
     ) -> Result<Pending> {
-        self.enqueue_record(Record::to_topic(topic.topic()).key(key).value(value)?).await
+        self.enqueue_record(Record::encoded(topic.topic(), key, value)?).await
     }
 
     /// As [`Template::enqueue_record`].
     ///
     /// # Errors
     /// As [`Tx::enqueue`].
-    pub async fn enqueue_record(&self, record: Record) -> Result<Pending> {
-        let record = self.template.before_send(record);
+    pub async fn enqueue_record(&self, mut record: Record) -> Result<Pending> {
+        self.template.0.interceptors.before(&mut record);
         let delivery = {
             let headers = record.header_views();
             self.transaction.enqueue(record.outgoing(&headers)).await
         };
-        self.template.after_enqueue(record, delivery)
+        self.template.0.interceptors.after(&mut record, delivery)
     }
 
     /// Makes the offsets of a consumer part of the transaction; see

@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kafka_runtime::container::{EventKind, EventStream};
+use kafka_runtime::container::EventKind;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Probe};
+use tests::{Cluster, Probe, event};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 3;
@@ -112,17 +112,4 @@ impl Stage {
 
 fn all() -> BTreeSet<i32> {
     (0..PARTITIONS).collect()
-}
-
-/// The next event that `wanted` wants.
-async fn event<T>(events: &mut EventStream, mut wanted: impl FnMut(EventKind) -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            let event = events.next().await.expect("events go on");
-            if let Some(found) = wanted(event.kind) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, wait).await.expect("the event comes")
 }

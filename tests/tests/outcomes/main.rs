@@ -4,11 +4,13 @@
 //! ```text
 //! ends       where records end
 //! letters    dead letters, read
+//! told       events of it
 //! unwritten  dead letters that cannot be written
 //! ```
 
 mod ends;
 mod letters;
+mod told;
 mod unwritten;
 
 use std::time::Duration;

@@ -8,9 +8,9 @@ use std::process::Command;
 use crate::contestants::{Contestant, rust};
 use crate::options::{Options, Workload};
 use crate::process::Running;
-use crate::produce::topic;
 use crate::report::{Spread, heading, row};
 use crate::throughput::{environment, rounds};
+use crate::topics::Topic;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const PARTITIONS: i32 = 4;
@@ -46,8 +46,8 @@ fn one(
     round: usize,
     servers: &str,
 ) -> Result<[f64; 3], String> {
-    let topic = topic(contestant, &format!("packed-{}", workload.codec), round, PARTITIONS, servers);
-    let mut environment = environment(workload, servers, &topic, &topic);
+    let topic = Topic::of(contestant, &format!("packed-{}", workload.codec), round, PARTITIONS, servers);
+    let mut environment = environment(workload, servers, &topic.name, "none");
     environment.push(("BENCH_CODEC", workload.codec.clone()));
     let running = Running::start(contestant, &environment)?;
     let (at, _) = running.line("filled")?;
@@ -55,7 +55,7 @@ fn one(
     let records = workload.records as f64;
     let micros = running.cpu().as_secs_f64() * 1e6 / records;
     drop(running);
-    Ok([records / seconds / 1e3, micros, size(&topic, servers)? as f64])
+    Ok([records / seconds / 1e3, micros, size(&topic.name, servers)? as f64])
 }
 
 /// What the topic's logs hold, by the broker's own word.

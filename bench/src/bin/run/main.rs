@@ -11,6 +11,7 @@
 //! produce      orders sent as fast as can be, and one at a time
 //! compression  orders sent with each codec: speed, cost, ratio
 //! report       markdown and SVG
+//! warm, topics what comes before a measurement, and goes after it
 //! ```
 //!
 //! `bench/run` builds everything and starts it under `scripts/with-kafka`. See `options` for the arguments.
@@ -25,6 +26,8 @@ mod process;
 mod produce;
 mod report;
 mod throughput;
+mod topics;
+mod warm;
 
 use std::fs;
 
@@ -33,6 +36,10 @@ use options::{Mode, Options};
 fn main() {
     let options = Options::read();
     let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("run under scripts/with-kafka");
+    // The brokers of that mode are others.
+    if options.modes.iter().any(|mode| !matches!(mode, Mode::Brokers)) {
+        warm::up(&servers);
+    }
     let mut text = String::new();
     for mode in &options.modes {
         let section = match mode {

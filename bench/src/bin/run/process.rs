@@ -57,7 +57,22 @@ impl Running {
 
 /// User and system time of a process so far, of its children that have ended too.
 pub(crate) fn cpu_of(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+    cpu_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat"))
+}
+
+/// The same of its threads whose name begins so.
+pub(crate) fn cpu_of_threads(pid: u32, name: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    // One may end while it is looked at.
+    let read = |thread: &std::fs::DirEntry, what| std::fs::read_to_string(thread.path().join(what)).ok();
+    threads
+        .filter(|thread| read(thread, "comm").is_some_and(|found| found.starts_with(name)))
+        .filter_map(|thread| read(&thread, "stat"))
+        .map(|stat| cpu_in(&stat))
+        .sum()
+}
+
+fn cpu_in(stat: &str) -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     let ticks: u64 = fields[11..15].iter().map(|field| field.parse::<u64>().expect("ticks")).sum();
     // USER_HZ is 100 on every Linux that this runs on.

@@ -1,13 +1,12 @@
 //! Sending: the same typed orders, acks all and idempotent, as fast as each can; and one at a time, from one task and
 //! from a thousand, with the time that each send waited.
 
-use std::process::Command;
-
-use crate::contestants::{Contestant, java_producer, rust};
+use crate::contestants::{java_producer, rust};
 use crate::options::Options;
 use crate::process::Running;
 use crate::report::{Spread, heading, row};
 use crate::throughput::{environment, rounds};
+use crate::topics::Topic;
 
 /// Records of a run in which each send waits.
 const ONE: u64 = 3_000;
@@ -24,8 +23,8 @@ pub(crate) fn run(options: &Options, servers: &str) -> String {
         all.extend(java_producer());
         all.retain(|one| options.wants(one.name));
         let runs = rounds(options.rounds, &all, |contestant, round| {
-            let topic = topic(contestant, "many", round, workload.partitions, servers);
-            let running = Running::start(contestant, &environment(&workload, servers, &topic, &topic))?;
+            let topic = Topic::of(contestant, "many", round, workload.partitions, servers);
+            let running = Running::start(contestant, &environment(&workload, servers, &topic.name, "none"))?;
             let (at, _) = running.line("filled")?;
             let seconds = (at - running.started).as_secs_f64();
             let records = workload.records as f64;
@@ -53,8 +52,8 @@ fn waiting(options: &Options, servers: &str, way: &str, records: u64) -> String 
     all.retain(|one| options.wants(one.name));
     let workload = crate::options::Workload { records, partitions: 4, codec: "none".into() };
     let runs = rounds(options.rounds, &all, |contestant, round| {
-        let topic = topic(contestant, way, round, 4, servers);
-        let running = Running::start(contestant, &environment(&workload, servers, &topic, &topic))?;
+        let topic = Topic::of(contestant, way, round, 4, servers);
+        let running = Running::start(contestant, &environment(&workload, servers, &topic.name, "none"))?;
         let (_, found) = running.line("latency")?;
         let (at, _) = running.line("filled")?;
         let mut figures = found.split(' ').filter_map(|word| word.parse::<f64>().ok());
@@ -73,29 +72,4 @@ fn waiting(options: &Options, servers: &str, way: &str, records: u64) -> String 
         text.push_str(&row(all[index].name, &[of(0, 0), of(1, 0), of(2, 0), of(3, 1)]));
     }
     text
-}
-
-/// A topic of its own, led before anybody is measured.
-pub(crate) fn topic(
-    contestant: &Contestant,
-    way: &str,
-    round: usize,
-    partitions: i32,
-    servers: &str,
-) -> String {
-    let name = format!("produce-{partitions}-{way}-{round}-{}", contestant.name.replace([' ', '\''], "-"));
-    let made = Command::new(crate::contestants::programs().join("fill"))
-        .arg("none")
-        .envs([
-            ("BENCH_SERVERS", servers),
-            ("BENCH_TOPIC", &name),
-            ("BENCH_GROUP", "none"),
-            ("BENCH_RECORDS", "0"),
-            ("BENCH_PARTITIONS", &partitions.to_string()),
-        ])
-        .output()
-        .expect("fill");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    name
 }

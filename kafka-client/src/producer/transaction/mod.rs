@@ -164,7 +164,7 @@ impl Transaction {
     pub async fn enqueue(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
         match self.coordination.refusal(&record) {
             Some(error) => Err(error),
-            None => self.handle.enqueue(record, Urgency::Lingers).await,
+            None => self.handle.enqueue(&record, Urgency::Lingers).await,
         }
     }
 
@@ -176,7 +176,7 @@ impl Transaction {
     pub async fn enqueue_awaited(&self, record: Outgoing<'_>) -> Result<Delivery, SendError> {
         match self.coordination.refusal(&record) {
             Some(error) => Err(error),
-            None => self.handle.enqueue(record, Urgency::Awaited).await,
+            None => self.handle.enqueue(&record, Urgency::Awaited).await,
         }
     }
 
