@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::Holding;
 use crate::error::{Error, Result};
-use crate::group::{Identity, Lease};
+use crate::group::{Identity, Lease, Life};
 use crate::ids::TopicPartition;
 use crate::watch;
 
@@ -21,39 +21,16 @@ pub struct GroupMetadata {
     pub member_id: String,
     /// `group.instance.id` of a static member.
     pub instance_id: Option<String>,
-    pub(crate) life: Life,
+    /// `None` for nobody.
+    pub(crate) life: Option<Life>,
 }
-
-/// Since when a member has what it has: over when all of that is lost. It may have the same again afterwards, in the same
-/// generation, read anew from what was committed until then.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Life(Option<(Arc<Lease>, u64)>);
-
-impl Life {
-    pub(crate) fn of(lease: &Arc<Lease>) -> Self {
-        Self(Some((Arc::clone(lease), lease.epoch())))
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.0.as_ref().is_some_and(|(lease, epoch)| lease.epoch() != *epoch)
-    }
-}
-
-impl PartialEq for Life {
-    fn eq(&self, other: &Self) -> bool {
-        let parts = |life: &Self| life.0.as_ref().map(|(lease, epoch)| (Arc::as_ptr(lease), *epoch));
-        parts(self) == parts(other)
-    }
-}
-
-impl Eq for Life {}
 
 impl GroupMetadata {
     /// Of nobody in particular: the broker checks no membership. For readers of fixed partitions, fenced by their
     /// transactional id alone.
     pub fn nobody(group_id: impl Into<String>) -> Self {
         let Identity { member_id, generation } = Identity::none();
-        Self { group_id: group_id.into(), generation, member_id, instance_id: None, life: Life::default() }
+        Self { group_id: group_id.into(), generation, member_id, instance_id: None, life: None }
     }
 }
 
@@ -72,7 +49,7 @@ impl Membership {
     pub(super) fn metadata(&self, partitions: &[TopicPartition]) -> Result<GroupMetadata> {
         let Some(identity) = &self.identity else { return Ok(GroupMetadata::nobody(self.group.clone())) };
         // Before the check: a partition that is given away and taken again meanwhile has a later generation, or life.
-        let life = Life::of(&self.lease);
+        let life = self.lease.life();
         let identity = identity.borrow().clone();
         // The broker checks nothing of what has no generation.
         let holds = |partition| identity.is_member() && self.holding.has(partition);
@@ -83,7 +60,7 @@ impl Membership {
                 generation: identity.generation,
                 member_id: identity.member_id,
                 instance_id: self.instance_id.clone(),
-                life,
+                life: Some(life),
             }),
         }
     }

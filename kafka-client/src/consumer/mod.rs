@@ -59,8 +59,6 @@ pub use event::{ConsumerEvent, Revocation, Start, StreamItem};
 pub use handle::{CommitOutcome, ConsumerHandle};
 pub use log_end::LogEnd;
 pub use metadata::GroupMetadata;
-#[cfg(test)]
-pub(crate) use metadata::Life;
 pub use stream::PartitionStream;
 
 use task::Command;

@@ -14,14 +14,14 @@ const FOREVER: u64 = u64::MAX;
 /// plus the session timeout. Read before each dispatch from any thread.
 ///
 /// A lease that has expired can hold again later, when the member has joined the group again: for other partitions,
-/// or the same ones with their positions read anew. Whoever could have slept through that compares
-/// [`Lease::epoch`] too.
+/// or the same ones with their positions read anew. Whoever could have slept through that asks its [`Life`] too.
 #[derive(Debug)]
 pub struct Lease {
     clock: Arc<dyn Clock>,
     base: Instant,
     /// Nanoseconds after `base`.
     until: AtomicU64,
+    /// How often everything that the member held was lost.
     epoch: AtomicU64,
 }
 
@@ -42,27 +42,31 @@ impl Lease {
     /// Whether it still holds.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        match self.until.load(Ordering::Relaxed) {
+        // Whoever sees a lease that holds again sees that it ended before, too.
+        match self.until.load(Ordering::Acquire) {
             FOREVER => true,
             until => self.nanos(self.clock.now()) < until,
         }
     }
 
-    /// How often everything that the member held was lost. Partitions assigned in an earlier epoch are gone, whatever
-    /// [`Lease::is_valid`] says.
+    /// The life of what the member holds now.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub fn life(self: &Arc<Self>) -> Life {
+        Life { lease: Arc::clone(self), epoch: self.epoch() }
+    }
+
+    fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// It holds until then, or longer if it did already.
     pub(crate) fn extend(&self, until: Instant) {
-        self.until.fetch_max(self.nanos(until), Ordering::Relaxed);
+        self.until.fetch_max(self.nanos(until), Ordering::Release);
     }
 
     /// It holds until then, also where that is shorter than before: the coordinator's session timeout became known.
     pub(crate) fn set(&self, until: Instant) {
-        self.until.store(self.nanos(until), Ordering::Relaxed);
+        self.until.store(self.nanos(until), Ordering::Release);
     }
 
     /// All is lost: it does not hold any more, and a new epoch begins.
@@ -76,6 +80,36 @@ impl Lease {
         u64::try_from(since).unwrap_or(FOREVER).min(FOREVER - 1)
     }
 }
+
+/// From when a member gets partitions until all that it has is lost, whatever the lease says by then. It may have the same
+/// again afterwards, in the same generation, read anew from what was committed until then: that is another life.
+#[derive(Debug, Clone)]
+pub struct Life {
+    lease: Arc<Lease>,
+    epoch: u64,
+}
+
+impl Life {
+    /// Whether all was lost since it began.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.lease.epoch() != self.epoch
+    }
+
+    /// Whether the member may believe now that what it got is its own.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.lease.is_valid() && !self.is_over()
+    }
+}
+
+impl PartialEq for Life {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lease, &other.lease) && self.epoch == other.epoch
+    }
+}
+
+impl Eq for Life {}
 
 #[cfg(test)]
 mod tests {
@@ -97,14 +131,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_loss_it_holds_again_in_another_epoch() {
+    async fn after_a_loss_it_holds_again_in_another_life() {
         let lease = Lease::new(Arc::new(SystemClock));
         lease.extend(Instant::now() + Duration::from_secs(45));
+        let life = lease.life();
+        assert!(life.is_held() && life == lease.life());
         lease.end();
-        assert!(!lease.is_valid());
-        assert_eq!(lease.epoch(), 1);
+        assert!(!lease.is_valid() && life.is_over());
         lease.extend(Instant::now() + Duration::from_secs(1));
-        assert!(lease.is_valid());
+        let next = lease.life();
+        assert!(lease.is_valid() && next.is_held() && !life.is_held());
+        assert_ne!(life, next);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_outlasts_a_lease_that_runs_out_and_is_renewed() {
+        let lease = Lease::new(Arc::new(SystemClock));
+        lease.extend(Instant::now() + Duration::from_secs(1));
+        let life = lease.life();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!life.is_held() && !life.is_over());
+        lease.extend(Instant::now() + Duration::from_secs(1));
+        assert!(life.is_held());
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::net::Pool;
 use crate::watch;
 
 pub(crate) use coordinator::Coordinator;
-pub use lease::Lease;
+pub use lease::{Lease, Life};
 pub(crate) use offsets::{commit, fetch_committed, fetch_committed_watched};
 
 use consumer_protocol::Speaker;

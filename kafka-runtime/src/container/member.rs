@@ -206,7 +206,8 @@ impl Member {
         let (work, committer) = (Arc::clone(&self.work), self.exit.committer.clone());
         let transact = self.transact(partition);
         let commits = Commits { committer, transact };
-        let (remote, task) = partition::begin(stream, &start, shared, work, commits, self.handle.lease());
+        let (remote, task) =
+            partition::begin(stream, &start, shared, work, commits, self.handle.lease().life());
         self.board.add(remote.clone(), log_end, self.exit.committer.clone());
         self.held.insert(partition, Held::new(remote, task));
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use kafka_client::config::OffsetReset;
 use kafka_client::consumer::{ChunkBatch, Start};
-use kafka_client::group::Lease;
+use kafka_client::group::Life;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
@@ -64,19 +64,19 @@ pub(crate) fn begin(
     shared: Arc<Shared>,
     work: Arc<ListenerWork>,
     commits: Commits,
-    lease: Arc<Lease>,
+    life: Life,
 ) -> (PartitionRemote, JoinHandle<()>) {
     let (listener, held) = (work.id, Arc::clone(&shared));
     match shared.desk().cloned() {
         // Transactions go in the partition's order: the configuration refuses the rest.
         Some(desk) => {
             let committer = commits.committer;
-            let feeder = Feeder::new(source, start, (shared, desk), work, committer, lease);
+            let feeder = Feeder::new(source, start, (shared, desk), work, committer, life);
             let remote = PartitionRemote { shared: Arc::clone(&held), desk: None };
             (remote, tokio::spawn(visibly(listener, held, feeder.run())))
         }
         None => {
-            let partition = Partition::new(source, start, shared, work, commits, lease);
+            let partition = Partition::new(source, start, shared, work, commits, life);
             (partition.remote(), tokio::spawn(visibly(listener, held, partition.work_off())))
         }
     }
@@ -107,15 +107,14 @@ impl<S: Source> Partition<S> {
         shared: Arc<Shared>,
         work: Arc<ListenerWork>,
         Commits { committer, transact }: Commits,
-        lease: Arc<Lease>,
+        life: Life,
     ) -> Self {
         let issuer = work.settles_late().then(|| {
             let immediate = committer.clone().filter(|_| work.settings.ack == AckMode::ManualImmediate);
             Arc::new(AckIssuer::new(AckDesk::new(Arc::clone(&shared), start.offset, immediate)))
         });
-        let lane =
-            Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), lease)
-                .transacting(transact);
+        let lane = Lane::new(Arc::clone(&work), Arc::clone(&shared), issuer.clone(), committer.clone(), life)
+            .transacting(transact);
         let exit = work.onward.as_ref().map(|onward| Exit::new(onward, Arc::clone(&shared)));
         let (feed, again) = (Feed::new(source), Again::default());
         let mut this = Self { feed, work, shared, lane, committer, issuer, exit, again };

@@ -12,7 +12,7 @@ use super::machine::{End, Machine, Protocol};
 use super::requests::{self, Stamp};
 use crate::consumer::{GroupMetadata, Offsets};
 use crate::error::{Error, Result};
-use crate::group::Coordinator;
+use crate::group::{Coordinator, Life};
 use crate::ids::TopicPartition;
 use crate::net::{Pool, Retry};
 use crate::producer::enqueue::Shared;
@@ -170,7 +170,7 @@ impl Coordination {
         unfinished.0 = None;
         // Who lost its partitions meanwhile may have them again, in the same generation and from what was committed before
         // these offsets. Whoever begins from here on waits for them.
-        let lost = offsets.first().filter(|_| member.life.is_over());
+        let lost = offsets.first().filter(|_| member.life.as_ref().is_some_and(Life::is_over));
         let outcome = match lost {
             Some((partition, _)) => {
                 outcome.and(Err(Trouble::Doomed(Error::NotHeld { partition: *partition })))

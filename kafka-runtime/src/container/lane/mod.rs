@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use kafka_client::TopicPartition;
-use kafka_client::group::Lease;
+use kafka_client::group::Life;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant};
 
@@ -76,9 +76,8 @@ pub(crate) struct Lane {
     committer: Option<Committer>,
     /// Where records are handled in transactions: instead of a committer.
     transact: Option<Transact>,
-    lease: Arc<Lease>,
-    /// The lease's epoch when the partition was assigned.
-    lease_epoch: u64,
+    /// For which the partition was assigned.
+    life: Life,
     meter: Meter,
     permit: Option<OwnedSemaphorePermit>,
     /// Records that may go before the next look, and how many were granted at the last.
@@ -107,7 +106,7 @@ impl Lane {
         shared: Arc<Shared>,
         issuer: Option<Arc<AckIssuer>>,
         committer: Option<Committer>,
-        lease: Arc<Lease>,
+        life: Life,
     ) -> Self {
         let meter = Meter::new(work.cadence(), work.settings.max_poll_records);
         Self {
@@ -116,8 +115,7 @@ impl Lane {
             issuer,
             committer,
             transact: None,
-            lease_epoch: lease.epoch(),
-            lease,
+            life,
             meter,
             permit: None,
             fuel: 0,
@@ -225,11 +223,11 @@ impl Lane {
             match self.shared.signal() {
                 Signal::Drain | Signal::Abort => return Some(End::Leave),
                 // All that was held was lost since; the event of it is on its way.
-                _ if self.lease.epoch() != self.lease_epoch => return Some(End::Leave),
+                _ if self.life.is_over() => return Some(End::Leave),
                 Signal::Commit => self.commit_as_asked().await,
                 Signal::Look if self.shared.is_outdated() => return Some(End::Moved),
                 Signal::Look => self.wait_while_paused().await,
-                Signal::Run if self.lease.is_valid() => return None,
+                Signal::Run if self.life.is_held() => return None,
                 Signal::Run => self.wait_for_lease().await,
             }
         }

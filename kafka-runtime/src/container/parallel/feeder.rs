@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, Weak};
 
 use kafka_client::consumer::{ChunkBatch, Start};
-use kafka_client::group::Lease;
+use kafka_client::group::Life;
 use kafka_client::records::RecordsMark;
 use tokio::time::{Duration, Instant};
 use tracing::{error, info, warn};
@@ -36,8 +36,8 @@ pub(crate) struct Feeder<S> {
     work: Arc<ListenerWork>,
     site: Arc<Site>,
     commits: Commits,
-    lease: Arc<Lease>,
-    lease_epoch: u64,
+    /// For which the partition was assigned.
+    life: Life,
     /// The batch that is being admitted, and from where on.
     batch: Option<(Arc<ChunkBatch>, RecordsMark)>,
     held: HeldBatches,
@@ -109,7 +109,7 @@ impl<S: Source> Feeder<S> {
         (shared, desk): (Arc<Shared>, Arc<Desk>),
         work: Arc<ListenerWork>,
         committer: Option<Committer>,
-        lease: Arc<Lease>,
+        life: Life,
     ) -> Self {
         let committed = start.committed.as_ref().filter(|committed| committed.offset == start.offset);
         let remembered = match committed.filter(|_| work.settings.remember) {
@@ -120,7 +120,7 @@ impl<S: Source> Feeder<S> {
             let (listener, partition, records) = (work.id, shared.partition, remembered.len());
             info!(listener, %partition, offset = start.offset, records, "finished ahead of the committed offset by the last owner: not handled again");
         }
-        desk.begin(remembered, Arc::clone(&lease));
+        desk.begin(remembered, life.clone());
         let waiter = work.onward.is_some().then(Waiter::default);
         let site = Arc::new(Site { shared, desk, waiter });
         let work_bytes = work.settings.consumer.fetch.prefetch_bytes / PARTS;
@@ -132,8 +132,7 @@ impl<S: Source> Feeder<S> {
             _joined: work.pool.join(),
             work,
             site,
-            lease_epoch: lease.epoch(),
-            lease,
+            life,
             batch: None,
             held: HeldBatches::new(work_bytes),
             moved: None,
@@ -165,7 +164,7 @@ impl<S: Source> Feeder<S> {
         match self.site.shared.signal() {
             Signal::Drain | Signal::Abort => return false,
             // All that was held was lost since; the event of it is on its way.
-            _ if self.lease.epoch() != self.lease_epoch => return false,
+            _ if self.life.is_over() => return false,
             Signal::Commit => self.commits.as_asked().await,
             Signal::Look => self.site.shared.looked(),
             Signal::Run => {}
@@ -182,7 +181,7 @@ impl<S: Source> Feeder<S> {
             self.restart(&start);
         }
         let again = self.commits.if_due(now).await;
-        let leased = self.lease.is_valid();
+        let leased = self.life.is_held();
         self.stands = Stands::of(&self.site.shared);
         if self.stands.outdated {
             self.forget();

@@ -80,7 +80,7 @@ fn member() -> GroupMetadata {
         generation: 5,
         member_id: "m".into(),
         instance_id: None,
-        life: crate::consumer::Life::default(),
+        life: None,
     }
 }
 
@@ -270,7 +270,7 @@ async fn a_member_that_lost_its_place_cannot_commit() {
 async fn a_member_that_lost_all_meanwhile_cannot_commit() {
     let world = world(2);
     let lease = crate::group::Lease::forever();
-    let stamp = || GroupMetadata { life: crate::consumer::Life::of(&lease), ..member() };
+    let stamp = || GroupMetadata { life: Some(lease.life()), ..member() };
     let before = stamp();
     let transaction = world.producer.begin().await.unwrap();
     transaction.send(record(0, "lost")).await.unwrap();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_client::consumer::ChunkBatch;
-use kafka_client::group::Lease;
+use kafka_client::group::Life;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -103,12 +103,9 @@ impl Desk {
 
     // The loop.
 
-    /// What the metadata of the committed offset says, and the lease that each record is taken under.
-    pub(crate) fn begin(&self, remembered: Remembered, lease: Arc<Lease>) {
-        self.with(|state| {
-            let epoch = lease.epoch();
-            (state.remembered, state.lease) = (remembered, Some((lease, epoch)));
-        });
+    /// What the metadata of the committed offset says, and the life in which each record is taken.
+    pub(crate) fn begin(&self, remembered: Remembered, life: Life) {
+        self.with(|state| (state.remembered, state.life) = (remembered, Some(life)));
     }
 
     /// How many records may be admitted, of a window of so many.
@@ -233,7 +230,7 @@ impl Desk {
                 state.news |= state.dispatcher.ready() > 0;
                 return None;
             }
-            if !state.lease_holds() {
+            if !state.is_held() {
                 (state.gate, state.news) = (Gate::Held, true);
                 return None;
             }

@@ -1,9 +1,8 @@
 //! What is behind a desk's lock (pure): the open records, the gate, the bound, and what may be committed.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use kafka_client::group::Lease;
+use kafka_client::group::Life;
 
 use super::super::dispatch::Dispatcher;
 use super::super::remembered::{self, Frame, Remembered};
@@ -37,7 +36,7 @@ pub(super) struct State {
     /// How much metadata may be written; 0 where nothing is to be remembered.
     pub(super) metadata: usize,
     pub(super) remembered: Remembered,
-    pub(super) lease: Option<(Arc<Lease>, u64)>,
+    pub(super) life: Option<Life>,
 }
 
 /// Whether records may be taken.
@@ -78,7 +77,7 @@ impl State {
             stopped: None,
             metadata: if remember { METADATA } else { 0 },
             remembered: Remembered::default(),
-            lease: None,
+            life: None,
         }
     }
 
@@ -100,8 +99,8 @@ impl State {
         }
     }
 
-    pub(super) fn lease_holds(&self) -> bool {
-        self.lease.as_ref().is_none_or(|(lease, epoch)| lease.is_valid() && lease.epoch() == *epoch)
+    pub(super) fn is_held(&self) -> bool {
+        self.life.as_ref().is_none_or(Life::is_held)
     }
 
     /// The bound on what a crash repeats: records that run or are finished and not committed. The first open record may

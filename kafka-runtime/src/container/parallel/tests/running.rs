@@ -309,7 +309,7 @@ async fn lost_handlers_in_hand_are_dropped_and_nothing_is_committed() {
 #[tokio::test]
 async fn what_is_finished_after_the_end_counts_for_nothing() {
     let desk = Desk::new(0, 1, None, true);
-    desk.begin(Remembered::default(), Lease::forever());
+    desk.begin(Remembered::default(), Lease::forever().life());
     let partition = TopicPartition::new("orders", 0);
     let batch = Chunk::from_bytes(partition, 1, 0, keyed(0, 2, Some)).next_batch().unwrap().unwrap();
     let batch = Arc::new(batch);
