@@ -60,10 +60,9 @@ impl Clock for SystemClock {
         Instant::now()
     }
     fn wall_millis(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Once a record: sooner than `as_millis`, which divides 128 bits.
-        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-        seconds.saturating_mul(1000).saturating_add(since.subsec_millis().into())
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
 

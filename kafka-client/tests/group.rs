@@ -105,7 +105,7 @@ async fn a_thread_that_sleeps_keeps_its_membership() {
     let life = member.consumer.handle().lease().life();
     // The only thread of this runtime, for longer than the session.
     std::thread::sleep(Duration::from_secs(9));
-    assert!(life.is_held());
+    assert!(life.holds());
     let partition = *member.held().first().unwrap();
     member.commit(partition, 1).await.unwrap();
     member.consumer.close(Leave::Default, PATIENCE).await.unwrap();

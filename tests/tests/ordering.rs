@@ -288,15 +288,18 @@ async fn a_pause_a_seek_and_another_concurrency_while_it_runs() {
 async fn another_concurrency_while_it_runs_keeps_each_key_in_order() {
     let scene = Scene::new("wider", 2).await;
     let (journal, most) = (&scene.journal, &scene.journal.0.most_in_hand);
+    scene.send(80, 0, 10).await;
     let app = scene.start("by_key").await;
     let listener = app.listeners().get("by_key").unwrap();
-    scene.send(80, 0, 10).await;
     journal.at_least(800).await;
     let before = most.swap(0, Ordering::Relaxed);
     assert!((9..=16).contains(&before), "{before} at once");
 
+    // All of them are there before the first is taken.
+    listener.pause().await.unwrap();
     assert!(listener.set_concurrency(40));
     scene.send(80, 10, 20).await;
+    listener.resume().await.unwrap();
     journal.at_least(1_600).await;
     let wider = most.load(Ordering::Relaxed);
     assert!((17..=40).contains(&wider), "{wider} at once");

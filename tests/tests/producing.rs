@@ -85,20 +85,23 @@ async fn interceptors_see_every_record_and_its_result() {
     let cluster = Cluster::start().await;
     let topic = cluster.topic("intercepted", 1).await;
     let witness = Witness::default();
-    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).interceptor(witness.clone());
+    let yaml = cluster.yaml("    producer: {buffer-memory: 65536}\n");
+    let app = App::from_yaml(yaml).unwrap().only([]).interceptor(witness.clone());
     let app = app.start().await.unwrap();
     let template = app.template();
     let sent = template.send_text(&topic, (), "one").await.unwrap();
     template.send_record_async(Record::to(&topic).text("two"), |_| {});
     drop(template.enqueue_record(Record::to(&topic).text("three")).await.unwrap());
     template.send_record(Record::to(&topic).partition(9).text("four")).await.unwrap_err();
+    let too_much = "too much".repeat(10_000);
+    template.send_record_async(Record::to(&topic).text(&too_much), |result| assert!(result.is_err()));
     tests::eventually("all were seen", Duration::from_secs(20), || async {
-        witness.seen.lock().unwrap().len() == 4
+        witness.seen.lock().unwrap().len() == 5
     })
     .await;
     let mut seen = witness.seen.lock().unwrap().clone();
     seen.sort();
-    let expected = [("four", false), ("one", true), ("three", true), ("two", true)];
+    let expected = [("four", false), ("one", true), ("three", true), (&*too_much, false), ("two", true)];
     assert_eq!(seen, expected.map(|(value, ok)| (value.as_bytes().to_vec(), ok)));
     let page = template.receive(&topic, 0, sent.offset..).await.unwrap();
     assert_eq!(page.iter().next().unwrap().headers().last(), Some(("seen", Some(&b"yes"[..]))));

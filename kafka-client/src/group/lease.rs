@@ -42,7 +42,6 @@ impl Lease {
     /// Whether it still holds.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        // Whoever sees a lease that holds again sees that it ended before, too.
         match self.until.load(Ordering::Acquire) {
             FOREVER => true,
             until => self.nanos(self.clock.now()) < until,
@@ -98,7 +97,8 @@ impl Life {
 
     /// Whether the member may believe now that what it got is its own.
     #[must_use]
-    pub fn is_held(&self) -> bool {
+    pub fn holds(&self) -> bool {
+        // In this order: whoever sees a lease that holds again sees then that it ended before.
         self.lease.is_valid() && !self.is_over()
     }
 }
@@ -135,12 +135,12 @@ mod tests {
         let lease = Lease::new(Arc::new(SystemClock));
         lease.extend(Instant::now() + Duration::from_secs(45));
         let life = lease.life();
-        assert!(life.is_held() && life == lease.life());
+        assert!(life.holds() && life == lease.life());
         lease.end();
         assert!(!lease.is_valid() && life.is_over());
         lease.extend(Instant::now() + Duration::from_secs(1));
         let next = lease.life();
-        assert!(lease.is_valid() && next.is_held() && !life.is_held());
+        assert!(lease.is_valid() && next.holds() && !life.holds());
         assert_ne!(life, next);
     }
 
@@ -150,9 +150,9 @@ mod tests {
         lease.extend(Instant::now() + Duration::from_secs(1));
         let life = lease.life();
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!life.is_held() && !life.is_over());
+        assert!(!life.holds() && !life.is_over());
         lease.extend(Instant::now() + Duration::from_secs(1));
-        assert!(life.is_held());
+        assert!(life.holds());
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Handle {
         let rng = &self.context.cluster.seams().rng;
         self.shared.topics.with(record.topic, |topic| {
             let number = topic.choose(record, size, rng).ok_or(Obstacle::NoPartition)?;
-            let partition = topic.partition(number).ok_or(Obstacle::UnknownPartition(number, topic.count))?;
+            let partition =
+                topic.partition(number).ok_or(Obstacle::UnknownPartition { number, count: topic.count })?;
             Ok(self.put(partition, to_write, size, urgency, record.partition.is_some()))
         })
     }
@@ -117,7 +118,7 @@ impl Handle {
         Delivery::new(receipt, index, partition.id, record.timestamp, named)
     }
 
-    /// Waits until the metadata shows the topic, and the partition if one was asked for.
+    /// Says what cannot be, or waits until the metadata shows the topic, and the partition if one was asked for.
     async fn append_later(
         &self,
         record: &Outgoing<'_>,
@@ -136,12 +137,12 @@ impl Handle {
             match obstacle {
                 Obstacle::Closed => return Err(closed(record)),
                 Obstacle::NoPartition => return Err(SendError::NoPartition { record: Unsent::of(record) }),
-                Obstacle::UnknownPartition(partition, count) if known_before => {
-                    let count = usize::try_from(count).unwrap_or(0);
-                    return Err(SendError::UnknownPartition { record: Unsent::of(record), partition, count });
+                Obstacle::UnknownPartition { number, count } if known_before => {
+                    let (record, count) = (Unsent::of(record), usize::try_from(count).unwrap_or(0));
+                    return Err(SendError::UnknownPartition { record, partition: number, count });
                 }
                 // It may have grown: once more, with fresh metadata.
-                Obstacle::UnknownPartition(..) => {
+                Obstacle::UnknownPartition { .. } => {
                     known_before = true;
                     // A failure shows in the wait for the next picture.
                     let _ = tokio::select! {

@@ -146,8 +146,8 @@ pub(super) struct Topics {
 pub(super) enum Obstacle {
     /// Its topic is not known yet.
     UnknownTopic,
-    /// Its topic has only so many partitions, and not the one before.
-    UnknownPartition(i32, i32),
+    /// Its topic has only so many partitions, and not this one.
+    UnknownPartition { number: i32, count: i32 },
     /// It names no partition, and nobody chooses one.
     NoPartition,
     /// The sender has ended.

@@ -30,6 +30,7 @@ pub(super) struct Forwarder {
     /// Bytes of records that wait for the producer's buffer.
     waiting: Arc<AtomicUsize>,
     limit: usize,
+    interceptors: Arc<Interceptors>,
 }
 
 impl Forwarder {
@@ -41,23 +42,31 @@ impl Forwarder {
     ) -> Self {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        runtime.spawn(run(inbox, producer, interceptors, Arc::clone(&waiting)));
-        Self { jobs, waiting, limit }
+        runtime.spawn(run(inbox, producer, Arc::clone(&interceptors), Arc::clone(&waiting)));
+        Self { jobs, waiting, limit, interceptors }
     }
 
     pub(super) fn forward(&self, record: Record, callback: Callback) {
         let size = record.size();
         if self.waiting.fetch_add(size, Ordering::AcqRel).saturating_add(size) > self.limit {
             self.waiting.fetch_sub(size, Ordering::AcqRel);
-            let (record, limit) = (record.unsent(), self.limit);
-            let full = SendError::BufferFull { record, limit, waited: Duration::ZERO };
-            return callback(Err(full.into()));
+            let (unsent, limit) = (record.unsent(), self.limit);
+            let full = SendError::BufferFull { record: unsent, limit, waited: Duration::ZERO };
+            return self.refuse(record, full, callback);
         }
         if let Err(mpsc::error::SendError(Job::Send(record, callback))) =
             self.jobs.send(Job::Send(record, callback))
         {
             // Its runtime has gone.
-            callback(Err(SendError::Closed { record: record.unsent(), doubtful: false }.into()));
+            let closed = SendError::Closed { record: record.unsent(), doubtful: false };
+            self.refuse(record, closed, callback);
+        }
+    }
+
+    /// Tells everybody who is told of results that the record goes nowhere.
+    fn refuse(&self, mut record: Record, why: SendError, callback: Callback) {
+        if let Err(error) = self.interceptors.after(&mut record, Err(why)) {
+            callback(Err(error));
         }
     }
 

@@ -172,6 +172,7 @@ impl Record {
 
     /// It is in its batch, and nobody looks at it again: its buffers are for the records that come next.
     pub(super) fn recycle(&mut self) {
+        self.headers = Vec::new();
         // The key's comes back first.
         [self.value.take(), self.key.take()].into_iter().flatten().for_each(buffers::give_back);
     }

@@ -1,4 +1,5 @@
-//! A topic that is written to for one run, and removed after it: what it leaves in memory and on the disk is nobody's burden.
+//! A topic that is written to for one run, and removed after it, so that what it leaves in memory and on the disk is nobody's
+//! burden. (`bench/run` has the broker remove it at once, and not in the middle of a run a minute later.)
 
 use std::process::Command;
 use std::time::Duration;

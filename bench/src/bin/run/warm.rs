@@ -1,5 +1,5 @@
-//! Before anything is measured: a broker that was just started compiles its own code for the first fifteen million records,
-//! which takes half of what it needs of the cores that contestants need too. Orders are sent and read until it is done.
+//! Before anything is measured: a broker that was just started compiles its own code, on the cores that contestants need too
+//! (how long, and how much of them: `RESULTS.md`). Orders are sent and read until it is done.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,8 @@ use crate::topics::Topic;
 const RECORDS: u64 = 2_000_000;
 /// A broker whose compiler takes less of the time than this is warm.
 const LITTLE: f64 = 0.02;
+/// So often in a row.
+const QUIET: usize = 2;
 /// It may never be.
 const MOST: usize = 20;
 /// How the JVM calls the threads that compile for good.
@@ -21,15 +23,21 @@ const COMPILER: &str = "C2 Compiler";
 /// Warms up the brokers under `scripts/with-kafka`.
 pub(crate) fn up(servers: &str) {
     let brokers = brokers();
-    let most = if brokers.is_empty() { 0 } else { MOST };
-    for number in 0..most {
+    if compiled(&brokers).is_zero() {
+        return eprintln!("no warming up: no brokers whose compilers can be watched");
+    }
+    let mut quiet = 0;
+    for number in 0..MOST {
         let (began, before) = (Instant::now(), compiled(&brokers));
         if let Err(error) = there_and_back(servers, number) {
             return eprintln!("no warming up: {error}");
         }
-        let share = (compiled(&brokers) - before).as_secs_f64() / began.elapsed().as_secs_f64();
+        // Where there are many cores, compilers that have nothing to do end, and what they took is gone.
+        let took = compiled(&brokers).saturating_sub(before);
+        let share = took.as_secs_f64() / began.elapsed().as_secs_f64();
         eprintln!("warming up: the brokers' compilers took {:.0} % of a core", share * 100.0);
-        if share < LITTLE {
+        quiet = if share < LITTLE { quiet + 1 } else { 0 };
+        if quiet == QUIET {
             return;
         }
     }

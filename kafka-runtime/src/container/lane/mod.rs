@@ -76,7 +76,7 @@ pub(crate) struct Lane {
     committer: Option<Committer>,
     /// Where records are handled in transactions: instead of a committer.
     transact: Option<Transact>,
-    /// For which the partition was assigned.
+    /// In which the work on the partition began.
     life: Life,
     meter: Meter,
     permit: Option<OwnedSemaphorePermit>,
@@ -227,7 +227,7 @@ impl Lane {
                 Signal::Commit => self.commit_as_asked().await,
                 Signal::Look if self.shared.is_outdated() => return Some(End::Moved),
                 Signal::Look => self.wait_while_paused().await,
-                Signal::Run if self.life.is_held() => return None,
+                Signal::Run if self.life.holds() => return None,
                 Signal::Run => self.wait_for_lease().await,
             }
         }

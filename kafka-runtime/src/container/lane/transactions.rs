@@ -179,8 +179,7 @@ impl Lane {
         }
         // The stamp before the look: who loses the partition afterwards is refused by it.
         let stamp = transact.stamp();
-        let is_held =
-            self.life.is_held() && !self.shared.is_cut_off() && self.shared.signal() != Signal::Abort;
+        let is_held = self.life.holds() && !self.shared.is_cut_off() && self.shared.signal() != Signal::Abort;
         let outcome = match stamp {
             Ok(stamp) if is_held => transact.commit(&safe, stamp).await,
             Ok(_) => Err(Trouble::Passing("the partition is not held any more".into())),
@@ -233,7 +232,7 @@ impl Lane {
                 return;
             }
             // Whoever gets a producer ready while its partition is another's aborts the work of that one.
-            if !self.life.is_held() {
+            if !self.life.holds() {
                 wait = LOOK_AGAIN;
                 continue;
             }

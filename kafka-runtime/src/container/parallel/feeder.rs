@@ -36,7 +36,7 @@ pub(crate) struct Feeder<S> {
     work: Arc<ListenerWork>,
     site: Arc<Site>,
     commits: Commits,
-    /// For which the partition was assigned.
+    /// In which the work on the partition began.
     life: Life,
     /// The batch that is being admitted, and from where on.
     batch: Option<(Arc<ChunkBatch>, RecordsMark)>,
@@ -181,7 +181,7 @@ impl<S: Source> Feeder<S> {
             self.restart(&start);
         }
         let again = self.commits.if_due(now).await;
-        let leased = self.life.is_held();
+        let leased = self.life.holds();
         self.stands = Stands::of(&self.site.shared);
         if self.stands.outdated {
             self.forget();

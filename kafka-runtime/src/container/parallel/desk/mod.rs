@@ -230,7 +230,7 @@ impl Desk {
                 state.news |= state.dispatcher.ready() > 0;
                 return None;
             }
-            if !state.is_held() {
+            if !state.life_holds() {
                 (state.gate, state.news) = (Gate::Held, true);
                 return None;
             }

@@ -99,8 +99,8 @@ impl State {
         }
     }
 
-    pub(super) fn is_held(&self) -> bool {
-        self.life.as_ref().is_none_or(Life::is_held)
+    pub(super) fn life_holds(&self) -> bool {
+        self.life.as_ref().is_none_or(Life::holds)
     }
 
     /// The bound on what a crash repeats: records that run or are finished and not committed. The first open record may
