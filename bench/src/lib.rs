@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use kafka_client::Client;
+use kafka_client::config::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 /// The order that all decode.
@@ -170,6 +172,17 @@ fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}");
     let _ = out.flush();
+}
+
+/// Our client at its defaults, for these servers (`host:port,..`).
+///
+/// # Errors
+/// An address that is none.
+pub fn client(servers: &str) -> kafka_client::Result<Client> {
+    Client::new(ClientConfig {
+        bootstrap_servers: servers.split(',').map(str::to_owned).collect(),
+        ..ClientConfig::default()
+    })
 }
 
 /// Blocks until standard input ends.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bench::{Tally, Task, wait_for_the_end};
-use kafka_client::config::{ClientConfig, ConsumerConfig, StartAt, Subscription};
+use kafka_client::TopicPartition;
+use kafka_client::config::{ConsumerConfig, StartAt, Subscription};
 use kafka_client::consumer::{ConsumerEvent, PartitionStream, StreamItem};
-use kafka_client::{Client, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
@@ -24,11 +24,7 @@ async fn read(mut stream: PartitionStream, tally: Arc<Tally>, records: u64) {
 }
 
 async fn client(task: &Task) {
-    let client = Client::new(ClientConfig {
-        bootstrap_servers: task.servers.split(',').map(str::to_owned).collect(),
-        ..ClientConfig::default()
-    })
-    .expect("client");
+    let client = bench::client(&task.servers).expect("client");
     let start = |partition| (TopicPartition::new(task.topic.as_str(), partition), StartAt::Beginning);
     let partitions = Subscription::Partitions((0..task.partitions).map(start).collect());
     let mut consumer = client.consumer(ConsumerConfig::new(partitions)).expect("consumer");

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bench::{BorrowedOrder, Order, Tally, Task, wait_for_the_end};
-use kafka_client::Client;
-use kafka_client::config::{ClientConfig, ConsumerConfig, GroupConfig, OffsetReset, Subscription};
+use kafka_client::config::{ConsumerConfig, GroupConfig, OffsetReset, Subscription};
 use kafka_client::consumer::{ConsumerEvent, PartitionStream, StreamItem};
 use kafka_client::group::CommittedOffset;
 
@@ -36,10 +35,7 @@ async fn read(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let task = Task::read();
-    let client = Client::new(ClientConfig {
-        bootstrap_servers: task.servers.split(',').map(str::to_owned).collect(),
-        ..ClientConfig::default()
-    })?;
+    let client = bench::client(&task.servers)?;
     let mut consumer = client.consumer(ConsumerConfig {
         group: Some(GroupConfig::new(&task.group)),
         auto_offset_reset: OffsetReset::Earliest,

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bench::{Order, Task, order, wait_for_the_end};
-use kafka_client::config::{ClientConfig, ProducerConfig};
+use kafka_client::config::ProducerConfig;
 use kafka_client::producer::{Outgoing, Producer};
 use kafka_runtime::prelude::*;
 use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _};
@@ -93,11 +93,7 @@ async fn ours(task: &Task, way: &str) {
 }
 
 async fn client(task: &Task) {
-    let config = ClientConfig {
-        bootstrap_servers: task.servers.split(',').map(str::to_owned).collect(),
-        ..ClientConfig::default()
-    };
-    let client = kafka_client::Client::new(config).expect("client");
+    let client = bench::client(&task.servers).expect("client");
     let producer: Producer = client.producer(ProducerConfig::default()).expect("producer");
     let topic = task.topic.as_str().into();
     let mut json = Vec::new();

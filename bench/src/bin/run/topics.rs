@@ -4,9 +4,6 @@
 use std::process::Command;
 use std::time::Duration;
 
-use kafka_client::Client;
-use kafka_client::config::ClientConfig;
-
 use crate::contestants::{Contestant, programs};
 
 /// How long its leaders have to be there before anybody is measured.
@@ -47,13 +44,8 @@ impl Topic {
 
     fn remove(&self) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let config = ClientConfig {
-            bootstrap_servers: self.servers.split(',').map(str::to_owned).collect(),
-            ..ClientConfig::default()
-        };
         let removed = runtime.map_err(|error| error.to_string())?.block_on(async {
-            let client = Client::new(config)?;
-            client.admin().delete_topics(&[&self.name], Duration::from_secs(30)).await
+            bench::client(&self.servers)?.admin().delete_topics(&[&self.name], Duration::from_secs(30)).await
         });
         let each = removed.map_err(|error| error.to_string())?;
         each.into_iter().try_for_each(|(_, one)| one.map_err(|error| error.to_string()))
