@@ -311,7 +311,10 @@ row!(
     "INVALID_TXN_STATE; epoch 1; NONE",
     async |kafka| {
         let mut tx = Tx::new(kafka).await;
-        let request = tx.init_request(Me::NOBODY).with_transaction_timeout_ms(100);
+        // Apache Kafka's coordinator waits no longer than this for its log when it aborts, and where nobody else asks
+        // it for anything a follower hears of the entry by its next fetch only, up to 500 ms later: with less than that
+        // a coordinator at rest tries in vain, every ten seconds.
+        let request = tx.init_request(Me::NOBODY).with_transaction_timeout_ms(2_000);
         let me = tx.init_with(4, &request).await.unwrap();
         assert_eq!(tx.write(TWO, me, 0, &["late"]).await, "NONE");
         assert_eq!(tx.settled().await.aborted_transactions.map(|all| all.len()), Some(1));
