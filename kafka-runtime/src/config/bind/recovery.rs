@@ -99,8 +99,7 @@ pub(super) fn retry_topics(
         places
     };
     let enabled = "retry-topics.enabled";
-    let is_on = binding.read(enabled, &places(enabled, said.map(|_| "true"), &["enabled"]), false);
-    if !is_on {
+    if !are_on(binding, listener, enabled, &places(enabled, said.map(|_| "true"), &["enabled"])) {
         return None;
     }
     let said = said.unwrap_or_default();
@@ -148,6 +147,21 @@ pub(super) fn retry_topics(
             &[("delay", RetryTopicNames::Delay), ("index", RetryTopicNames::Index)],
         ),
     })
+}
+
+/// Whether a listener has retry topics. Who says how they are to be means to have them: `retry_topics(attempts = 4)` as
+/// well as `retry-topics.attempts: 4` of the listener itself.
+fn are_on(binding: &mut Binding<'_>, listener: &Declared, enabled: &str, places: &[Place]) -> bool {
+    let own = |key: &str| Place::ours(format!("{}.{key}", of_listener(listener)));
+    if binding.say(&own(enabled)).is_none() {
+        let how =
+            ["attempts", "backoff", "multiplier", "names"].map(|key| own(&format!("retry-topics.{key}")));
+        if let Some(said) = binding.first(&how) {
+            binding.note(enabled, true.show(), said.origin, said.through);
+            return true;
+        }
+    }
+    binding.read(enabled, places, false)
 }
 
 /// The first wait and the longest of retry topics.

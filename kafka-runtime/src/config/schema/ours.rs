@@ -49,7 +49,12 @@ const EVERY_LISTENER: &[Key] = &[
     key("dead-letter.partitions", Whole(1), "as the topic has", Honoured),
     key("dead-letter.replication", Whole(1), "the broker's", Honoured),
     key("dead-letter.retention", Time, "the broker's", Honoured),
-    key("retry-topics.enabled", Flag, "`retry.topic.enabled`", Honoured),
+    key(
+        "retry-topics.enabled",
+        Flag,
+        "on where the listener itself has one of the next four, else `retry.topic.enabled`",
+        Honoured,
+    ),
     key("retry-topics.attempts", Whole(1), "`retry.topic.attempts`", Honoured),
     key("retry-topics.backoff", Text, "`retry.topic.backoff.*`", Honoured),
     key("retry-topics.multiplier", Real, "`retry.topic.backoff.multiplier`", Honoured),

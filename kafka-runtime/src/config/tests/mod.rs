@@ -10,6 +10,7 @@ mod listener;
 mod order;
 mod own_keys;
 mod producer;
+mod retry_topics;
 mod spring;
 mod transactional;
 
