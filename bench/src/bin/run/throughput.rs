@@ -34,7 +34,9 @@ fn section(options: &Options, servers: &str, workload: &Workload) -> String {
     let (sum, bytes) = (words[2].to_owned(), words[3].to_owned());
     let all = readers(options);
     let runs = rounds(options.rounds, &all, |contestant, round| {
-        let group = format!("bench-{round}-{topic}-{}", contestant.name);
+        // As it can stand in any configuration.
+        let name = contestant.name.replace(|c: char| !c.is_alphanumeric(), "-");
+        let group = format!("bench-{round}-{topic}-{name}");
         commit_the_start(servers, &topic, *partitions, &group);
         one(contestant, &environment(workload, servers, &topic, &group), *records, &sum)
     });
