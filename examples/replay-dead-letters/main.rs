@@ -1,5 +1,5 @@
 //! `cargo run --bin replay-dead-letters -- FILE TOPIC [...]` sends the dead letters of a topic back to where they failed,
-//! each at most once, whoever runs it how often. `FILE` is the service's own `application.yml`.
+//! each at most once, whoever runs it how often (for as long as the brokers keep the note of it, see `Replay`). `FILE` is the service's own `application.yml`.
 
 use std::process::ExitCode;
 

@@ -21,7 +21,7 @@ use crate::consumer::Consumer;
 use crate::error::{Error, Result};
 use crate::net::{Address, Pool};
 use crate::producer::{Producer, TransactionalProducer};
-use crate::seams::Seams;
+use crate::seams::{Clock, Seams};
 
 /// Where sockets, groups and timers run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -195,7 +195,13 @@ impl Client {
         config: ProducerConfig,
         transactional_id: &str,
     ) -> Result<TransactionalProducer> {
-        TransactionalProducer::start(self.context.clone(), config, transactional_id)
+        TransactionalProducer::start(self.context.clone(), config, transactional_id, Arc::default())
+    }
+
+    /// What tells it the time.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.context.cluster.seams().clock)
     }
 
     /// Administration.

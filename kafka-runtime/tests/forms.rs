@@ -240,6 +240,15 @@ fn an_empty_attribute_says_nothing() {
     assert_eq!(listener.attributes, Default::default());
 }
 
+/// Also through an alias; `None` where nothing can fail.
+#[test]
+fn the_type_of_error_has_a_name() {
+    let error = |id: &str| (the(id).error_type)();
+    assert_eq!(error("with_lifetimes_of_its_own"), Some(std::any::type_name::<String>()));
+    assert_eq!(error("by-alias"), Some(std::any::type_name::<Box<dyn Error + Send + Sync>>()));
+    assert_eq!(error("configured_elsewhere"), None);
+}
+
 #[test]
 fn typed_topics_are_registered_by_their_names() {
     let attributes = the("typed_topics").attributes;

@@ -1,6 +1,7 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twenty-two simulations of 140 seeds each, in a profile of their own, which is built longer and runs six times as fast:
+//! Twenty-three simulations of 140 seeds each, no two of them the same, in a profile of their own, which is built longer and
+//! runs six times as fast:
 //!
 //! ```text
 //! cargo test --profile simulation -p kafka-runtime --features testing --test simulation
@@ -33,7 +34,13 @@ const CLASSIC: &str = "heartbeat-interval: 1s, properties: {session.timeout.ms: 
 fn with_consumer(listener: &'static str, consumer: &'static str) -> Simulation {
     let yaml = YAML.replace("CONSUMER", consumer);
     let app = move || App::from_yaml(&yaml).unwrap().only([listener]);
-    Simulation::new(listener, app).topic("jobs", 3).seeds(0..140)
+    Simulation::new(listener, app).topic("jobs", 3).seeds(own_seeds(listener))
+}
+
+/// Others than those of any other listener: the same ones would be the same trouble for all.
+fn own_seeds(listener: &str) -> std::ops::Range<u64> {
+    let first = 1_000 * listener.bytes().fold(7, |sum, byte| (sum * 31 + u64::from(byte)) % 10_007);
+    first..first + 140
 }
 
 fn simulation(listener: &'static str) -> Simulation {
@@ -118,6 +125,14 @@ async fn each(_job: String) {}
 #[test]
 fn each_record_committed() {
     simulation("each").replay_bound(1).run();
+}
+
+#[kafka_listener(topic = "jobs", group = "asynchronous", commit = "async")]
+async fn asynchronous(_job: String) {}
+
+#[test]
+fn commits_that_are_not_waited_for() {
+    simulation("asynchronous").run();
 }
 
 #[kafka_listener(topic = "jobs", group = "bounded", commit_every(records = 5))]
@@ -334,6 +349,10 @@ fn a_seed_repeats_exactly() {
         simulation("keyed").order(Order::Key),
         with_results("keyed_forwarding").order(Order::Key),
         with_results("transactional").exactly_once(),
+        kip_848("consumer_protocol"),
+        simulation("giving_up").dead_letters("jobs-dlt", 2),
+        simulation("batches").order(Order::None),
+        simulation("by_hand").order(Order::None),
     ];
     for simulation in &kinds {
         for seed in 0..3 {

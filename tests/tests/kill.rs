@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kafka_client::TopicPartition;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Peer, PeerKind};
+use tests::{Cluster, Peer, PeerKind, unique};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -297,6 +297,54 @@ async fn stuck(order: Order, least: usize) -> (usize, u64) {
     child.kill().await.unwrap();
     order.check("stuck", &handled);
     (handled.len(), peaked)
+}
+
+/// The memory at its highest, in KiB, of a service whose handlers never return, on partitions with 120 MB altogether, each of
+/// which would keep three batches of a megabyte.
+#[cfg(target_os = "linux")]
+async fn all_stuck(cluster: &Cluster, topic: &str, prefetch: &str) -> u64 {
+    let group = unique("all-stuck");
+    let yaml = cluster.yaml(&format!(
+        "kafka-runtime:\n  listeners:\n    victim: {{topic: {topic}, group: {group}, prefetch: {prefetch}}}\n"
+    ));
+    let mut child = command(&yaml).env("VICTIM_STUCK_FROM", "0").spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..WIDE {
+        let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await;
+        line.expect("a handler for each partition").unwrap().expect("it ended");
+    }
+    let (mut peaked, mut quiet) = (peak(&child), 0);
+    while quiet < 20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let now = peak(&child);
+        (peaked, quiet) = (now, if now > peaked { 0 } else { quiet + 1 });
+    }
+    child.kill().await.unwrap();
+    peaked
+}
+
+#[cfg(target_os = "linux")]
+const WIDE: i32 = 24;
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_ahead_of_many_stuck_partitions_is_what_prefetch_says() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("all-stuck", WIDE).await;
+    let app = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
+    let pad = "x".repeat(50_000);
+    for n in 0..2_400 {
+        let record = Record::to(&topic).partition(n % WIDE);
+        let record = record.json(&serde_json::json!({ "n": n, "pad": pad })).unwrap();
+        drop(app.template().enqueue_record(record).await.unwrap());
+    }
+    app.template().flush().await.unwrap();
+    app.stop().await.unwrap();
+    let little = all_stuck(&cluster, &topic, "4MB").await;
+    let much = all_stuck(&cluster, &topic, "64MB").await;
+    println!("with 4 MB {little} KiB, with 64 MB {much} KiB");
+    assert!(much - little > 20_000, "with 4 MB {little} KiB, with 64 MB {much} KiB");
+    assert!(little < 48_000, "{little} KiB");
 }
 
 #[cfg(target_os = "linux")]

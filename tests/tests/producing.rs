@@ -32,6 +32,43 @@ async fn a_typed_topic_takes_and_gives_its_type() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_typed_record_has_everything_that_a_record_can_have() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster, "").await;
+    let record = TYPED.record("k", &Order { id: 8 }).unwrap().header("trace", "t1").timestamp(7);
+    let sent = app.template().send_record(record).await.unwrap();
+    let page = app.template().receive(TYPED.name(), sent.partition.partition, sent.offset..).await.unwrap();
+    let received = page.iter().next().unwrap();
+    assert_eq!(received.json::<Order>().unwrap(), Order { id: 8 });
+    assert_eq!((received.key(), received.timestamp()), (Some(&b"k"[..]), 7));
+    assert_eq!(received.headers().collect::<Vec<_>>(), [("trace", Some(&b"t1"[..]))]);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_a_placeholder_is_refused_and_its_resolved_name_is_sent_to() {
+    const CONFIGURED: Topic<Order> = Topic::new("${suite.orders}");
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("configured", 1).await;
+    let app = app(&cluster, &format!("suite.orders: {topic}\n")).await;
+    let template = app.template();
+    let refused = template.send(CONFIGURED, "k", &Order { id: 1 }).await.unwrap_err();
+    assert!(
+        matches!(refused, TemplateError::Placeholder { topic, .. } if topic == CONFIGURED.name()),
+        "{refused}"
+    );
+    assert_eq!(refused.record().unwrap().key_bytes(), Some(&b"k"[..]));
+    let (told, mut result) = tokio::sync::oneshot::channel();
+    template.send_async(CONFIGURED, "k", &Order { id: 1 }, move |result| _ = told.send(result));
+    let refused = (&mut result).await.unwrap().unwrap_err();
+    assert!(matches!(refused, TemplateError::Placeholder { .. }), "{refused}");
+    let resolved = app.config().resolve(CONFIGURED.name()).unwrap();
+    let sent = template.send(&resolved, "k", &Order { id: 1 }).await.unwrap();
+    assert_eq!(sent.partition.topic, *topic);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_have_a_result_each() {
     let cluster = Cluster::start().await;
     let app = app(&cluster, "").await;
@@ -150,6 +187,8 @@ async fn a_transaction_is_all_or_nothing() {
         .await
         .unwrap_err();
     assert!(matches!(&beyond, TemplateError::Work { .. }), "{beyond}");
+    // What was written and aborted is counted too, and nothing is twice.
+    assert_eq!((template.stats().records, template.stats().delivery_time.count() > 2), (5, true));
     app.stop().await.unwrap();
     let Some(values) = Peer::values(cluster.bootstrap(), &topic, 3).await else { return };
     let mut values: Vec<String> = values.into_values().flatten().collect();

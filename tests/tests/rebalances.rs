@@ -27,6 +27,16 @@ async fn member(value: String, meta: Metadata, probe: &State<Probe>) {
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
 
+/// Says when it begins and when it is done.
+#[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-group")]
+async fn deployed(value: String, meta: Metadata, probe: &State<Probe>) {
+    probe.saw(meta.partition(), meta.offset(), None, format!("{value} begins"));
+    if value == "long" {
+        tokio::time::sleep(LONG).await;
+    }
+    probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
 struct Group {
     cluster: Cluster,
     topic: String,
@@ -40,11 +50,15 @@ impl Group {
     }
 
     async fn member(&self, probe: &Probe, properties: &str, listener: &str) -> RunningApp {
+        self.start("member", probe, properties, listener).await
+    }
+
+    async fn start(&self, id: &'static str, probe: &Probe, properties: &str, listener: &str) -> RunningApp {
         let yaml = self.cluster.yaml(&format!(
-            "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 300{properties}}}\nsuite: {{topic: {}}}\nkafka-runtime: {{listeners: {{member: {{{listener}}}}}}}\n",
+            "    properties: {{session.timeout.ms: 6000, heartbeat.interval.ms: 300{properties}}}\nsuite: {{topic: {}}}\nkafka-runtime: {{listeners: {{{id}: {{{listener}}}}}}}\n",
             self.topic
         ));
-        let app = App::from_yaml(&yaml).unwrap().only(["member"]).state(probe.clone());
+        let app = App::from_yaml(&yaml).unwrap().only([id]).state(probe.clone());
         app.start().await.unwrap()
     }
 
@@ -146,44 +160,110 @@ async fn a_static_member_comes_back_without_a_rebalance_cooperative() {
     a_static_member_comes_back("cooperative-sticky").await;
 }
 
+/// Two members with the first list, then each in turn restarted with the next one; records are sent and handled with each
+/// step. The members, and what they saw, after the last.
+async fn bounced(group: &Group, sender: &RunningApp, steps: &[&str]) -> [(RunningApp, Probe); 2] {
+    let [first, steps @ ..] = steps else { panic!("no list of assignors") };
+    let mut members = Vec::new();
+    for _ in 0..2 {
+        let probe = Probe::default();
+        members.push((group.member(&probe, &strategy(first), "").await, probe));
+    }
+    all_handle_a_round(group, sender, &members, 1).await;
+    let mut rounds = 1;
+    for step in steps {
+        for at in 0..members.len() {
+            let (member, probe) = members.remove(at);
+            member.stop().await.unwrap();
+            members.insert(at, (group.member(&probe, &strategy(step), "").await, probe));
+            rounds += 1;
+            all_handle_a_round(group, sender, &members, rounds).await;
+        }
+    }
+    let probes: Vec<_> = members.iter().map(|(_, probe)| probe).collect();
+    assert_each_once(&probes);
+    let two = [members.remove(0), members.remove(0)];
+    assert!(members.is_empty());
+    two
+}
+
+fn strategy(list: &str) -> String {
+    match list {
+        "" => String::new(),
+        _ => format!(", partition.assignment.strategy: '{list}'"),
+    }
+}
+
+/// The partitions are shared out, and a record of each is handled.
+async fn all_handle_a_round(
+    group: &Group,
+    sender: &RunningApp,
+    members: &[(RunningApp, Probe)],
+    rounds: usize,
+) {
+    shared_out(&members.iter().map(|(member, _)| member).collect::<Vec<_>>()).await;
+    group.round(sender, "round").await;
+    let handled = || members.iter().map(|(_, probe)| probe.len()).sum::<usize>();
+    let sent = rounds * PARTITIONS as usize;
+    eventually("all are handled", LIMIT, || async { handled() == sent }).await;
+}
+
+/// What of its partitions the first member gives back when a third comes with the same list, and how many it has then.
+async fn given_back_to_a_newcomer(
+    group: &Group,
+    [(first, _), (second, _)]: &[(RunningApp, Probe); 2],
+    list: &str,
+) -> (usize, usize) {
+    let mut events = first.listeners().events();
+    let newcomer = group.member(&Probe::default(), &strategy(list), "").await;
+    shared_out(&[first, second, &newcomer]).await;
+    let mut revoked = 0;
+    while let Some(kind) = any_rebalance(&mut events, Duration::from_secs(1)).await {
+        if let EventKind::Revoked(gone) = kind {
+            revoked += gone.len();
+        }
+    }
+    let kept = partitions(first).len();
+    newcomer.stop().await.unwrap();
+    (revoked, kept)
+}
+
 // docs/rebalances.md has these steps.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_strategy_of_a_running_group_is_changed_by_two_rolling_bounces() {
+    let steps = ["range", "cooperative-sticky, range", "cooperative-sticky"];
+    becomes_cooperative(&steps).await;
+}
+
+/// The default list has both already.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_strategy_of_a_running_group_is_changed_by_one_rolling_bounce() {
+    becomes_cooperative(&["", "cooperative-sticky"]).await;
+}
+
+/// A member that comes takes nothing from the others but what becomes its own.
+async fn becomes_cooperative(steps: &[&str]) {
     let group = Group::new().await;
-    let probes = [Probe::default(), Probe::default()];
-    let strategy = |list: &str| format!(", partition.assignment.strategy: '{list}'");
-    let mut members = Vec::new();
-    for probe in &probes {
-        members.push(group.member(probe, &strategy("range"), "").await);
-    }
     let sender = group.member(&Probe::default(), "", "auto-startup: false").await;
-    let mut sent = 0;
-    for step in ["range", "cooperative-sticky, range", "cooperative-sticky"] {
-        for at in 0..members.len() {
-            if step != "range" {
-                let member = members.remove(at);
-                member.stop().await.unwrap();
-                members.insert(at, group.member(&probes[at], &strategy(step), "").await);
-            }
-            shared_out(&members.iter().collect::<Vec<_>>()).await;
-            group.round(&sender, step).await;
-            sent += PARTITIONS as usize;
-            let handled = || probes.iter().map(Probe::len).sum::<usize>();
-            eventually("all are handled", LIMIT, || async { handled() == sent }).await;
-        }
+    let members = bounced(&group, &sender, steps).await;
+    let had = partitions(&members[0].0).len();
+    let (revoked, kept) = given_back_to_a_newcomer(&group, &members, "cooperative-sticky").await;
+    assert_eq!((had, revoked), (3, 1), "{kept} are left");
+    for app in members.into_iter().map(|(member, _)| member).chain([sender]) {
+        app.stop().await.unwrap();
     }
-    assert_each_once(&[&probes[0], &probes[1]]);
-    // Now it is cooperative: a member that comes takes nothing from the others but what becomes its own.
-    let mut events = members[0].listeners().events();
-    let (kept, third) = (partitions(&members[0]), Probe::default());
-    let newcomer = group.member(&third, &strategy("cooperative-sticky"), "").await;
-    shared_out(&[&members[0], &members[1], &newcomer]).await;
-    let revoked = any_rebalance(&mut events, Duration::from_secs(1)).await;
-    if let Some(EventKind::Revoked(revoked)) = revoked {
-        assert!(revoked.len() < kept.len(), "{revoked:?} of {kept:?}");
-    }
-    for member in members.into_iter().chain([newcomer, sender]) {
-        member.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_to_an_eager_strategy_is_the_same_in_reverse() {
+    let group = Group::new().await;
+    let sender = group.member(&Probe::default(), "", "auto-startup: false").await;
+    let steps = ["cooperative-sticky", "cooperative-sticky, range", "range"];
+    let members = bounced(&group, &sender, &steps).await;
+    let (revoked, _) = given_back_to_a_newcomer(&group, &members, "range").await;
+    assert_eq!(revoked, 3, "eager: all is given back");
+    for app in members.into_iter().map(|(member, _)| member).chain([sender]) {
+        app.stop().await.unwrap();
     }
 }
 
@@ -248,4 +328,26 @@ async fn at_the_deadline_what_is_in_hand_may_finish_and_is_never_committed_by_th
     let (first, second) = in_hand("drain-timeout: 200ms, on-revoke: finish").await;
     // The first finishes all six, and handles again those that it keeps; the next owner handles its own.
     assert_eq!((first + second, second), (12, 3));
+}
+
+/// A stop has a time of its own, which is longer than that of a rebalance: a handler that takes it finishes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_at_a_stop_finishes_and_is_committed() {
+    for ordering in ["ordering: partition", "ordering: key, concurrency: 4"] {
+        let listener = format!("drain-timeout: 500ms, {ordering}");
+        let group = Group::new().await;
+        let (one, two) = (Probe::default(), Probe::default());
+        let first = group.start("deployed", &one, "", &listener).await;
+        group.send(&first, 0, "long").await;
+        one.at_least(1, LIMIT).await;
+        let summary = first.stop().await.unwrap();
+        assert!(summary.is_clean(), "{ordering}: {summary}");
+        assert!(summary.took < LONG + Duration::from_secs(5), "{ordering}: {summary}");
+        assert_eq!((one.len(), group.committed(0).await), (2, 1), "{ordering}: {:?}", one.seen());
+        let second = group.start("deployed", &two, "", &listener).await;
+        group.send(&second, 0, "after").await;
+        two.at_least(2, LIMIT).await;
+        assert!(two.seen().iter().all(|seen| seen.offset == 1), "{ordering}: {:?}", two.seen());
+        second.stop().await.unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Peer, PeerKind, Probe};
+use tests::{Cluster, Peer, PeerKind, Probe, go_peer};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -174,6 +174,10 @@ async fn other_clients_read_ours_in_every_codec() {
                 "{kind:?} {codec}: {:?}",
                 records[0]
             );
+        }
+        if let Some(said) = go_peer(&["read", cluster.bootstrap(), &topic, "500"]).await {
+            let lines: Vec<&str> = said.lines().collect();
+            assert_eq!(lines, ["franz-go 500 h=1,h=2,", "kafka-go 500 h=1,h=2,"], "{codec}{level}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) closing: watch::Sender<bool>,
     /// Where records are sent in transactions.
     pub(super) transaction: Option<Arc<Coordination>>,
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// Whether somebody waits for a record's delivery from the beginning.
@@ -89,7 +89,7 @@ impl Handle {
     ) -> Result<Delivery, Obstacle> {
         let rng = &self.context.cluster.seams().rng;
         self.shared.topics.with(record.topic, |topic| {
-            let number = topic.choose(record, size, rng).ok_or(Obstacle::NoPartition)?;
+            let number = topic.choose(record, size, rng)?;
             let partition =
                 topic.partition(number).ok_or(Obstacle::UnknownPartition { number, count: topic.count })?;
             Ok(self.put(partition, to_write, size, urgency, record.partition.is_some()))
@@ -137,6 +137,9 @@ impl Handle {
             match obstacle {
                 Obstacle::Closed => return Err(closed(record)),
                 Obstacle::NoPartition => return Err(SendError::NoPartition { record: Unsent::of(record) }),
+                Obstacle::PartitionerPanicked => {
+                    return Err(SendError::PartitionerPanicked { record: Unsent::of(record) });
+                }
                 Obstacle::UnknownPartition { number, count } if known_before => {
                     let (record, count) = (Unsent::of(record), usize::try_from(count).unwrap_or(0));
                     return Err(SendError::UnknownPartition { record, partition: number, count });

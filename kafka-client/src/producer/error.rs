@@ -46,6 +46,13 @@ pub enum SendError {
         /// The record.
         record: Unsent,
     },
+    /// The record names no partition, and your own partitioner
+    /// ([`ChoosePartition`](super::ChoosePartition)) panicked over it.
+    #[error("{record} has no partition: the partitioner panicked over it, see its own message")]
+    PartitionerPanicked {
+        /// The record.
+        record: Unsent,
+    },
     /// `buffer.memory` stayed full for `max.block.ms`.
     #[error(
         "{record} found no room: the producer's buffer of {limit} bytes stayed full for {waited:?}, brokers are slower than the sender"
@@ -140,6 +147,7 @@ macro_rules! record_of {
             | SendError::UnknownTopic { record, .. }
             | SendError::UnknownPartition { record, .. }
             | SendError::NoPartition { record }
+            | SendError::PartitionerPanicked { record }
             | SendError::BufferFull { record, .. }
             | SendError::DeliveryTimeout { record, .. }
             | SendError::Refused { record, .. }

@@ -110,7 +110,22 @@ struct Handle {
 
 impl Producer {
     pub(crate) fn start(context: ClientContext, config: ProducerConfig) -> Result<Self> {
-        Ok(Self { handle: Arc::new(Handle::start(context, config, None)?) })
+        Ok(Self { handle: Arc::new(Handle::start(context, config, Arc::default(), None)?) })
+    }
+
+    /// A producer of transactions whose work is counted with this one's: [`Producer::stats`] has both. Otherwise as
+    /// [`Client::transactional_producer`](crate::Client::transactional_producer).
+    ///
+    /// # Errors
+    /// A configuration that cannot work.
+    pub fn transactional(
+        &self,
+        config: ProducerConfig,
+        transactional_id: &str,
+    ) -> Result<TransactionalProducer> {
+        let Handle { context, shared, .. } = &*self.handle;
+        let counters = Arc::clone(&shared.counters);
+        TransactionalProducer::start(context.clone(), config, transactional_id, counters)
     }
 
     /// Waits for room and for the topic's metadata, puts the record into its batch, and returns the future of its
@@ -148,7 +163,7 @@ impl Producer {
         self.handle.flush(deadline).await
     }
 
-    /// What it has done so far.
+    /// What it has done so far, and with it those that were made with [`Producer::transactional`].
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
         self.handle.shared.counters.read()
@@ -167,6 +182,7 @@ impl Handle {
     fn start(
         context: ClientContext,
         config: ProducerConfig,
+        counters: Arc<Counters>,
         transaction: Option<Arc<Coordination>>,
     ) -> Result<Self> {
         let config = settle_idempotence(config)?;
@@ -180,7 +196,7 @@ impl Handle {
             hurried: AtomicUsize::new(0),
             closing: watch::Sender::new(false),
             transaction,
-            counters: Counters::new(),
+            counters,
         });
         let (commands, inbox) = mpsc::unbounded_channel();
         context.io.spawn(Sender::new(Arc::clone(&shared), context.pool(), inbox).run());

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Four buckets for each doubling of a microsecond, up to some days.
 const BUCKETS: usize = 160;
 
-/// What a producer has done since it was made. Numbers only grow.
+/// What a producer has done since it was made. Numbers only grow. In transactions, what was aborted is among it.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ProducerStats {
@@ -77,8 +77,8 @@ fn upper_end(bucket: usize) -> Duration {
 }
 
 /// Where they are counted.
-#[derive(Debug)]
-pub(super) struct Counters {
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
     records: AtomicU64,
     failed: AtomicU64,
     batches: AtomicU64,
@@ -94,11 +94,13 @@ struct Times {
     nanos: AtomicU64,
 }
 
-impl Times {
-    fn new() -> Self {
+impl Default for Times {
+    fn default() -> Self {
         Self { counts: std::array::from_fn(|_| AtomicU64::new(0)), nanos: AtomicU64::new(0) }
     }
+}
 
+impl Times {
     fn add(&self, time: Duration) {
         if let Some(count) = self.counts.get(bucket_of(time)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -116,19 +118,6 @@ impl Times {
 }
 
 impl Counters {
-    pub(super) fn new() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            records: zero(),
-            failed: zero(),
-            batches: zero(),
-            bytes: zero(),
-            retries: zero(),
-            queue_time: Times::new(),
-            delivery_time: Times::new(),
-        }
-    }
-
     /// A batch goes out, for the `attempts`th time.
     pub(super) fn sent(&self, attempts: u32, waited: Duration) {
         match attempts {
@@ -169,7 +158,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_near() {
-        let times = Times::new();
+        let times = Times::default();
         (1..=1000u64).for_each(|millis| times.add(Duration::from_millis(millis)));
         let timing = times.read();
         assert_eq!((timing.count(), timing.total()), (1000, Duration::from_millis(500_500)));

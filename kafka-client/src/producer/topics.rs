@@ -110,9 +110,9 @@ impl Topic {
     }
 
     /// The partition's number for a record of `size` bytes: its own, or the partitioner's choice.
-    pub(super) fn choose(&self, record: &Outgoing<'_>, size: usize, rng: &Rng) -> Option<i32> {
-        if record.partition.is_some() {
-            return record.partition;
+    pub(super) fn choose(&self, record: &Outgoing<'_>, size: usize, rng: &Rng) -> Result<i32, Obstacle> {
+        if let Some(number) = record.partition {
+            return Ok(number);
         }
         let situation = Situation {
             count: self.count,
@@ -121,12 +121,13 @@ impl Topic {
             backlog: &|number| self.get(number).map_or(0, |found| found.backlog.load(Ordering::Relaxed)),
             sent: &|number| self.get(number).map_or(0, |found| found.sent.load(Ordering::Relaxed)),
         };
-        let number = self.chooser.choose(record, &situation, size, rng);
-        if let Some(partition) = number.filter(|_| self.chooser.counts()).and_then(|number| self.get(number))
+        let number = self.chooser.choose(record, &situation, size, rng)?;
+        if self.chooser.counts()
+            && let Some(partition) = self.get(number)
         {
             partition.sent.fetch_add(size as u64, Ordering::Relaxed);
         }
-        number
+        Ok(number)
     }
 }
 
@@ -150,6 +151,8 @@ pub(super) enum Obstacle {
     UnknownPartition { number: i32, count: i32 },
     /// It names no partition, and nobody chooses one.
     NoPartition,
+    /// The user's own partitioner panicked.
+    PartitionerPanicked,
     /// The sender has ended.
     Closed,
 }

@@ -66,6 +66,7 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
     let attributes = attributes(settings);
     let types: Vec<_> = extracted(listener).map(|argument| &argument.ty).collect();
     let ack_agreement = ack_agreement(settings);
+    let error_type = error_type(function);
     // With a name, so that it can also stand in an `impl`, where it fails for one reason: that the function is not free.
     let constant = format_ident!("__KAFKA_LISTENER_{}", name.to_uppercase());
     quote! {
@@ -106,10 +107,23 @@ fn registration(listener: &Listener, function: &Function) -> TokenStream {
                     batch: #batch,
                     takes_ack: __TAKES_ACK,
                     takes_tx: __TAKES_TX,
+                    error_type: #error_type,
                     bind: __kafka::Bound::#bind::<__Listener>,
                 }
             }
         };
+    }
+}
+
+/// The name of the type of error that the function returns, asked at the start: a constant has none yet.
+fn error_type(function: &Function) -> TokenStream {
+    let (returned, span) = function.returned();
+    quote_spanned! {at(span)=>
+        || {
+            #[allow(unused_imports)]
+            use __kafka::NoErrorType as _;
+            __kafka::ErrorTypeOf::<#returned>::new().__kafka_error_type()
+        }
     }
 }
 

@@ -47,6 +47,7 @@ mod tests {
             batch: false,
             takes_ack: false,
             takes_tx: false,
+            error_type: || None,
             bind: never,
         }))
     }

@@ -53,7 +53,9 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     let admin = app.config.admin()?;
     let declared = app.config.topics()?;
     let client = clients.get(&of_template.client).map_err(|source| error("template", source))?;
-    let publisher = Arc::new(Publisher::new(client.clone(), &of_template, admin.clone()));
+    let administration = clients.get(&admin.client).map_err(|source| error("admin", source))?;
+    let publisher = Publisher::new(client.clone(), &of_template, administration.admin(), &admin);
+    let publisher = Arc::new(publisher);
     let interceptors = std::mem::take(&mut app.interceptors);
     let template =
         Template::new(client, &of_template, interceptors).map_err(|source| error("template", source))?;
@@ -65,8 +67,7 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
     problems.extend(ready.iter().filter_map(|ready| missing_check(ready, &app.checks)));
     problems.extend(transactions(&ready, &of_template));
     if problems.is_empty() && !declared.is_empty() {
-        let client = clients.get(&admin.client).map_err(|source| error("admin", source))?;
-        declare(&client, &admin, &declared).await?;
+        declare(&administration, &admin, &declared).await?;
     }
     if problems.is_empty() {
         problems = missing_topics(&ready, &mut clients).await?;

@@ -144,9 +144,13 @@ pub enum RetryTopicNames {
     Index,
 }
 
-/// Which errors are tried again, by the names of their types. A name fits a type whose path ends with it, or with whose
-/// parts it agrees in order (`std::io::Error` is `std::io::error::Error`); for an enum the variant may stand behind it
-/// (`BankError::Closed`), as `Debug` names it. `panic` and `timeout` are names too.
+/// Which errors are tried again, by names: of the error itself or of any of its causes. `panic` and `timeout` are names too.
+///
+/// A name fits the path of a type that ends with it, or with whose parts it agrees in order (`std::io::Error` is
+/// `std::io::error::Error`); for an enum the variant may stand behind it (`BankError::Closed`), as `Debug` names it. Paths are
+/// known of the type that the handler returns and of the types that the attribute names. Of every other error (in
+/// a `Box<dyn Error>`, in `anyhow::Error`, a cause) only the word that its `Debug` begins with is known, a struct's name or
+/// a variant's: a name of one word fits that, whatever enum the variant belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetryErrors {
     /// Only these; `None`: what the attribute says.
@@ -316,10 +320,11 @@ pub struct ListenerSettings {
     pub max_poll_interval: Duration,
     /// Whether it starts with the application **(true)**.
     pub auto_startup: bool,
-    /// How long a graceful stop may take in all **(20 s)**.
+    /// How long a graceful stop may take in all: handlers in hand have three quarters of it, the rest is for the last
+    /// commit and the goodbye **(20 s)**.
     pub shutdown_timeout: Duration,
-    /// How long handlers may finish when partitions are given away; with a commit it must fit into
-    /// `max_poll_interval` **(10 s)**.
+    /// How long handlers may finish when their partition moves to another member (at a stop `shutdown_timeout` says it);
+    /// with a commit it must fit into `max_poll_interval` **(10 s)**.
     pub drain_timeout: Duration,
     /// What becomes of handlers that do not **(cancel)**.
     pub on_revoke: OnRevoke,

@@ -116,13 +116,22 @@ impl Ending {
     }
 }
 
+/// Why partitions are given back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Leaving {
+    /// Another member gets them; handlers in hand have this long at most.
+    HandOver { drain_timeout: Duration },
+    /// The listener stops: handlers have as long as the deadline lets them, and what does not finish is left undone.
+    Stop,
+}
+
 /// What the ways out need of their member.
 #[derive(Debug, Clone)]
 pub(crate) struct Exit {
     pub(crate) listener: &'static str,
     pub(crate) board: Arc<Board>,
     pub(crate) committer: Option<Committer>,
-    pub(crate) drain_timeout: Duration,
+    pub(crate) why: Leaving,
     /// Whether commits are the loops' own.
     pub(crate) transactional: bool,
     pub(crate) on_revoke: OnRevoke,
@@ -179,8 +188,12 @@ impl Exit {
     async fn drain(&self, held: &mut [Held], deadline: Instant) {
         let now = Instant::now();
         // A quarter of the time is kept for the commit.
-        let left = deadline.saturating_duration_since(now);
-        let until = now + self.drain_timeout.min(left * 3 / 4);
+        let most = deadline.saturating_duration_since(now) * 3 / 4;
+        let until = now
+            + match self.why {
+                Leaving::HandOver { drain_timeout } => drain_timeout.min(most),
+                Leaving::Stop => most,
+            };
         for one in held {
             let shared = Arc::clone(&one.remote.shared);
             let Some(task) = &mut one.task else { continue };
@@ -195,7 +208,8 @@ impl Exit {
                         listener = self.listener, partition = %shared.partition, offset = shared.position(), ?on_revoke,
                         "a handler did not finish before its partition had to be given back: its record is handled again by the next owner"
                     );
-                    if on_revoke == OnRevoke::Cancel {
+                    // Elsewhere the next owner does it.
+                    if matches!(self.why, Leaving::Stop) {
                         self.board.add_undone(&shared);
                     }
                     self.cut_off(one);

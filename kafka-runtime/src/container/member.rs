@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, error, info, warn};
 
 use super::commit::{CommitPolicy, Committer};
-use super::give_back::{Exit, Held};
+use super::give_back::{Exit, Held, Leaving};
 use super::listed::Listed;
 use super::partition::{self, Commits};
 use super::status::{Board, EventKind, ListenerState};
@@ -67,7 +67,7 @@ impl Member {
             listener: work.id,
             board: Arc::clone(&board),
             committer: commits.map(|policy| Committer::start(handle.clone(), policy)),
-            drain_timeout: work.settings.drain_timeout,
+            why: Leaving::HandOver { drain_timeout: work.settings.drain_timeout },
             transactional: work.transactions.is_some(),
             on_revoke: work.settings.on_revoke,
             lingering: Arc::default(),
@@ -223,8 +223,8 @@ impl Member {
         let deadline = match *self.stop.borrow() {
             None => revocation.deadline,
             Some(stop) => {
-                // The process is about to end, and handlers with it.
-                exit.on_revoke = OnRevoke::Cancel;
+                // The process may be about to end, and handlers with it: no other member waits for them, the stop does.
+                (exit.on_revoke, exit.why) = (OnRevoke::Cancel, Leaving::Stop);
                 stop.min(revocation.deadline)
             }
         };

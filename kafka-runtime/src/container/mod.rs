@@ -69,7 +69,7 @@ pub(crate) use member::Member;
 pub use parallel::OpenPhase;
 pub(crate) use parallel::{Frame, Remembered, encode};
 pub(crate) use recovery::{Hops, ListenerOutlet, Publisher, hop_plan};
-pub use shared::{Counts, PartitionPhase};
+pub use shared::{Counts, PartitionPhase, Retrying, Writing};
 pub(crate) use status::{Board, Events, Idleness, Rest};
 pub use status::{
     EventKind, EventStream, Health, HealthStatus, ListenerEvent, ListenerHealth, ListenerState,

@@ -1,10 +1,11 @@
 //! How a failed record is told.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kafka_client::TopicPartition;
 
-use crate::listener::{Failure, causes};
+use crate::listener::{Failure, HandlerError, causes};
 
 /// How many bytes of a key are shown.
 const SHOWN: usize = 64;
@@ -39,14 +40,18 @@ pub(crate) fn shown(key: &[u8]) -> String {
 /// The failure with all of its causes.
 pub(crate) fn told(failure: &Failure) -> String {
     match failure {
-        Failure::Handler(error) => {
-            let causes: Vec<String> = causes(error.error()).map(ToString::to_string).collect();
-            causes.join(": ")
-        }
+        Failure::Handler(error) => chained(error, ": "),
         Failure::Decode(text) => text.clone(),
         Failure::Panic(message) => format!("the handler panicked: {message}"),
         Failure::Timeout(limit) => format!("the handler took longer than {limit:?} (handler-timeout)"),
     }
+}
+
+/// A handler's error and its causes. Their texts are the user's code: one that panics must not take the partition along.
+pub(crate) fn chained(error: &HandlerError, between: &str) -> String {
+    let told = || causes(error.error()).map(ToString::to_string).collect::<Vec<_>>().join(between);
+    let told = catch_unwind(AssertUnwindSafe(told));
+    told.unwrap_or_else(|_| format!("{} (it panicked when it was asked for its text)", error.type_name()))
 }
 
 #[cfg(test)]

@@ -66,18 +66,18 @@ pub(crate) fn begin(
     commits: Commits,
     life: Life,
 ) -> (PartitionRemote, JoinHandle<()>) {
-    let (listener, held) = (work.id, Arc::clone(&shared));
+    let (owner, held) = (Arc::clone(&work), Arc::clone(&shared));
     match shared.desk().cloned() {
         // Transactions go in the partition's order: the configuration refuses the rest.
         Some(desk) => {
             let committer = commits.committer;
             let feeder = Feeder::new(source, start, (shared, desk), work, committer, life);
             let remote = PartitionRemote { shared: Arc::clone(&held), desk: None };
-            (remote, tokio::spawn(visibly(listener, held, feeder.run())))
+            (remote, tokio::spawn(visibly(owner, held, feeder.run())))
         }
         None => {
             let partition = Partition::new(source, start, shared, work, commits, life);
-            (partition.remote(), tokio::spawn(visibly(listener, held, partition.work_off())))
+            (partition.remote(), tokio::spawn(visibly(owner, held, partition.work_off())))
         }
     }
 }
@@ -85,16 +85,18 @@ pub(crate) fn begin(
 /// Runs a partition's loop. A bug of this library stops the partition as visibly as a record does. (An `async fn` would
 /// hold the loop twice: as it came, and as it is awaited.)
 fn visibly(
-    listener: &'static str,
+    work: Arc<ListenerWork>,
     shared: Arc<Shared>,
     run: impl Future<Output = ()>,
 ) -> impl Future<Output = ()> {
     AssertUnwindSafe(run).catch_unwind().map(move |ended| {
         if ended.is_err() {
-            let partition = shared.partition;
+            let (listener, partition) = (work.id, shared.partition);
             error!(listener, %partition, "partition stopped: its loop panicked, which is a bug; its offset stays, other partitions go on");
-            shared.set_cause(Some("its loop panicked, which is a bug".into()));
+            let cause = "its loop panicked, which is a bug".to_owned();
+            shared.set_cause(Some(cause.clone()));
             shared.set_phase(PartitionPhase::Stopped);
+            work.events.emit(listener, || EventKind::PartitionStopped { partition, cause });
         }
     })
 }

@@ -2,6 +2,8 @@
 
 mod batches;
 mod by_hand;
+mod health;
+mod panics;
 
 use std::time::Duration;
 

@@ -120,6 +120,8 @@ impl Watched {
         let awaited = awaited.map(|(offset, since)| (offset, now.saturating_duration_since(since)));
         // One that its handler still has is the handler's.
         let awaited = awaited.filter(|(offset, _)| !(is_running && *offset == in_hand));
+        let late = awaited.filter(|(_, since)| *since > limit);
+        shared.set_unacknowledged(late.map(|(offset, _)| offset));
         let Some(news) = self.acknowledgement.look(awaited, limit) else { return };
         let (News::Waits(length), Some((offset, since))) = (news, awaited) else {
             return work.events.emit(id, || EventKind::NoLongerStuck { partition });

@@ -1,6 +1,10 @@
 //! The headers of a failed record, byte for byte as Spring Kafka's `DeadLetterPublishingRecoverer` and its retry topics
 //! write them, so that its tools read ours and ours read its. Pure.
 //!
+//! In Spring `exception-fqcn` is mostly the framework's own `ListenerExecutionFailedException`, and `exception-cause-fqcn` the
+//! listener's exception in it; where nothing is around that, both are the same. So it is here, but for errors whose type
+//! the handler's hides (`Box<dyn Error>`, `anyhow::Error`): then the cause is the word that the error's `Debug` begins with.
+//!
 //! Texts are UTF-8, an `int` is 4 bytes and a `long` 8, big endian; times of retry topics are Java's `BigInteger`: as few
 //! bytes as hold the number with its sign.
 
@@ -91,7 +95,9 @@ impl FirstPlace {
             offset: value(ORIGINAL_OFFSET)?,
             timestamp: value(ORIGINAL_TIMESTAMP).unwrap_or_default(),
             timestamp_type: value(ORIGINAL_TIMESTAMP_TYPE).unwrap_or_default(),
-            group: value(ORIGINAL_GROUP),
+            // Spring's retry topics have the group under its other name.
+            group: value(ORIGINAL_GROUP)
+                .or_else(|| Some(headers.last(&format!("{DLT}{ORIGINAL_GROUP}"))?.value?.to_vec())),
         })
     }
 
@@ -111,8 +117,10 @@ impl FirstPlace {
 /// Why it failed, last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason<'a> {
-    /// The error's type.
+    /// The error's type, as the handler returned it.
     pub(crate) class: &'a str,
+    /// The error's type, or the name that is known of it.
+    pub(crate) cause_class: &'a str,
     pub(crate) message: &'a str,
     /// With all causes, one a line.
     pub(crate) chain: &'a str,
@@ -129,6 +137,7 @@ impl Reason<'_> {
     fn write(&self, prefix: &str, to: &mut Written) {
         let mut put = |name: String, value: Vec<u8>| to.push((name, Some(value)));
         put(format!("{prefix}{EXCEPTION}"), self.class.into());
+        put(format!("{prefix}{EXCEPTION_CAUSE}"), self.cause_class.into());
         put(format!("{prefix}{MESSAGE}"), shortened(self.message, LONGEST_MESSAGE).into());
         put(format!("{prefix}{STACKTRACE}"), shortened(self.chain, LONGEST_CHAIN).into());
         put(ATTEMPTS.into(), self.attempts.to_be_bytes().into());
@@ -292,7 +301,8 @@ pub(super) mod tests {
     }
 
     const REASON: Reason<'static> = Reason {
-        class: "billing::BankError",
+        class: "alloc::boxed::Box<dyn core::error::Error>",
+        cause_class: "BankError",
         message: "closed",
         chain: "closed\nCaused by: Sunday",
         kind: "error",
@@ -320,7 +330,8 @@ pub(super) mod tests {
             ("kafka_dlt-original-timestamp", Some(&[0, 0, 1, 139, 207, 229, 104, 0])),
             ("kafka_dlt-original-timestamp-type", Some(b"CreateTime")),
             ("kafka_dlt-original-consumer-group", Some(b"billing")),
-            ("kafka_dlt-exception-fqcn", Some(b"billing::BankError")),
+            ("kafka_dlt-exception-fqcn", Some(b"alloc::boxed::Box<dyn core::error::Error>")),
+            ("kafka_dlt-exception-cause-fqcn", Some(b"BankError")),
             ("kafka_dlt-exception-message", Some(b"closed")),
             ("kafka_dlt-exception-stacktrace", Some(b"closed\nCaused by: Sunday")),
             ("kafka_runtime-attempts", Some(&[0, 0, 0, 3])),
@@ -383,7 +394,19 @@ pub(super) mod tests {
         let batch = headed(&once);
         assert_eq!((attempt(view(&batch)), due(view(&batch))), (2, Some(1_000)));
         assert_eq!(FirstPlace::carried(view(&batch)), Some(first.clone()));
+        let cause = view(&batch).last("kafka_exception-cause-fqcn").and_then(|header| header.value);
+        assert_eq!(cause, Some(&b"BankError"[..]));
         assert_eq!(original_timestamp(view(&batch), 99), [5]);
+        let springs = once.iter().map(|(name, value)| match *name {
+            "kafka_original-consumer-group" => ("kafka_dlt-original-consumer-group", *value),
+            name => (name, *value),
+        });
+        let springs = headed(&springs.collect::<Vec<_>>());
+        assert_eq!(
+            FirstPlace::carried(view(&springs)),
+            Some(first.clone()),
+            "as Spring's retry topics name it"
+        );
         let twice = of_retry(view(&batch), &first, REASON, NextTry { attempt: 3, ..next });
         assert_eq!(twice.len(), once.len(), "nothing piles up");
         assert_eq!((attempt(view(&headed(own))), due(view(&headed(own)))), (1, None));

@@ -134,8 +134,9 @@ impl<T> DeadLetter<T> {
         self.facts.kind
     }
 
-    /// The type of the error: the path of a Rust type, or the class of a Java exception (of its cause, where Spring
-    /// wrapped it).
+    /// The type of the error (`exception-cause-fqcn`, or else `exception-fqcn`): the path of a Rust type, of an error in a
+    /// `Box<dyn Error>` or an `anyhow::Error` the word that its `Debug` begins with, or the class of a Java exception, which
+    /// Spring wraps in one of its own.
     pub fn error_type(&self) -> Option<&str> {
         self.facts.class.as_deref()
     }

@@ -43,6 +43,11 @@ const PAGE: i64 = 500;
 /// is run again, or after `transaction.timeout.ms`: readers of committed records see each record once. (Readers with
 /// `isolation-level: read_uncommitted`, which is the default, may see up to 500 records of the aborted one too.)
 /// Two replays of a topic at once fence each other: the older one fails.
+///
+/// The note is a committed offset of the group `<topic>-replay`, which has no members, so the brokers drop it
+/// `offsets.retention.minutes` (7 days by default) after the last replay that sent something from its partition. A later replay
+/// takes all that is still there for new. Where dead letters are kept for longer (`dead-letter.retention: 14d`), raise
+/// `offsets.retention.minutes` above that, or say which ([`Replay::offsets`]).
 #[derive(Debug, Clone)]
 #[must_use = "nothing is sent back until it is given to `RunningApp::replay`"]
 pub struct Replay {
@@ -169,7 +174,8 @@ impl Replay {
         self
     }
 
-    /// Where it is noted what was sent back: a consumer group, and the transactional id. **(`<topic>-replay`)**
+    /// Where it is noted what was sent back: a consumer group, and the transactional id. **(`<topic>-replay`)** The brokers keep
+    /// the note for as long as a group's offsets (`offsets.retention.minutes`); see [`Replay`].
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.group = Some(group.into());
         self

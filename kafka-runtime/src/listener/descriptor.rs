@@ -187,6 +187,8 @@ pub struct ListenerDescriptor {
     pub takes_ack: bool,
     /// Whether an argument is `&Tx`.
     pub takes_tx: bool,
+    /// The name of the type of error that it returns, as [`std::any::type_name`] has it; `None` where it returns none.
+    pub error_type: fn() -> Option<&'static str>,
     /// Looks up what the handler needs and binds it: the only call into the generated code before records come.
     pub bind: fn(&mut Preparation<'_>) -> Bound,
 }

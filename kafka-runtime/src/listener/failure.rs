@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::sort::Sorted;
+use super::sort::{Sorted, causes};
 
 /// Any error, as handlers return it.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -29,12 +29,13 @@ pub enum Failure {
 pub struct HandlerError {
     error: BoxError,
     type_name: &'static str,
-    pub(crate) sorted: Sorted,
+    /// Boxed, since a handler's result is moved for each record.
+    sorted: Option<Box<Sorted>>,
 }
 
 impl HandlerError {
     pub(super) fn new<E: Into<BoxError>>(error: E) -> Self {
-        Self { error: error.into(), type_name: std::any::type_name::<E>(), sorted: Sorted::default() }
+        Self { error: error.into(), type_name: std::any::type_name::<E>(), sorted: None }
     }
 
     /// The error.
@@ -47,8 +48,40 @@ impl HandlerError {
     /// that it was found to be, where it is one.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
-        self.sorted.name().unwrap_or(self.type_name)
+        self.sorted().name().unwrap_or(self.type_name)
     }
+
+    /// Of which sorts it is.
+    pub(crate) fn sorted(&self) -> Sorted {
+        self.sorted.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(super) fn sort(&mut self, sorted: Sorted) {
+        self.sorted = Some(Box::new(sorted));
+    }
+
+    /// The error and its causes, with the paths of their types where these are known: of what the handler returned, and of
+    /// what the attribute names. The error itself may come more than once.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = (Option<&'static str>, &(dyn StdError + 'static))> {
+        let error: &(dyn StdError + 'static) = self.error();
+        let sorted = self.sorted();
+        let own = [Some(self.type_name), sorted.name_of_root()];
+        let own = own.into_iter().flatten().map(move |path| (Some(path), error));
+        own.chain(causes(error).map(move |cause| (sorted.name_of(cause), cause)))
+    }
+}
+
+/// How a type is called that hides what its errors are, so that they have no names at run time; `None` for all others.
+pub(crate) fn hiding(type_name: &str) -> Option<&'static str> {
+    let of_batch = type_name.split_once("::BatchError<").map(|(_, inner)| inner.trim_end_matches('>'));
+    let name = of_batch.unwrap_or(type_name);
+    if ["alloc::boxed::Box<dyn ", "alloc::sync::Arc<dyn "].iter().any(|boxed| name.starts_with(boxed)) {
+        return Some("Box<dyn Error>");
+    }
+    let is = |known: &&str| {
+        name.strip_suffix(known).is_some_and(|before| before.is_empty() || before.ends_with("::"))
+    };
+    ["anyhow::Error", "eyre::Report", "TxError"].into_iter().find(is)
 }
 
 impl fmt::Display for HandlerError {
@@ -110,4 +143,32 @@ pub struct BatchFailure {
     pub index: usize,
     /// What happened at it.
     pub failure: Failure,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::type_name;
+
+    use super::super::BatchError;
+    use super::*;
+    use crate::template::TxError;
+
+    #[test]
+    fn types_that_hide_what_is_in_them() {
+        for name in [
+            type_name::<BoxError>(),
+            type_name::<Box<dyn StdError + Send + Sync + 'static>>(),
+            type_name::<BatchError<BoxError>>(),
+            "anyhow::Error",
+            "eyre::Report",
+            type_name::<TxError>(),
+            type_name::<BatchError<TxError>>(),
+        ] {
+            assert!(hiding(name).is_some(), "{name}");
+        }
+        for name in [type_name::<std::io::Error>(), type_name::<BatchError<fmt::Error>>(), "shop::MyTxError"]
+        {
+            assert_eq!(hiding(name), None, "{name}");
+        }
+    }
 }

@@ -91,6 +91,37 @@ pub trait NotTx {
 
 impl<T> NotTx for TxOr<T> {}
 
+/// Tells the name of the error's type in what a handler returns; an inherent method wins over a trait's.
+#[derive(Debug)]
+pub struct ErrorTypeOf<R>(PhantomData<fn() -> R>);
+
+impl<R> ErrorTypeOf<R> {
+    /// The question.
+    #[must_use]
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, E> ErrorTypeOf<Result<T, E>> {
+    /// The name.
+    #[must_use]
+    pub fn __kafka_error_type(&self) -> Option<&'static str> {
+        Some(std::any::type_name::<E>())
+    }
+}
+
+/// What is returned without an error.
+pub trait NoErrorType {
+    /// None.
+    fn __kafka_error_type(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+impl<R> NoErrorType for ErrorTypeOf<R> {}
+
 /// Prepares one argument after the other.
 #[derive(Debug)]
 pub struct Preparing<'p, 's> {

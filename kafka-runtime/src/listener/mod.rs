@@ -49,6 +49,7 @@ pub use descriptor::{
     RetryAttribute, RetryTopicsAttribute, SourceLocation,
 };
 pub use extract::{AckRejection, BatchRejection, FromBatch, FromDelivery, TxRejection};
+pub(crate) use failure::hiding;
 pub use failure::{BatchFailure, BoxError, Failure, Fatal, HandlerError};
 pub use forward::{Forward, ForwardBatch};
 pub use handler::{BatchHandler, Handler, Preparation, Prepared, Site, Slot, States};
@@ -71,8 +72,8 @@ pub mod __private {
     pub use super::batch_payload::{BatchOf, NotABatch, batch};
     pub use super::forward::{Layer, NoLayer, ReturnedOf, SentAsJson, SentOf, forward, forward_batch};
     pub use super::generated::{
-        AckOr, NotAck, NotTx, PrepareArgument, PrepareBatchArgument, PrepareNothing, Preparing, SlotOf, TxOr,
-        argument, batch_argument,
+        AckOr, ErrorTypeOf, NoErrorType, NotAck, NotTx, PrepareArgument, PrepareBatchArgument,
+        PrepareNothing, Preparing, SlotOf, TxOr, argument, batch_argument,
     };
     pub use super::headers::header;
     pub use super::letter::{LetterOf, NotALetter};

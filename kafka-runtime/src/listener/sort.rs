@@ -26,7 +26,7 @@ impl Sort {
 }
 
 /// The types of `retry(only = [..], never = [..])`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Sorts {
     /// Only these are tried again.
     pub only: &'static [Sort],
@@ -51,12 +51,28 @@ pub(crate) struct Sorted {
     pub(crate) fatal: bool,
     pub(crate) only: Option<&'static str>,
     pub(crate) never: Option<&'static str>,
+    root: Root,
+    sorts: Sorts,
 }
 
 impl Sorted {
     /// The name of the type that it was found to be.
     pub(crate) fn name(&self) -> Option<&'static str> {
         self.never.or(self.only)
+    }
+
+    /// The name of the type that the error itself was, of those that the attribute names, while its type was known.
+    pub(crate) fn name_of_root(&self) -> Option<&'static str> {
+        let Self { root, sorts, .. } = self;
+        let named = |at: Option<usize>, sorts: &'static [Sort]| at.and_then(|index| sorts.get(index));
+        let sort = named(root.never, sorts.never).or_else(|| named(root.only, sorts.only));
+        sort.map(|sort| (sort.name)())
+    }
+
+    /// The name of the type that an error is, of those that the attribute names.
+    pub(crate) fn name_of(&self, error: &(dyn StdError + 'static)) -> Option<&'static str> {
+        let mut sorts = self.sorts.never.iter().chain(self.sorts.only);
+        sorts.find(|sort| (sort.is)(error)).map(|sort| (sort.name)())
     }
 
     fn of(error: &(dyn StdError + 'static), root: Root, sorts: Sorts) -> Self {
@@ -69,6 +85,8 @@ impl Sorted {
             fatal: root.fatal || causes(error).any(|cause| cause.is::<Fatal>()),
             only: found(root.only, sorts.only),
             never: found(root.never, sorts.never),
+            root,
+            sorts,
         }
     }
 }
@@ -91,7 +109,7 @@ impl Sortable for Failure {
     #[cold]
     fn sorted(mut self, root: Root, sorts: Sorts) -> Self {
         if let Self::Handler(error) = &mut self {
-            error.sorted = Sorted::of(error.error(), root, sorts);
+            error.sort(Sorted::of(error.error(), root, sorts));
         }
         self
     }

@@ -13,7 +13,17 @@ use super::Record;
 pub enum TemplateError {
     /// The producer's reason.
     #[error(transparent)]
-    Send(#[from] SendError),
+    Send(SendError),
+    /// The topic's name has a placeholder: a listener's is resolved, the template sends to the name as it is.
+    #[error(
+        "{topic} is no topic to send to: the template resolves no placeholders; send to the name that Config::resolve makes of it"
+    )]
+    Placeholder {
+        /// The name.
+        topic: TopicName,
+        /// The producer's reason, with the record.
+        source: SendError,
+    },
     /// A transaction could not be begun or committed.
     #[error(transparent)]
     Transaction(TransactionError),
@@ -28,6 +38,9 @@ pub enum TemplateError {
         "transactions need spring.kafka.producer.transaction-id-prefix: a text that no other process uses, and that this one has again after a restart"
     )]
     NoTransactionIdPrefix,
+    /// `in_transaction` after [`Template::close`](super::Template::close).
+    #[error("the template is closed: no transaction begins any more")]
+    Closed,
     /// The producer's settings allow no transactions.
     #[error("no transactions with these settings: {source}")]
     NoTransactions {
@@ -45,15 +58,31 @@ pub enum TemplateError {
         /// Why.
         source: kafka_client::Error,
     },
+    /// A question was not sent in time, and is not sent any more.
+    #[error(
+        "a request to {topic} was not sent within {waited:?}, and will not be: it waited for the topic's metadata or for room in the producer's buffer"
+    )]
+    NotAsked {
+        /// Where the question should have gone.
+        topic: TopicName,
+        /// The request's time limit.
+        waited: Duration,
+    },
     /// Nobody answered in time.
-    #[error("nobody answered a request to {topic} within {waited:?} (answers are expected in {reply_topic})")]
+    #[error(
+        "nobody answered a request to {topic} within {waited:?} (answers are expected in {reply_topic}){}",
+        if *.acknowledged { "" } else { "; the request itself was not acknowledged by then: it may or may not be written" }
+    )]
     NoAnswer {
         /// Where the question went.
         topic: TopicName,
         /// Where the answer should have come.
         reply_topic: TopicName,
-        /// `kafka-runtime.template.reply-timeout`.
+        /// The request's time limit: its own, or `kafka-runtime.template.reply-timeout`.
         waited: Duration,
+        /// Whether the question was acknowledged. Otherwise nothing is known of it: it was sent, or still to be sent again,
+        /// and may be written later, or never.
+        acknowledged: bool,
     },
     /// The value has no JSON form.
     #[error(
@@ -87,6 +116,21 @@ pub enum TemplateError {
     /// `send_async` outside of a tokio runtime.
     #[error("send_async was called outside of a tokio runtime, so that nothing could call back")]
     NoRuntime,
+    /// The time of [`Template::flush`](super::Template::flush) or [`Template::close`](super::Template::close) was over, and
+    /// not only batches were left.
+    #[error(
+        "not everything was sent within {after:?}: {records} records of send_async waited for their topic or for room, {batches} batches were not delivered, {transactions} transactions were open"
+    )]
+    Unfinished {
+        /// Records of `send_async` that were in no batch yet. Those that wait when the template is closed are told so.
+        records: usize,
+        /// Batches without an outcome.
+        batches: usize,
+        /// Transactions that had not ended.
+        transactions: usize,
+        /// The limit: `delivery.timeout.ms`, or `spring.kafka.template.close-timeout`.
+        after: Duration,
+    },
     /// A partition could not be read.
     #[error("receiving {partition}: {source}")]
     Receive {
@@ -136,8 +180,20 @@ impl TemplateError {
     #[must_use]
     pub fn record(&self) -> Option<Record> {
         match self {
-            Self::Send(error) => error.record().filter(|record| record.is_whole()).map(Record::from),
+            Self::Send(error) | Self::Placeholder { source: error, .. } => {
+                error.record().filter(|record| record.is_whole()).map(Record::from)
+            }
             _ => None,
+        }
+    }
+}
+
+impl From<SendError> for TemplateError {
+    fn from(error: SendError) -> Self {
+        match error.topic() {
+            // Kafka has no such names, so whatever the reason: this is the mistake.
+            Some(topic) if topic.as_str().contains("${") => Self::Placeholder { topic, source: error },
+            _ => Self::Send(error),
         }
     }
 }

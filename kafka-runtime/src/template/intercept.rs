@@ -26,7 +26,8 @@ use super::{Pending, Record, RecordMetadata};
 /// }
 /// ```
 pub trait Interceptor: Send + Sync + 'static {
-    /// Called by the sending task before the record is encoded: what it returns is sent.
+    /// Called by the sending task before the record is encoded: what it returns is sent. If it panics, that is logged, and
+    /// the record is sent as it was before.
     fn before_send(&self, record: Record) -> Record {
         record
     }
@@ -52,10 +53,16 @@ impl Interceptors {
         Self { all, watched: OnceLock::new() }
     }
 
-    /// What they make of a record.
+    /// What they make of a record. One that panics has made nothing of it.
     pub(super) fn before(&self, record: &mut Record) {
-        if !self.all.is_empty() {
-            *record = self.all.iter().fold(record.take(), |record, one| one.before_send(record));
+        for interceptor in &self.all {
+            let given = record.clone();
+            match catch_unwind(AssertUnwindSafe(|| interceptor.before_send(given))) {
+                Ok(made) => *record = made,
+                Err(_) => {
+                    tracing::error!(topic = %record.topic(), "an interceptor panicked; the record is sent as it was");
+                }
+            }
         }
     }
 

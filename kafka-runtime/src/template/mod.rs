@@ -1,19 +1,22 @@
 //! Sending: a typed producer built from the configuration; and reading a piece of a partition without a group.
 //!
 //! ```text
-//!   send, enqueue, send_all ──▶ interceptors ──▶ Producer ──▶ batches ──▶ brokers
-//!   send_async ──▶ forwarder (keeps order) ──▶      │
-//!      callback ◀──────────────── delivery ◀────────┘
+//!   send, enqueue ──▶ interceptors ────────────────────▶ Producer ──▶ batches ──▶ brokers
+//!   send_all, send_async ──▶ lines (order of a topic) ──▶    │
+//!      callback ◀── forwarder ◀── delivery ◀─────────────────┘
 //!   in_transaction ──▶ pool ──▶ Tx ──▶ TransactionalProducer
 //!   request ──▶ send; answer ◀── by correlation id ◀── reader of the reply topic
 //! ```
 
 mod buffers;
+mod ending;
 mod error;
 mod forward;
 mod intercept;
 mod key;
+mod lines;
 mod many;
+mod pool;
 mod receive;
 mod record;
 mod request;
@@ -30,24 +33,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use kafka_client::config::{Choice, ChoosePartition};
+pub use kafka_client::consumer::{GroupMetadata, Offsets};
+pub use kafka_client::group::CommittedOffset;
 use kafka_client::producer::{Delivery, Producer};
 pub use kafka_client::producer::{Outgoing as OutgoingRecord, partition_for_key};
 pub use kafka_client::producer::{ProducerStats, RecordMetadata, Remedy, SendError, TransactionError};
 use kafka_client::{Client, TopicName};
+pub use kafka_client::{Error as ClientError, ResponseError};
 use serde::Serialize;
-use tokio::time::Instant;
 
 pub use self::error::TemplateError;
 use self::forward::Forwarder;
 pub use self::intercept::Interceptor;
 use self::intercept::Interceptors;
 pub use self::key::AsKey;
+use self::pool::Pool;
 pub use self::receive::{Page, Received};
 pub use self::record::Record;
 use self::request::Replies;
 pub use self::request::Reply;
 pub use self::topic::{Destination, Topic};
-use self::transaction::Pool;
 pub use self::transaction::{Tx, TxError};
 use crate::config::TemplateSettings;
 
@@ -57,9 +62,10 @@ pub type Result<T, E = TemplateError> = std::result::Result<T, E>;
 /// Sends records by the settings under `spring.kafka.producer` and `spring.kafka.template`. Clones share it. In a handler it
 /// is the argument `State<Template>`, elsewhere [`RunningApp::template`](crate::RunningApp::template).
 ///
-/// What all of its sends have in common: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`, `Bytes`) are sent as they are,
-/// every other value as JSON, and a listener whose payload has the same type reads it. (So a `String` is what Spring's
-/// `StringSerializer` sends; in quotes, as its `JsonSerializer` has it, it goes by [`Record::json`].) The record is encoded
+/// What all of its sends have in common: text and bytes (`str`, `String`, `[u8]`, `[u8; N]`, `Vec<u8>`, `Bytes`, and
+/// references, `Box`, `Arc`, `Rc` and `Cow` of them) are sent as they are, every other value as JSON, and a listener whose payload
+/// is text, bytes or the value's type reads it. (So a `String` is what Spring's `StringSerializer` sends; in quotes, as its
+/// `JsonSerializer` has it, it goes by [`Record::json`].) The record is encoded
 /// at the call; without a partition the key decides (as
 /// Java's default partitioner does); what may pass is retried within `delivery.timeout.ms`.
 ///
@@ -104,7 +110,7 @@ impl Template {
     ) -> kafka_client::Result<Self> {
         let producer = client.producer(settings.producer.clone())?;
         let prefix = settings.transaction_id_prefix.clone();
-        let pool = |prefix| Pool::new(client.clone(), settings.producer.clone(), prefix);
+        let pool = |prefix| Pool::new(producer.clone(), settings.producer.clone(), prefix);
         Ok(Self(Arc::new(Inner {
             interceptors: Arc::new(Interceptors::new(interceptors)),
             transactions: prefix.map(pool),
@@ -258,15 +264,17 @@ impl Template {
         self.0.transactions.as_ref()
     }
 
-    /// What was sent so far outside of transactions: counts, bytes, retries, times.
+    /// What was sent so far: counts, bytes, retries, times. What was sent in transactions is among it, by
+    /// [`Template::in_transaction`] and by transactional listeners, whether it was committed or aborted.
     #[must_use]
     pub fn stats(&self) -> ProducerStats {
         self.0.producer.stats()
     }
 
     /// Goes on at once; `callback` is called with the delivery's result, after the last retry, on the tokio runtime of
-    /// the first such call. Records go out in the order of the calls. When more than `buffer.memory` waits already, the
-    /// callback gets that as its error.
+    /// the first such call. Records of a topic go out in the order of the calls. One that waits for its topic, or for room,
+    /// holds up those behind it for the same topic and nothing else; when the topic was not found within `max.block.ms`,
+    /// they fail with it. When more than `buffer.memory` waits already, the callback gets that as its error.
     pub fn send_async<K: AsKey, V: Serialize + ?Sized>(
         &self,
         topic: impl Destination<V>,
@@ -297,38 +305,6 @@ impl Template {
         forwarder.forward(record, Box::new(callback));
     }
 
-    /// Waits until every record that was sent before this call has its result.
-    ///
-    /// # Errors
-    /// One of them has none within `delivery.timeout.ms`. (That a record failed is said by its own result.)
-    pub async fn flush(&self) -> Result<()> {
-        let deadline = Deadline::after(self.0.delivery_timeout);
-        self.flush_forwarder(&deadline).await;
-        Ok(deadline.told(self.0.producer.flush(deadline.left()).await)?)
-    }
-
-    /// Sends what waits and ends, for all clones; takes at most `spring.kafka.template.close-timeout`. The application
-    /// does it when it stops.
-    ///
-    /// # Errors
-    /// Something was not delivered in that time.
-    pub async fn close(&self) -> Result<()> {
-        let deadline = Deadline::after(self.0.close_timeout);
-        self.flush_forwarder(&deadline).await;
-        let closed = deadline.told(self.0.producer.close(deadline.left()).await);
-        if let Some(pool) = &self.0.transactions {
-            pool.close(deadline.left()).await?;
-        }
-        Ok(closed?)
-    }
-
-    async fn flush_forwarder(&self, deadline: &Deadline) {
-        if let Some(forwarder) = self.0.forwarder.get() {
-            // What did not get through in time is told by the producer's own flush or close.
-            let _ = tokio::time::timeout(deadline.left(), forwarder.flush()).await;
-        }
-    }
-
     /// Reads records of one partition without a group, up to where it ends now: `42..`, `10..20`, `..`. At most
     /// 10,000 at once: see [`Page::next`].
     ///
@@ -338,30 +314,6 @@ impl Template {
         let Inner { client, patience, .. } = &*self.0;
         let range = (offsets.start_bound().cloned(), offsets.end_bound().cloned());
         receive::receive(client, topic, partition, range, *patience).await
-    }
-}
-
-/// One time limit for several steps.
-struct Deadline {
-    limit: Duration,
-    began: Instant,
-}
-
-impl Deadline {
-    fn after(limit: Duration) -> Self {
-        Self { limit, began: Instant::now() }
-    }
-
-    fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.began.elapsed())
-    }
-
-    /// What the last step said, with the whole limit instead of what was left for it.
-    fn told(&self, result: Result<(), SendError>) -> Result<(), SendError> {
-        result.map_err(|error| match error {
-            SendError::FlushTimeout { batches, .. } => SendError::FlushTimeout { batches, after: self.limit },
-            other => other,
-        })
     }
 }
 

@@ -63,8 +63,8 @@ impl Record {
         self
     }
 
-    /// Its value, as [`Template::send`](super::Template::send) writes it: text and bytes (`str`, `String`, `[u8]`, `Vec<u8>`,
-    /// `Bytes`) as they are, everything else as JSON.
+    /// Its value, as [`Template::send`](super::Template::send) writes it: text and bytes (see [`Template`](super::Template)) as
+    /// they are, everything else as JSON.
     ///
     /// # Errors
     /// It has no JSON form (a map whose keys are no strings, for example).

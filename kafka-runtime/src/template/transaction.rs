@@ -1,69 +1,15 @@
-//! Transactions of the template: a pool of transactional producers, one for each transaction that is open at a time.
+//! Transactions of the template: what is sent in them, and their work.
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use futures_util::future::join_all;
-use kafka_client::Client;
-use kafka_client::config::ProducerConfig;
 use kafka_client::consumer::{GroupMetadata, Offsets};
-use kafka_client::producer::{Remedy, SendError, Transaction, TransactionError, TransactionalProducer};
+use kafka_client::producer::{Transaction, TransactionError, TransactionalProducer};
 use serde::Serialize;
 
+use super::lines::Way;
+use super::many::send_all;
 use super::{AsKey, Destination, Pending, Record, RecordMetadata, Result, Template, TemplateError};
-
-/// Producers that have no transaction now, and the number of the next one.
-pub(super) struct Pool {
-    client: Client,
-    config: ProducerConfig,
-    prefix: String,
-    idle: Mutex<Vec<TransactionalProducer>>,
-    next: AtomicU64,
-}
-
-impl Pool {
-    pub(super) fn new(client: Client, config: ProducerConfig, prefix: String) -> Self {
-        Self { client, config, prefix, idle: Mutex::default(), next: AtomicU64::new(0) }
-    }
-
-    fn take(&self) -> kafka_client::Result<TransactionalProducer> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(producer) = idle {
-            return Ok(producer);
-        }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.client.transactional_producer(self.config.clone(), &format!("{}{number}", self.prefix))
-    }
-
-    fn give_back(&self, producer: TransactionalProducer) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(producer);
-    }
-
-    /// Closes the producers that have no transaction.
-    pub(super) async fn close(&self, deadline: Duration) -> Result<(), SendError> {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        let closing = idle.iter().map(|producer| producer.close(deadline));
-        join_all(closing).await.into_iter().collect()
-    }
-
-    /// A transaction, and its producer, to be given back.
-    async fn begin(&self) -> Result<(Transaction, TransactionalProducer)> {
-        let producer = self.take().map_err(|source| TemplateError::NoTransactions { source })?;
-        match producer.begin().await {
-            Ok(transaction) => Ok((transaction, producer)),
-            Err(error) => {
-                // Fenced, it is somebody else's now, and goes.
-                if error.remedy() != Remedy::NewProducer {
-                    self.give_back(producer);
-                }
-                Err(error.into())
-            }
-        }
-    }
-}
 
 /// A transaction: of [`Template::in_transaction`], or the one that a transactional listener's records are handled in
 /// (`#[kafka_listener(.., transactional)]`, argument `tx: &Tx`). It sends as the template does, seen by readers of
@@ -91,6 +37,59 @@ impl Tx {
         value: &V,
     ) -> Result<RecordMetadata> {
         self.send_record(Record::encoded(topic.topic(), key, value)?).await
+    }
+
+    /// As [`Template::send_default`].
+    ///
+    /// # Errors
+    /// None is set, or as [`Tx::send`].
+    pub async fn send_default<K: AsKey, V: Serialize + ?Sized>(
+        &self,
+        key: K,
+        value: &V,
+    ) -> Result<RecordMetadata> {
+        let topic = self.template.0.default_topic.ok_or(TemplateError::NoDefaultTopic)?;
+        self.send_record(Record::encoded(topic, key, value)?).await
+    }
+
+    /// As [`Template::send_text`].
+    ///
+    /// # Errors
+    /// As [`Tx::send`].
+    pub async fn send_text<K: AsKey>(
+        &self,
+        topic: impl AsRef<str>,
+        key: K,
+        text: &str,
+    ) -> Result<RecordMetadata> {
+        self.send_record(Record::to(topic).key(key).text(text)).await
+    }
+
+    /// As [`Template::send_bytes`].
+    ///
+    /// # Errors
+    /// As [`Tx::send`].
+    pub async fn send_bytes<K: AsKey>(
+        &self,
+        topic: impl AsRef<str>,
+        key: K,
+        bytes: impl Into<Vec<u8>>,
+    ) -> Result<RecordMetadata> {
+        self.send_record(Record::to(topic).key(key).bytes(bytes)).await
+    }
+
+    /// As [`Template::send_tombstone`].
+    ///
+    /// # Errors
+    /// As [`Tx::send`].
+    pub async fn send_tombstone<K: AsKey>(&self, topic: impl AsRef<str>, key: K) -> Result<RecordMetadata> {
+        self.send_record(Record::to(topic).key(key)).await
+    }
+
+    /// As [`Template::send_all`]. Once one of them was refused by a broker, those behind it are in no transaction.
+    pub async fn send_all(&self, records: impl IntoIterator<Item = Record>) -> Vec<Result<RecordMetadata>> {
+        let inner = &*self.template.0;
+        send_all(Way::In(&self.transaction), &inner.interceptors, inner.buffer_memory, records).await
     }
 
     /// As [`Template::send_record`].
@@ -190,9 +189,7 @@ impl fmt::Display for TxError {
 impl Template {
     /// A producer of its own for transactions, under the id prefix, with the template's settings.
     pub(crate) fn transactional_producer(&self, name: &str) -> Result<TransactionalProducer> {
-        let Some(pool) = self.transactions() else { return Err(TemplateError::NoTransactionIdPrefix) };
-        let made = pool.client.transactional_producer(pool.config.clone(), &format!("{}{name}", pool.prefix));
-        made.map_err(|source| TemplateError::NoTransactions { source })
+        self.transactions().ok_or(TemplateError::NoTransactionIdPrefix)?.producer(name)
     }
 
     /// Does `work` in a transaction: commits when it returns `Ok`, aborts when it returns an error, panics or is dropped.
@@ -217,21 +214,21 @@ impl Template {
     ///
     /// # Errors
     /// What `work` returned ([`TemplateError::Work`]); why it could not be begun or committed
-    /// ([`TemplateError::Transaction`]).
+    /// ([`TemplateError::Transaction`]); the template is closed ([`TemplateError::Closed`]).
     pub async fn in_transaction<T, F>(&self, work: F) -> Result<T>
     where
         F: AsyncFnOnce(&Tx) -> Result<T, TxError>,
     {
         let Some(pool) = self.transactions() else { return Err(TemplateError::NoTransactionIdPrefix) };
-        let (transaction, producer) = pool.begin().await?;
+        let (mut lease, transaction) = pool.begin().await?;
         let tx = Tx { transaction, template: self.clone() };
         let done = work(&tx).await;
         let ended = match &done {
             Ok(_) => tx.transaction.commit().await,
             Err(_) => tx.transaction.abort().await,
         };
-        if !matches!(&ended, Err(error) if error.remedy() == Remedy::NewProducer) {
-            pool.give_back(producer);
+        if let Err(error) = &ended {
+            lease.heed(error);
         }
         match (done, ended) {
             (Ok(done), Ok(())) => Ok(done),

@@ -1,5 +1,5 @@
-//! What a value is on the wire: text and bytes as they are, everything else as JSON. A listener's payload of the same type
-//! reads what was written, and `send_to` writes the same (`listener::raw` and `listener::forward` find it by the
+//! What a value is on the wire: text and bytes as they are, owned, borrowed or held by a box, everything else as JSON. A
+//! listener's payload of text or bytes reads what was written, and `send_to` writes the same (`listener::raw` and `listener::forward` find it by the
 //! compiler's rules for methods, which need the type itself; here it is a parameter).
 
 use std::any::type_name;
@@ -18,16 +18,33 @@ enum Form {
     Json,
 }
 
-/// The form of a `V`. Its name is asked for, since a `TypeId` has only what lives for ever. No other type has one of these
-/// names: they begin with the type's crate.
+/// The form of a `V`: of what is left of it without references and what else only holds a value. Its name is asked for, since
+/// a `TypeId` has only what lives for ever. No other type has one of these names: they begin with the type's crate.
 fn form<V: ?Sized>() -> Form {
-    let name = type_name::<V>();
-    if [type_name::<str>(), type_name::<&str>(), type_name::<String>()].contains(&name) {
-        return Form::Text;
+    let mut name = type_name::<V>();
+    while let Some(held) = held(name) {
+        name = held;
     }
-    let bytes =
-        [type_name::<[u8]>(), type_name::<&[u8]>(), type_name::<Vec<u8>>(), type_name::<bytes::Bytes>()];
-    if bytes.contains(&name) { Form::Bytes } else { Form::Json }
+    match name {
+        "str" | "alloc::string::String" => Form::Text,
+        "[u8]" | "alloc::vec::Vec<u8>" | "bytes::bytes::Bytes" => Form::Bytes,
+        _ if name.starts_with("[u8; ") => Form::Bytes,
+        _ => Form::Json,
+    }
+}
+
+/// What a reference, a box, a count or a `Cow` holds, by their names. (Some compilers name a lifetime, others do not.)
+fn held(name: &str) -> Option<&str> {
+    let held = match name.strip_prefix('&') {
+        Some(held) => held,
+        None => {
+            let holder = name.strip_prefix("alloc::")?.strip_suffix('>')?;
+            let holders = ["boxed::Box<", "sync::Arc<", "rc::Rc<", "borrow::Cow<"];
+            holders.iter().find_map(|known| holder.strip_prefix(known))?
+        }
+    };
+    let held = held.strip_prefix("'_").map_or(held, |held| held.trim_start_matches([',', ' ']));
+    Some(held.strip_prefix("mut ").unwrap_or(held))
 }
 
 /// JSON, whatever the type.
@@ -85,6 +102,8 @@ pub(crate) fn decode<T: DeserializeOwned>(value: Option<&[u8]>) -> serde_json::R
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use crate::listener::raw::for_each_raw_form;
@@ -104,13 +123,33 @@ mod tests {
         assert_eq!(encode(&all).unwrap(), all);
         assert_eq!(encode(&*all).unwrap(), all);
         assert_eq!(encode(&&*all).unwrap(), all);
+        assert_eq!([written(&&text), written(&Box::<str>::from(text))], [text; 2]);
+        assert_eq!([written(&Cow::Borrowed(text)), written(&Cow::<str>::Owned(text.to_owned()))], [text; 2]);
+        assert_eq!([written(&&text.to_owned()), written(&Box::new(text.to_owned()))], [text; 2]);
+        assert_eq!(encode(b"a \xff").unwrap(), b"a \xff");
+        assert_eq!(encode(&b"a \xff").unwrap(), b"a \xff");
+        assert_eq!(encode(&[0u8; 0]).unwrap(), b"");
+        assert_eq!(encode(&&all).unwrap(), all);
+        assert_eq!(encode(&Box::<[u8]>::from(&*all)).unwrap(), all);
+        assert_eq!(encode(&Cow::Borrowed(&*all)).unwrap(), all);
         assert_eq!((written(""), encode::<[u8]>(&[]).unwrap()), (String::new(), Vec::new()));
+    }
+
+    /// serde writes them with its feature `rc` only, which this crate does not ask for.
+    #[test]
+    fn shared_text_and_bytes_are_text_and_bytes() {
+        assert!(matches!((form::<Arc<str>>(), form::<Rc<str>>()), (Form::Text, Form::Text)));
+        assert!(matches!((form::<Arc<String>>(), form::<&mut Arc<str>>()), (Form::Text, Form::Text)));
+        assert!(matches!((form::<Arc<[u8]>>(), form::<Arc<Vec<u8>>>()), (Form::Bytes, Form::Bytes)));
+        assert!(matches!((form::<bytes::Bytes>(), form::<&bytes::Bytes>()), (Form::Bytes, Form::Bytes)));
+        assert!(matches!((form::<&[u16]>(), form::<[u16; 2]>()), (Form::Json, Form::Json)));
+        assert!(matches!((form::<Box<Name>>(), form::<Option<&str>>()), (Form::Json, Form::Json)));
     }
 
     #[test]
     fn everything_else_is_json() {
         assert_eq!(written(&Name("a".into())), "\"a\"");
-        assert_eq!(written(&Cow::Borrowed("a")), "\"a\"");
+        assert_eq!(written(&&Name("a".into())), "\"a\"");
         assert_eq!(written(&Some("a")), "\"a\"");
         assert_eq!(written(&vec![1u16, 2]), "[1,2]");
         assert_eq!(written(&'a'), "\"a\"");
@@ -122,6 +161,9 @@ mod tests {
         assert_eq!(decode::<String>(Some(&encode(&text).unwrap())).unwrap(), text);
         let bytes = vec![0u8, 255, 34];
         assert_eq!(decode::<Vec<u8>>(Some(&encode(&bytes).unwrap())).unwrap(), bytes);
+        assert_eq!(decode::<Box<str>>(Some(&encode(&text).unwrap())).unwrap().as_ref(), text);
+        assert_eq!(decode::<[u8; 3]>(Some(&encode(&[0u8, 255, 34]).unwrap())).unwrap(), *bytes);
+        assert!(decode::<[u8; 2]>(Some(&bytes)).is_err(), "one too many");
         let name = Name("a".into());
         assert_eq!(decode::<Name>(Some(&encode(&name).unwrap())).unwrap(), name);
         assert_eq!(decode::<Option<u8>>(None).unwrap(), None);

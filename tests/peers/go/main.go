@@ -1,6 +1,6 @@
 // kafka-go and franz-go as peers: each creates a topic, produces, consumes as members of a group, commits, and reads
 // the commits; franz-go runs transactions, transforms exactly once and administers too. `main CLIENT SERVERS TOPIC GROUP`
-// says what it saw, a line for each; `main place COUNT KEY..` (place.go) needs no cluster.
+// says what it saw, a line for each; `main read ..` (read.go) only reads, `main place COUNT KEY..` (place.go) needs no cluster.
 package main
 
 import (
@@ -35,6 +35,8 @@ func main() {
 	context, cancel := context.WithTimeout(context.Background(), 100*time.Second)
 	defer cancel()
 	switch os.Args[1] {
+	case "read":
+		read(context, servers, topic, group)
 	case "kafka-go":
 		segmentio(context, servers, topic, group)
 	case "franz-go":

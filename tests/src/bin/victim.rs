@@ -1,6 +1,6 @@
 //! A service for tests to kill: it runs the configuration in `VICTIM_YAML` and says what it handles, one line a record,
 //! before the handler returns. It fails on the record whose number is in `VICTIM_POISON`, and never
-//! returns from the one in `VICTIM_STUCK`. With `VICTIM_SLEEP` it waits so many milliseconds for another service with each, and
+//! returns from the one in `VICTIM_STUCK`, nor from any that has the number in `VICTIM_STUCK_FROM` or a higher one. With `VICTIM_SLEEP` it waits so many milliseconds for another service with each, and
 //! says after that. `VICTIM_LISTENER` is another of its listeners to be run in place of `victim`.
 
 use std::io::Write;
@@ -24,7 +24,7 @@ async fn victim(record: Numbered, meta: Metadata) -> Result<(), String> {
         service.call().await;
     }
     say(&record, &meta);
-    if *STUCK == Some(record.n) {
+    if *STUCK == Some(record.n) || STUCK_FROM.is_some_and(|from| record.n >= from) {
         std::future::pending::<()>().await;
     }
     Ok(())
@@ -55,6 +55,10 @@ fn say(record: &Numbered, meta: &Metadata) {
 
 /// The record whose handler never returns, if any.
 static STUCK: LazyLock<Option<u64>> = LazyLock::new(|| std::env::var("VICTIM_STUCK").ok()?.parse().ok());
+
+/// The first record of those whose handlers never return, if any.
+static STUCK_FROM: LazyLock<Option<u64>> =
+    LazyLock::new(|| std::env::var("VICTIM_STUCK_FROM").ok()?.parse().ok());
 
 static SERVICE: LazyLock<Option<Downstream>> = LazyLock::new(|| {
     let takes = std::env::var("VICTIM_SLEEP").ok()?.parse().ok()?;

@@ -145,7 +145,13 @@ async fn a_record_that_nobody_acknowledges_is_named() {
     })
     .await;
     assert_eq!(told, (stage.partition(1), 0));
-    assert!(app.health().is_alive(), "its handlers go on: {:?}", app.health());
+    let health = app.health();
+    assert_eq!(health.status, HealthStatus::Down);
+    let reason = &health.listeners[0].reasons[0];
+    assert!(
+        reason.contains("-1: offset 0 is not acknowledged for longer than max-poll-interval"),
+        "{health:?}"
+    );
     acks.0.lock().unwrap().drain(..).for_each(|ack| ack.ack().unwrap());
     let over = event(&mut events, |kind| match kind {
         EventKind::NoLongerStuck { partition } => Some(partition),
@@ -153,6 +159,46 @@ async fn a_record_that_nobody_acknowledges_is_named() {
     })
     .await;
     assert_eq!((over, app.explain()), (stage.partition(1), vec![]));
+    assert_eq!(app.health().status, HealthStatus::Up, "{:?}", app.health());
+    app.stop().await.unwrap();
+}
+
+#[kafka_listener(
+    topic = "${suite.topic}",
+    group = "${suite.topic}-mixed",
+    ordering = "key",
+    concurrency = 4,
+    retry(attempts = 1000, backoff = "100ms..200ms")
+)]
+async fn mixed(value: String, door: &State<Door>, bank: &State<Bank>) -> Result<(), &'static str> {
+    match value.as_str() {
+        "heavy" => door.0.notified().await,
+        "poison" if !bank.0.load(Ordering::SeqCst) => return Err("no bank"),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A key fails again and again while handlers of other keys run: health says which, until it succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_tried_again_degrades_health_while_others_go_on() {
+    let stage = Stage::new().await;
+    let door = Door::default();
+    let yaml = stage.yaml("  listeners: {mixed: {retry: {attempts: 1000}}}\n");
+    let app = App::from_yaml(&yaml).unwrap().only(["mixed"]);
+    let app = app.state(stage.bank.clone()).state(door.clone()).start().await.unwrap();
+    for value in ["heavy", "poison"] {
+        let record = Record::to(&stage.topic).partition(1).key(value).text(value);
+        app.template().send_record(record).await.unwrap();
+    }
+    eventually("health is degraded", LIMIT, || async { app.health().status == HealthStatus::Degraded }).await;
+    let health = app.health();
+    let retrying = format!("retrying {} at offset 1, key \"poison\"", stage.partition(1));
+    assert!(health.listeners[0].reasons[0].starts_with(&retrying), "{health:?}");
+    stage.bank.0.store(true, Ordering::SeqCst);
+    eventually("health is up", LIMIT, || async { app.health().status == HealthStatus::Up }).await;
+    assert_eq!(app.explain().len(), 1, "the other one is still in hand");
+    door.0.notify_one();
     app.stop().await.unwrap();
 }
 

@@ -2,14 +2,16 @@
 //! holds them back.
 //!
 //! ```text
-//! steering  what an operator orders
-//! events    what listeners tell of themselves
-//! gates     rate limit, circuit breaker, a check of the application
+//! steering    what an operator orders
+//! unreadable  batches that cannot be read
+//! events      what listeners tell of themselves
+//! gates       rate limit, circuit breaker, a check of the application
 //! ```
 
 mod events;
 mod gates;
 mod steering;
+mod unreadable;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

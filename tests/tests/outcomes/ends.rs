@@ -74,6 +74,24 @@ async fn errors_are_sorted_by_the_attribute_and_by_the_file() {
     app.stop().await.unwrap();
 }
 
+/// The handler returns a boxed error: the attribute names its type, so that the file can say which variants.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_names_variants_of_an_error_in_a_box() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("variants", 1).await;
+    let file = "  listeners:\n    sorted: {retry: {never: ['BankError::Closed']}}\n";
+    let (app, probe) = start(&yaml(&cluster, &topic, file), &["sorted"]).await;
+    for value in ["closed", "busy", "other"] {
+        send(&app, &topic, 0, value).await;
+    }
+    let letters = records(&cluster, &app, &format!("{topic}.DLT"), 3).await;
+    let tries = |value: &str| probe.seen().iter().filter(|seen| seen.value == value).count();
+    assert_eq!((tries("closed"), tries("busy"), tries("other")), (1, 3, 3));
+    let closed = letters.iter().find(|letter| letter.text() == Some("closed")).unwrap();
+    assert_eq!(header(closed, "kafka_dlt-exception-cause-fqcn"), b"outcomes::BankError");
+    app.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_batch_the_failing_one_is_a_dead_letter() {
     let cluster = Cluster::start().await;

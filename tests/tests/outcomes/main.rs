@@ -70,6 +70,7 @@ async fn sorted(
     probe.saw(meta.partition(), meta.offset(), None, value.clone());
     match value.as_str() {
         "closed" => Err(BankError::Closed.into()),
+        "busy" => Err(BankError::Busy.into()),
         "fatal" => Err(Fatal::new("never again").into()),
         "other" => Err("something else".into()),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! Dead letters that cannot be written: their partition stops, and nothing moves.
 
-use kafka_runtime::container::{PartitionPhase, PartitionStatus};
+use kafka_runtime::container::{HealthStatus, PartitionPhase, PartitionStatus};
 use tests::{Peer, PeerKind};
 
 use super::*;
@@ -86,7 +86,7 @@ async fn dead_letters_on_a_cluster_that_is_away_stop_the_partition() {
     let topic = cluster.topic("apart", 2).await;
     let yaml = yaml(&cluster, &topic, "").replace(
         "    consumer:",
-        "    producer: {bootstrap-servers: '127.0.0.1:1', properties: {delivery.timeout.ms: 2000, request.timeout.ms: 1000, max.block.ms: 1000}}\n    consumer:",
+        "    producer: {bootstrap-servers: '127.0.0.1:1', properties: {delivery.timeout.ms: 8000, request.timeout.ms: 1000, max.block.ms: 1000}}\n    consumer:",
     );
     let (app, probe) = start(&yaml, &["said"]).await;
     let client = App::from_yaml(cluster.yaml("")).unwrap().only([]).start().await.unwrap();
@@ -94,6 +94,12 @@ async fn dead_letters_on_a_cluster_that_is_away_stop_the_partition() {
         send(&client, &topic, 0, value).await;
     }
     probe.at_least(4, LIMIT).await;
+    eventually("health says what it waits for", LIMIT, || async {
+        let health = app.health();
+        let waits = format!("{topic}-0: offset 1 is being written to {topic}-dlt");
+        health.status == HealthStatus::Degraded && health.listeners[0].reasons[0].starts_with(&waits)
+    })
+    .await;
     eventually("the partition stops", LIMIT, || async { !app.status()[0].is_healthy() }).await;
     app.commit_now().await;
     assert_eq!(committed(&cluster, &format!("{topic}-said"), &topic, 0).await, Some(1), "nothing moves");

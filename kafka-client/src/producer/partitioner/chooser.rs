@@ -1,9 +1,11 @@
 //! The choices for one topic, over all threads that send to it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use super::{Choice, KeyHash, Keyless, OwnPartitioner, Partitioner};
 use crate::producer::Outgoing;
+use crate::producer::topics::Obstacle;
 use crate::seams::Rng;
 
 /// The choices for one topic.
@@ -52,15 +54,15 @@ impl Chooser {
         matches!(self.how, Partitioner::LeastBytes)
     }
 
-    /// The partition of a record of `size` bytes; `None` where the record should have named it.
-    pub(crate) fn choose(
+    /// The partition of a record of `size` bytes.
+    pub(in crate::producer) fn choose(
         &self,
         record: &Outgoing<'_>,
         topic: &Situation<'_>,
         size: usize,
         rng: &Rng,
-    ) -> Option<i32> {
-        Some(match (&self.how, record.key) {
+    ) -> Result<i32, Obstacle> {
+        Ok(match (&self.how, record.key) {
             (Partitioner::Murmur2, Some(key)) => KeyHash::Murmur2.partition(key, topic.count),
             (Partitioner::Keyed(hash, keyless), key) => match (key, keyless) {
                 (Some(key), _) if !key.is_empty() || *hash != KeyHash::Crc32 => {
@@ -78,9 +80,12 @@ impl Chooser {
                 let least = topic.available.iter().min_by_key(|partition| (topic.sent)(**partition));
                 least.copied().unwrap_or_else(|| self.next(topic))
             }
-            (Partitioner::Manual, _) => return None,
+            (Partitioner::Manual, _) => return Err(Obstacle::NoPartition),
             (Partitioner::Own(OwnPartitioner(own)), _) => {
-                own.choose(record, &Choice { partitions: topic.count, available: topic.available })
+                let choice = Choice { partitions: topic.count, available: topic.available };
+                // It is somebody else's code, and whoever sends may send for many.
+                catch_unwind(AssertUnwindSafe(|| own.choose(record, &choice)))
+                    .map_err(|_| Obstacle::PartitionerPanicked)?
             }
         })
     }
@@ -241,7 +246,7 @@ mod tests {
             backlog: &|_| 0,
             sent: &|partition| [30, 10, 20][usize::try_from(partition).unwrap()],
         };
-        assert_eq!(chooser.choose(&record(None), &topic, 1, &rng), Some(1));
+        assert_eq!(chooser.choose(&record(None), &topic, 1, &rng), Ok(1));
     }
 
     #[derive(Debug)]
@@ -250,6 +255,15 @@ mod tests {
     impl ChoosePartition for Last {
         fn choose(&self, _: &Outgoing<'_>, choice: &Choice<'_>) -> i32 {
             choice.partitions - 1
+        }
+    }
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl ChoosePartition for Broken {
+        fn choose(&self, _: &Outgoing<'_>, _: &Choice<'_>) -> i32 {
+            panic!("on purpose")
         }
     }
 
@@ -266,6 +280,10 @@ mod tests {
         assert_eq!(choose(&chooser(own), None, 4, &[0], &rng), 3);
         let topic =
             Situation { count: 1, available: &[0], has_leader: &|_| true, backlog: &|_| 0, sent: &|_| 0 };
-        assert_eq!(chooser(Partitioner::Manual).choose(&record(Some(b"k")), &topic, 1, &rng), None);
+        let manual = chooser(Partitioner::Manual).choose(&record(Some(b"k")), &topic, 1, &rng);
+        assert_eq!(manual, Err(Obstacle::NoPartition));
+        let broken = chooser(Partitioner::Own(OwnPartitioner::new(Broken)));
+        let panicked = broken.choose(&record(None), &topic, 1, &rng);
+        assert_eq!(panicked, Err(Obstacle::PartitionerPanicked));
     }
 }

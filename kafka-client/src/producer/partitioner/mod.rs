@@ -128,8 +128,8 @@ impl fmt::Display for Partitioner {
 
 /// Chooses partitions in a way of its own.
 pub trait ChoosePartition: Send + Sync + fmt::Debug + 'static {
-    /// The partition for `record`, in `0..choice.partitions`; another number fails the record. Called for records
-    /// without a partition of their own, on the sending threads, so it should be quick.
+    /// The partition for `record`, in `0..choice.partitions`; another number fails the record, and so does a panic. Called
+    /// for records without a partition of their own, on the sending threads, so it should be quick.
     fn choose(&self, record: &Outgoing<'_>, choice: &Choice<'_>) -> i32;
 }
 

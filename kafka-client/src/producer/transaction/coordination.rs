@@ -313,6 +313,10 @@ impl Coordination {
         begun?;
         // Each request has its deadline, so it comes.
         self.until(|machine| machine.is_quiet() || machine.death().is_some()).await;
+        // Who cannot go on does not know whether all is quiet, and the end must not overtake a batch.
+        if let Some(error) = self.machine().death() {
+            return Err(error);
+        }
         let (end, told, reason) = self.machine().verdict(wanted);
         let outcome = match told {
             false => Ok(None),

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::enqueue::Urgency;
-use super::{Delivery, Handle, Outgoing, RecordMetadata, SendError};
+use super::stats::Counters;
+use super::{Delivery, Handle, Outgoing, ProducerStats, RecordMetadata, SendError};
 use crate::client::ClientContext;
 use crate::config::{Acks, ProducerConfig};
 use crate::consumer::{GroupMetadata, Offsets};
@@ -56,7 +57,12 @@ pub struct TransactionalProducer {
 }
 
 impl TransactionalProducer {
-    pub(crate) fn start(context: ClientContext, config: ProducerConfig, id: &str) -> Result<Self> {
+    pub(crate) fn start(
+        context: ClientContext,
+        config: ProducerConfig,
+        id: &str,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         if id.is_empty() {
             return Err(Error::Config("a transactional producer needs a transactional.id".into()));
         }
@@ -75,7 +81,7 @@ impl TransactionalProducer {
             config.max_block,
             context.pool(),
         ));
-        let handle = Handle::start(context, config, Some(Arc::clone(&coordination)))?;
+        let handle = Handle::start(context, config, counters, Some(Arc::clone(&coordination)))?;
         Ok(Self { handle: Arc::new(handle), coordination })
     }
 
@@ -83,6 +89,12 @@ impl TransactionalProducer {
     #[must_use]
     pub fn id(&self) -> &str {
         self.coordination.id()
+    }
+
+    /// What it has done so far, whether or not it was committed; see [`Producer::transactional`](super::Producer::transactional).
+    #[must_use]
+    pub fn stats(&self) -> ProducerStats {
+        self.handle.shared.counters.read()
     }
 
     /// Gets its producer id and epoch, fences whoever had the transactional id before, and waits until what that one
@@ -126,19 +138,35 @@ impl TransactionalProducer {
         Ok(Transaction { handle, coordination, ended: false })
     }
 
+    /// Waits until no transaction is about to end: one that was dropped is aborted by then, or cannot be.
+    pub async fn ended(&self) {
+        self.coordination.idle().await;
+    }
+
     /// Takes no more records, and ends. An open transaction is left to whoever holds it, who cannot commit it any more;
     /// the coordinator aborts it after `transaction.timeout.ms`, or when the transactional id is next used.
     ///
     /// # Errors
     /// Records were under way that had no outcome by the deadline.
     pub async fn close(&self, deadline: Duration) -> Result<(), SendError> {
+        let clock = &self.handle.context.cluster.seams().clock;
+        let began = clock.now();
         // Whoever ends a transaction may still do it.
-        let _ = tokio::time::timeout(deadline, self.coordination.idle()).await;
-        self.handle.close(deadline).await
+        tokio::select! {
+            biased;
+            () = self.ended() => {}
+            () = self.handle.context.sleep(deadline) => {}
+        }
+        let left = deadline.saturating_sub(clock.now().saturating_duration_since(began));
+        self.handle.close(left).await.map_err(|error| match error {
+            SendError::FlushTimeout { batches, .. } => SendError::FlushTimeout { batches, after: deadline },
+            other => other,
+        })
     }
 }
 
-/// An open transaction: committed or aborted by value; dropped without either, it is aborted.
+/// An open transaction: committed or aborted by value; dropped without either, it is aborted. Either is done to its end,
+/// even if every handle of the producer is dropped meanwhile.
 ///
 /// A record that is not written dooms it: whatever is enqueued then fails with [`SendError::NoTransaction`], and
 /// [`commit`](Self::commit) aborts and says why.
@@ -233,10 +261,11 @@ impl Transaction {
 
     /// The task that ends it; the next one to begin waits for it.
     fn ending(&self, wanted: End) -> tokio::task::JoinHandle<Result<(), TransactionError>> {
-        let (coordination, shared) = (Arc::clone(&self.coordination), Arc::clone(&self.handle.shared));
+        // The handle goes with it: whoever drops the last one meanwhile does not end the sender under it.
+        let (coordination, handle) = (Arc::clone(&self.coordination), Arc::clone(&self.handle));
         // At once, so that a begin right after this call waits for the end.
         coordination.leave();
-        self.handle.context.io.spawn(async move { coordination.end(&shared, wanted).await })
+        self.handle.context.io.spawn(async move { coordination.end(&handle.shared, wanted).await })
     }
 }
 

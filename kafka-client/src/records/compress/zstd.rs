@@ -42,7 +42,8 @@ pub(super) use self::in_c::compress;
 #[cfg(not(feature = "zstd-c"))]
 pub(super) use self::in_rust::compress;
 
-#[cfg(not(feature = "zstd-c"))]
+// In tests beside the other, whose library is the one that Java's and librdkafka's readers have.
+#[cfg(any(test, not(feature = "zstd-c")))]
 mod in_rust {
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
@@ -93,5 +94,34 @@ mod in_c {
         let frame = frame.map_err(|error: std::io::Error| error.to_string())?;
         out.append(&mut frame.unwrap_or_default());
         Ok(())
+    }
+}
+
+#[cfg(all(test, feature = "zstd-c"))]
+mod tests {
+    use crate::seams::Rng;
+
+    use super::*;
+
+    /// Some that compress well, less, or not at all; shorter and longer than a block of 128 KiB.
+    fn inputs() -> impl Iterator<Item = Vec<u8>> {
+        let rng = Rng::seeded(7);
+        let lengths = [0, 1, 2, 100, 4_000, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 1 << 20];
+        lengths.into_iter().flat_map(move |length| {
+            let noise: Vec<u8> = (0..length).map(|_| rng.next_u64() as u8).collect();
+            let few = noise.iter().map(|byte| b"order"[usize::from(*byte) % 5]).collect();
+            let text = (0..u32::MAX).flat_map(|n| format!("{{\"n\":{n},\"open\":true}}").into_bytes());
+            [vec![b'x'; length], few, text.take(length).collect(), noise]
+        })
+    }
+
+    #[test]
+    fn what_is_compressed_in_rust_is_read_by_zstds_own_library() {
+        for input in inputs() {
+            let mut frame = Vec::new();
+            in_rust::compress(None, &input, &mut frame).unwrap();
+            let read = zstd::bulk::decompress(&frame, input.len()).unwrap();
+            assert!(read == input, "{} bytes", input.len());
+        }
     }
 }

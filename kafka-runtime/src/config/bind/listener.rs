@@ -11,8 +11,8 @@ use super::super::settings::{ClientIds, ListenerSettings};
 use super::super::value::Value as _;
 use super::subscription::Subscribed;
 use super::{
-    Binding, Client, Declared, Place, client, commit, consumer, controls, forward, of_listener, order,
-    recovery, rules, subscription, transactional,
+    Binding, Client, Declared, Place, client, commit, consumer, controls, errors, forward, of_listener,
+    order, recovery, rules, subscription, transactional,
 };
 use crate::listener::{Attributes, SourceLocation};
 
@@ -39,6 +39,7 @@ pub(crate) fn every_listener(binding: &mut Binding<'_>) {
         batch: false,
         takes_ack: false,
         takes_tx: false,
+        error_type: None,
     };
     binding.section("every listener");
     let nothing = Subscribed { subscription: Subscription::Topics(Vec::new()), whole_topics: Vec::new() };
@@ -85,7 +86,7 @@ fn settings(binding: &mut Binding<'_>, listener: &Declared, subscribed: Subscrib
         ack: committing.ack,
         commit_timeout,
         retry: recovery::retry(binding, listener, retry_topics.is_some()),
-        retry_errors: recovery::errors(binding, listener),
+        retry_errors: errors::errors(binding, listener),
         on_exhausted: recovery::on_exhausted(binding, listener),
         dead_letters: recovery::dead_letters(binding, listener),
         retry_topics,

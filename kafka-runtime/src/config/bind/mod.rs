@@ -14,6 +14,7 @@ mod client;
 mod commit;
 mod consumer;
 mod controls;
+mod errors;
 mod forward;
 mod listener;
 mod order;

@@ -16,12 +16,14 @@ pub(crate) struct Declared {
     pub batch: bool,
     pub takes_ack: bool,
     pub takes_tx: bool,
+    pub error_type: Option<&'static str>,
 }
 
 impl From<&ListenerDescriptor> for Declared {
     fn from(listener: &ListenerDescriptor) -> Self {
-        let ListenerDescriptor { id, location, attributes, batch, takes_ack, takes_tx, .. } = *listener;
-        Self { id, location, attributes, batch, takes_ack, takes_tx }
+        let ListenerDescriptor { id, location, attributes, batch, takes_ack, takes_tx, error_type, .. } =
+            *listener;
+        Self { id, location, attributes, batch, takes_ack, takes_tx, error_type: error_type() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of records that fail: tries, errors by type, dead letters, time.
+//! What becomes of records that fail: tries, dead letters, time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use kafka_client::config::Subscription;
 
 use super::super::origin::Origin;
 use super::super::problems::Problem;
-use super::super::settings::{DeadLetters, OnExhausted, Retry, RetryErrors, RetryTopicNames, RetryTopics};
+use super::super::settings::{DeadLetters, OnExhausted, Retry, RetryTopicNames, RetryTopics};
 use super::super::value::{Notation, Value};
 use super::listener::layered;
 use super::{Binding, Declared, Place, of_listener};
@@ -183,33 +183,6 @@ fn retry_waits(
     let initial = read("retry-topics.backoff.initial", Duration::from_secs(1), ["backoff.delay", "delay"]);
     let max = read("retry-topics.backoff.max", Duration::from_secs(30), ["backoff.max-delay", "max-delay"]);
     (initial, max.max(initial))
-}
-
-pub(super) fn errors(binding: &mut Binding<'_>, listener: &Declared) -> RetryErrors {
-    let mut list = |name: &'static str, of_attribute: &[&str]| {
-        let said = binding.first_list(&layered(listener, name, None));
-        match said {
-            Some((names, said)) => {
-                binding.note(name, names.join(", "), said.origin, said.through);
-                Some(names)
-            }
-            None => {
-                let argument = if of_attribute.is_empty() {
-                    Origin::Default
-                } else {
-                    Origin::Attribute { location: listener.location, argument: "retry".into() }
-                };
-                binding.note(name, of_attribute.join(", "), argument, Vec::new());
-                None
-            }
-        }
-    };
-    let said = listener.attributes.retry;
-    RetryErrors {
-        only: list("retry.only", said.only),
-        never: list("retry.never", said.never),
-        attribute_only: !said.only.is_empty(),
-    }
 }
 
 pub(super) fn on_exhausted(binding: &mut Binding<'_>, listener: &Declared) -> OnExhausted {

@@ -48,7 +48,7 @@ impl KafkaKey {
 
 const TLS: &str = "TLS and SASL are not supported yet, and an open connection must not take their place";
 const TWO_PHASES: &str = "transactions that another coordinator ends are not supported";
-const METRICS: &str = "there are no metrics yet";
+const METRICS: &str = "there are no reporters: counts are read by `Template::stats`, `RunningApp::status` and `RunningApp::lag`";
 const PROTOCOL: &str = "`classic`, or `consumer` (KIP-848), which needs Kafka 4.0 or later";
 const CLASSIC: &str =
     "itself; with `group.protocol: consumer` the coordinator decides, and setting it is refused";

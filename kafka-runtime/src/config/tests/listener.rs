@@ -6,7 +6,7 @@ use kafka_client::config::{Assignor, OffsetReset, StartAt, Subscription};
 
 use super::*;
 use crate::config::{DeadLetters, OnExhausted, Retry, RetryErrors};
-use crate::listener::PartitionsAttribute;
+use crate::listener::{PartitionsAttribute, RetryAttribute};
 
 fn topics(settings: &ListenerSettings) -> Vec<String> {
     match &settings.consumer.subscription {
@@ -368,4 +368,53 @@ kafka-runtime.listeners.bill:
     assert_eq!(said.retry_errors.only, Some(vec!["A".to_owned(), "B".to_owned()]));
     assert_eq!((said.dead_letters.topic.as_str(), said.dead_letters.create), ("{topic}.DLT", false));
     assert_eq!(said.on_exhausted, OnExhausted::Stop);
+}
+
+fn boxed(retry: RetryAttribute) -> ListenerDescriptor {
+    let attributes =
+        Attributes { topics: &["orders"], group: Some("billing"), retry, ..Attributes::default() };
+    ListenerDescriptor {
+        error_type: || Some(std::any::type_name::<Box<dyn std::error::Error + Send + Sync>>()),
+        ..named("bill", attributes)
+    }
+}
+
+/// A name that can never be found is a mistake of its listener; said for all listeners it may be meant for others.
+#[test]
+fn names_that_cannot_be_found_in_boxed_errors_are_told() {
+    let own = "kafka-runtime.listeners.bill.retry:\n  never: [Invalid, BankError::Closed, panic]\n";
+    assert_eq!(
+        mistake(own, &[&boxed(RetryAttribute::default())]),
+        "application.yml:2:11: `kafka-runtime.listeners.bill.retry.never` has `BankError::Closed`, which listener `bill` can \
+         never find: it returns Box<dyn Error>, in which a type has no name; name the type in its attribute, \
+         `retry(never = [..])`: then it is found by its name in the error and in all causes"
+    );
+    let notices = |text: &str, listener: &ListenerDescriptor| -> Vec<String> {
+        let config = config(text);
+        config.check(&[listener]).unwrap();
+        config.notices(&[listener]).iter().map(ToString::to_string).collect()
+    };
+    let all = own.replace("listeners.bill", "listener");
+    let told = notices(&all, &boxed(RetryAttribute::default()));
+    assert!(
+        matches!(&told[..], [one] if one.contains("has `BankError::Closed`, which listener `bill` can never find")),
+        "{told:?}"
+    );
+    let words = "kafka-runtime.listeners.bill.retry: {only: [Invalid, timeout]}";
+    let told = notices(words, &boxed(RetryAttribute::default()));
+    assert!(
+        matches!(&told[..], [one] if one.contains("has `Invalid`, which listener `bill` finds only if `Debug` begins with it")),
+        "{told:?}"
+    );
+
+    let typed = RetryAttribute { only: &["crate::bank::BankError"], ..RetryAttribute::default() };
+    assert!(notices(own, &boxed(typed)).is_empty(), "the attribute names the type");
+    let returned =
+        ListenerDescriptor { error_type: || Some("app::BankError"), ..boxed(RetryAttribute::default()) };
+    assert!(notices(own, &returned).is_empty(), "the handler names the type");
+    assert!(notices(own, &bill()).is_empty());
+    let every = own.replace("Invalid, BankError::Closed", "anyhow::Error");
+    let anyhow =
+        ListenerDescriptor { error_type: || Some("anyhow::Error"), ..boxed(RetryAttribute::default()) };
+    assert!(notices(&every, &anyhow).is_empty(), "it is what the handler returns");
 }

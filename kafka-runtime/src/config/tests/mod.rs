@@ -36,6 +36,7 @@ fn named(id: &'static str, attributes: Attributes) -> ListenerDescriptor {
         batch: false,
         takes_ack: false,
         takes_tx: false,
+        error_type: || None,
         bind: never,
     }
 }

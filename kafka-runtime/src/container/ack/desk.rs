@@ -10,7 +10,7 @@ use super::AckError;
 use crate::container::cadence::Settled;
 use crate::container::commit::Committer;
 use crate::container::ledger::Ledger;
-use crate::container::shared::Shared;
+use crate::container::shared::{Retrying, Shared};
 use crate::container::unsettled::{Delivered, Unsettled};
 use crate::listener::HandlerError;
 
@@ -198,6 +198,17 @@ impl AckDesk {
             let State { ledger, open, .. } = state;
             let mut of = ledger.open().filter_map(|(first, last)| Some((first, open.get(last)?)));
             of.find(|(_, open)| !open.has_failed).map(|(first, open)| (first, open.latest))
+        })
+    }
+
+    /// Deliveries that failed before and are not settled. Not those that are `given_up`.
+    pub(crate) fn retrying(&self, given_up: &[i64]) -> Option<Retrying> {
+        self.with(|state| {
+            let State { ledger, open, .. } = state;
+            let failed = |last| open.get(last).is_some_and(|open| open.has_failed || open.tries > 1);
+            let mut failed = ledger.open().filter(|(first, last)| failed(*last) && !given_up.contains(first));
+            let (offset, _) = failed.next()?;
+            Some(Retrying { records: 1 + failed.count(), offset, cause: None })
         })
     }
 

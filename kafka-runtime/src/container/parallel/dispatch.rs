@@ -44,12 +44,22 @@ pub(crate) struct Open<T> {
     /// 1 at the first try.
     pub(crate) attempt: u32,
     pub(crate) state: State,
-    /// When it went to a handler for the first time, and when it failed for the first time.
+    /// When it went to a handler for the first time.
     pub(crate) begun: Option<Instant>,
-    pub(crate) failed: Option<Instant>,
+    /// How it failed, if it is tried again.
+    pub(crate) failed: Option<Box<Failures>>,
     /// Finished records between this one and the next open one.
     after: u64,
     pub(crate) item: T,
+}
+
+/// The failures of a record that is tried again.
+#[derive(Debug)]
+pub(crate) struct Failures {
+    /// When it failed for the first time.
+    pub(crate) since: Instant,
+    /// The last one, with the record.
+    pub(crate) last: String,
 }
 
 /// What an open record waits for.
@@ -162,10 +172,11 @@ impl<T> Dispatcher<T> {
         true
     }
 
-    /// The record in hand failed: it is tried again from `until` on; its lane waits with it.
-    pub(crate) fn park(&mut self, offset: i64, until: Instant, now: Instant) {
+    /// The record in hand failed, as `last` tells: it is tried again from `until` on; its lane waits with it.
+    pub(crate) fn park(&mut self, offset: i64, until: Instant, now: Instant, last: String) {
         if let Some(open) = self.put_down(offset, State::Parked(until)) {
-            open.failed.get_or_insert(now);
+            let since = open.failed.as_ref().map_or(now, |failed| failed.since);
+            open.failed = Some(Box::new(Failures { since, last }));
             open.attempt = open.attempt.saturating_add(1);
             self.parked.insert((until, offset));
         }

@@ -207,6 +207,8 @@ impl<S: Source> Feeder<S> {
     fn tell_stopped(&self, cause: String) {
         let (listener, partition) = (self.work.id, self.site.shared.partition);
         self.site.shared.set_cause(Some(cause.clone()));
+        // Before it is told: who seeks or resumes on the event meets a partition that has stopped.
+        self.site.shared.set_phase(PartitionPhase::Stopped);
         self.work.events.emit(listener, || EventKind::PartitionStopped { partition, cause });
     }
 
@@ -275,7 +277,8 @@ impl<S: Source> Feeder<S> {
         self.site.desk.admit(leader_epoch, admitted.into_iter().map(item));
         self.batch = None;
         match failed {
-            Some(cause) => self.unreadable(next.unwrap_or(batch.batch().header().base_offset), &cause),
+            // The batch may begin below the position.
+            Some(cause) => self.unreadable(next.unwrap_or_else(|| self.site.desk.position()), &cause),
             None if is_whole => self.site.desk.pass_to(batch.next_offset(), leader_epoch),
             None => self.batch = Some((Arc::clone(&batch), records.mark())),
         }

@@ -1,9 +1,12 @@
 //! A worker: takes a record, hands it to the handler, says what became of it. Generic per handler, boxed once.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Site;
 use super::desk::Ticket;
@@ -37,7 +40,9 @@ pub(crate) async fn work_off<H: Handler>(prepared: &Prepared, work: &Arc<Listene
                 }
                 break;
             };
-            handle::<H>(prepared, work, &site, ticket, pass).await;
+            let offset = ticket.taken.offset;
+            let handled = pin!(handle::<H>(prepared, work, &site, ticket, pass));
+            visibly(work, &site, offset, handled).await;
             since_yield += 1;
             if since_yield >= YIELD_EVERY {
                 since_yield = 0;
@@ -69,7 +74,8 @@ enum Next {
     Sent(Vec<Pending>),
     /// Done without its handler.
     Settled,
-    Retry(Duration),
+    /// After that time; with the record and its failure.
+    Retry(Duration, String),
     /// The circuit is open: as if it had not been tried.
     Again,
     Stop(String),
@@ -94,7 +100,13 @@ async fn handle<H: Handler>(
     };
     match (next, &site.waiter) {
         (Next::Sent(arrivals), Some(waiter)) => {
-            waiter.watch(conclude(Arc::clone(work), Arc::clone(site), ticket, pass, arrivals));
+            let (work, site, offset) = (Arc::clone(work), Arc::clone(site), ticket.taken.offset);
+            waiter.watch(async move {
+                let concluded = pin!(conclude(&work, &site, ticket, pass, arrivals));
+                visibly(&work, &site, offset, concluded).await;
+                // The next record of its key, or one that the bound held up.
+                work.pool.offer(&work, &site);
+            });
         }
         (next, _) => settle(site, &ticket, next),
     }
@@ -148,21 +160,21 @@ fn delivery<'r>(work: &ListenerWork, site: &Site, ticket: &'r Ticket) -> Result<
 
 /// Waits for what the handler returned to arrive; its worker is at other records.
 async fn conclude(
-    work: Arc<ListenerWork>,
-    site: Arc<Site>,
+    work: &ListenerWork,
+    site: &Site,
     ticket: Ticket,
     mut pass: Option<Pass>,
     arrivals: Vec<Pending>,
 ) {
     let concluded = async {
-        match (arrived(arrivals).await, delivery(&work, &site, &ticket)) {
+        match (arrived(arrivals).await, delivery(work, site, &ticket)) {
             (Ok(()), _) => {
-                went_well(&work, pass.as_mut());
+                went_well(work, pass.as_mut());
                 Next::Handled
             }
             (Err(error), Ok(delivery)) => {
                 let failure = error.into_failure();
-                resolve(&work, &site, delivery, &failure, (ticket.failed, pass.as_mut())).await
+                resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await
             }
             (Err(_), Err(next)) => next,
         }
@@ -172,9 +184,20 @@ async fn conclude(
         next = concluded => next,
         () = site.desk.aborted() => return,
     };
-    settle(&site, &ticket, next);
-    // The next record of its key, or one that the bound held up.
-    work.pool.offer(&work, &site);
+    settle(site, &ticket, next);
+}
+
+/// What is done for one record. A bug of this library stops the partition there, as visibly as in its loop; workers go on.
+async fn visibly(work: &ListenerWork, site: &Site, offset: i64, done: Pin<&mut impl Future<Output = ()>>) {
+    if AssertUnwindSafe(done).catch_unwind().await.is_ok() {
+        return;
+    }
+    let (listener, partition) = (work.id, site.shared.partition);
+    error!(listener, %partition, offset, "partition stopped: what works on its records panicked, which is a bug; its offset stays, other partitions go on");
+    let cause = format!("{partition} at offset {offset}: what works on it panicked, which is a bug");
+    if site.desk.stop_at(offset, cause) {
+        site.shared.wake();
+    }
 }
 
 /// Tells the desk, and the partition's loop if that has something to look at.
@@ -190,9 +213,9 @@ fn settle(site: &Site, ticket: &Ticket, next: Next) {
             }
             told
         }
-        Next::Retry(wait) => {
+        Next::Retry(wait, cause) => {
             let now = Instant::now();
-            site.desk.park(offset, now + wait, now)
+            site.desk.park(offset, now + wait, now, cause)
         }
         Next::Again => site.desk.put_back(offset, Instant::now()),
         Next::Stop(cause) => site.desk.stop_at(offset, cause),
@@ -227,7 +250,7 @@ async fn resolve(
         }
     }
     match work.recovery.resolve(&failed, failure, &site.shared).await {
-        Resolution::Retry(wait) => Next::Retry(wait),
+        Resolution::Retry(wait) => Next::Retry(wait, format!("{}: {}", failed.at(), told(failure))),
         Resolution::Settled => Next::Settled,
         Resolution::Stop(cause) => Next::Stop(cause),
     }

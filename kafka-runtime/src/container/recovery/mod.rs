@@ -22,7 +22,9 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kafka_client::consumer::ChunkBatch;
+use kafka_client::producer::RecordMetadata;
 use kafka_client::records::{HeadersView, Record};
 use kafka_client::seams::Rng;
 use kafka_client::{TopicName, TopicPartition};
@@ -35,12 +37,12 @@ pub(crate) use self::hops::Hops;
 use self::outlet::Letter;
 pub(crate) use self::outlet::{ListenerOutlet, Outlet, Publisher};
 use self::policy::{Decision, Policy};
-use super::outcome::{Where, told};
+use super::outcome::{Where, chained, told};
 use super::shared::{Counts, Shared};
 use super::status::{EventKind, Events};
 use crate::config::{DeadLetters, ListenerSettings, OnExhausted};
 use crate::dead_letter::headers::{self, FirstPlace, NextTry, Reason};
-use crate::listener::{Failure, causes};
+use crate::listener::Failure;
 use crate::template::Tx;
 
 /// A delivery that failed.
@@ -228,7 +230,7 @@ impl Recovery {
         let written =
             self.written(failed, failure, cause, |first, reason| headers::of_retry(own, first, reason, next));
         let letter = letter(TopicName::new(&topic), failed, written, &self.hop_plan);
-        match self.outlet.send(letter).await {
+        match self.write(letter, failed, shared).await {
             Ok(sent) => {
                 let at = sent.partition;
                 warn!(listener, %record, cause, ?wait, retry_topic = %at, offset = sent.offset, "handler failed; it is tried again from a retry topic");
@@ -271,7 +273,8 @@ impl Recovery {
                 let written = self.written(failed, failure, cause, |first, reason| {
                     headers::of_dead_letter(own, first, reason)
                 });
-                self.outlet.send(letter(TopicName::new(&topic), failed, written, &self.dead_letters)).await
+                let letter = letter(TopicName::new(&topic), failed, written, &self.dead_letters);
+                self.write(letter, failed, shared).await
             }
         };
         match sent {
@@ -293,6 +296,17 @@ impl Recovery {
                 self.stop(record, &format!("{cause}; its dead letter cannot be written to {topic}: {why}"))
             }
         }
+    }
+
+    /// Waits until it is acknowledged, or never will be; shown meanwhile.
+    fn write<'a>(
+        &'a self,
+        letter: Letter<'a>,
+        failed: &Failed<'_>,
+        shared: &'a Shared,
+    ) -> impl Future<Output = Result<RecordMetadata, String>> + use<'a> {
+        let shown = shared.write_to(letter.topic, failed.record.offset);
+        self.outlet.send(letter).inspect(move |_| drop(shown))
     }
 
     /// Why this dead letter would come back to its listener.
@@ -325,8 +339,10 @@ impl Recovery {
             )
         });
         let (kind, class) = kind_and_class(failure);
+        let hidden = names::of_hidden(failure);
         let reason = Reason {
             class,
+            cause_class: hidden.as_deref().unwrap_or(class),
             message: cause,
             chain: &chain(failure),
             kind,
@@ -374,10 +390,7 @@ fn kind_and_class(failure: &Failure) -> (&'static str, &str) {
 /// The error and its causes, one a line, as a stack trace has them.
 fn chain(failure: &Failure) -> String {
     match failure {
-        Failure::Handler(error) => {
-            let causes: Vec<String> = causes(error.error()).map(ToString::to_string).collect();
-            causes.join("\nCaused by: ")
-        }
+        Failure::Handler(error) => chained(error, "\nCaused by: "),
         other => told(other),
     }
 }

@@ -1,14 +1,32 @@
 //! Errors by the names of their types, as a configuration writes them (pure).
+//!
+//! An error has no name at run time. What is known of it and of each of its causes is the word that its `Debug` begins
+//! with, which a derived one takes from the struct or from the enum's variant; and a path, where it is what the handler
+//! returned or of a type that the attribute names. So a name of one word can be either, and one of several is found
+//! only where the path is known: `BankError::Closed` is not any `Closed`.
 
+use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
 
-use crate::listener::HandlerError;
+use crate::listener::{Failure, HandlerError, hiding};
 
-/// Whether one of `names` is the error's.
+/// Whether one of `names` is the error's, or that of one of its causes.
 pub(super) fn any_fits(names: &[String], error: &HandlerError) -> bool {
-    let path = error.type_name();
-    let variant = variant(error);
-    names.iter().any(|name| fits(name, path, None) || fits(name, path, Some(&variant)))
+    error.chain().any(|(path, error)| {
+        let word = word(error);
+        names.iter().any(|name| {
+            path.is_some_and(|path| fits(name, path, None))
+                || fits(name, path.unwrap_or_default(), Some(&word))
+        })
+    })
+}
+
+/// What is known of an error whose type is hidden by the one that the handler returns: the word that its `Debug` begins with, if
+/// that looks like a type's name.
+pub(super) fn of_hidden(failure: &Failure) -> Option<String> {
+    let Failure::Handler(error) = failure else { return None };
+    hiding(error.type_name())?;
+    Some(word(error.error())).filter(|word| word.starts_with(char::is_uppercase))
 }
 
 /// `name` has the path's last part last, and its other parts in the path's order: `std::io::Error` is
@@ -21,11 +39,11 @@ fn fits(name: &str, path: &str, variant: Option<&str>) -> bool {
     !last.is_empty() && last == own && wanted.all(|part| parts.any(|own| own == part))
 }
 
-/// The name that `Debug` begins with: for a derived one of an enum, the variant's.
-fn variant(error: &HandlerError) -> String {
+/// The word that `Debug` begins with: for a derived one a struct's name, or that of an enum's variant.
+pub(super) fn word(error: &(dyn StdError + 'static)) -> String {
     let mut start = Start(String::new());
-    // It ends with an error on purpose, as soon as the name is over.
-    let _ = write!(start, "{:?}", error.error());
+    // It ends with an error on purpose, as soon as the word is over. Without `#`, `anyhow` and `eyre` show the message.
+    let _ = write!(start, "{error:#?}");
     start.0
 }
 
@@ -62,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variant_is_what_debug_begins_with() {
+    fn the_word_is_what_debug_begins_with() {
         #[derive(Debug)]
         enum E {
             Closed(#[allow(dead_code)] u32),
@@ -72,8 +90,12 @@ mod tests {
                 Ok(())
             }
         }
-        impl std::error::Error for E {}
-        assert_eq!(variant(&E::Closed(1).into()), "Closed");
-        assert_eq!(variant(&"in words".into()), "");
+        impl StdError for E {}
+        assert_eq!(word(&E::Closed(1)), "Closed");
+        let boxed = Failure::Handler(crate::listener::BoxError::from(E::Closed(1)).into());
+        assert_eq!(of_hidden(&boxed).as_deref(), Some("Closed"));
+        let known = [Failure::Handler(E::Closed(1).into()), Failure::Decode("no JSON".into())];
+        assert!(known.iter().all(|failure| of_hidden(failure).is_none()));
+        assert_eq!(word(HandlerError::from("in words").error()), "");
     }
 }

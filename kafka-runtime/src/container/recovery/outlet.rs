@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use kafka_client::admin::NewTopic;
+use kafka_client::admin::{Admin, NewTopic};
 use kafka_client::config::{Acks, ProducerConfig};
 use kafka_client::producer::{Outgoing, Producer, RecordMetadata, SendError};
 use kafka_client::{Client, Error, ResponseError, TopicName, TopicPartition};
@@ -54,7 +54,9 @@ pub(crate) trait Outlet: Send + Sync + fmt::Debug {
 pub(crate) struct Publisher {
     client: Client,
     config: ProducerConfig,
-    admin: AdminSettings,
+    admin: Admin,
+    /// `admin.operation-timeout`.
+    patience: Duration,
     producer: OnceLock<Producer>,
     /// How many partitions topics had when they were last looked at.
     topics: Mutex<HashMap<TopicName, usize>>,
@@ -78,8 +80,15 @@ enum Trouble {
 }
 
 impl Publisher {
-    /// Dead letters go where the template's records go, but never with less than all acknowledgements.
-    pub(crate) fn new(client: Client, template: &TemplateSettings, admin: AdminSettings) -> Self {
+    /// Dead letters go where the template's records go, but never with less than all acknowledgements. Topics are created
+    /// through `admin`.
+    pub(crate) fn new(
+        client: Client,
+        template: &TemplateSettings,
+        admin: Admin,
+        settings: &AdminSettings,
+    ) -> Self {
+        let patience = settings.operation_timeout;
         let config = ProducerConfig {
             acks: Acks::All,
             idempotence: true,
@@ -90,7 +99,7 @@ impl Publisher {
             buffer_memory: template.producer.buffer_memory.max(LARGEST),
             ..template.producer.clone()
         };
-        Self { client, config, admin, producer: OnceLock::new(), topics: Mutex::default() }
+        Self { client, config, admin, patience, producer: OnceLock::new(), topics: Mutex::default() }
     }
 
     fn producer(&self) -> Result<Producer, Trouble> {
@@ -190,8 +199,7 @@ impl Publisher {
             replication: plan.replication,
             config: retention.into_iter().collect(),
         };
-        let admin = Client::new(self.admin.client.clone()).map_err(|error| of_client(&error))?.admin();
-        let created = admin.create_topics(&[new], self.admin.operation_timeout).await;
+        let created = self.admin.create_topics(&[new], self.patience).await;
         let created = created.map_err(|error| of_client(&error))?.pop().map_or(Ok(()), |(_, result)| result);
         match created {
             Ok(()) => {
@@ -248,6 +256,6 @@ impl Outlet for ListenerOutlet {
     }
 
     fn now(&self) -> i64 {
-        kafka_client::seams::Clock::wall_millis(&kafka_client::seams::SystemClock)
+        self.publisher.client.clock().wall_millis()
     }
 }

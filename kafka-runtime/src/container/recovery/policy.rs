@@ -1,5 +1,6 @@
 //! What the configuration makes of a failure (pure).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::backoff::{self, Tried};
@@ -45,23 +46,28 @@ impl Policy {
             Failure::Decode(_) => false,
             Failure::Panic(_) => !is_excluded("panic"),
             Failure::Timeout(_) => !is_excluded("timeout"),
-            Failure::Handler(error) => !error.sorted.fatal && self.is_only(error) && !self.is_never(error),
+            Failure::Handler(error) => !error.sorted().fatal && self.is_only(error) && !self.is_never(error),
         }
     }
 
     fn is_only(&self, error: &HandlerError) -> bool {
         match &self.errors.only {
-            Some(only) => names::any_fits(only, error),
-            None => !self.errors.attribute_only || error.sorted.only.is_some(),
+            Some(only) => is_one_of(only, error),
+            None => !self.errors.attribute_only || error.sorted().only.is_some(),
         }
     }
 
     fn is_never(&self, error: &HandlerError) -> bool {
         match &self.errors.never {
-            Some(never) => names::any_fits(never, error),
-            None => error.sorted.never.is_some(),
+            Some(never) => is_one_of(never, error),
+            None => error.sorted().never.is_some(),
         }
     }
+}
+
+/// Part of an error's name is the user's `Debug`: one that panics is none of them.
+fn is_one_of(names: &[String], error: &HandlerError) -> bool {
+    catch_unwind(AssertUnwindSafe(|| names::any_fits(names, error))).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -134,6 +140,73 @@ mod tests {
         assert!(!policy(Some(&["BankError"]), Some(&["BankError::Closed"]), true).may_pass(&failure));
         let unknown = failed(BankError::Unknown { account: 1 });
         assert!(policy(None, Some(&["BankError::Closed"]), false).may_pass(&unknown));
+    }
+
+    fn named(names: &[&str], error: impl Into<HandlerError>) -> bool {
+        let failure = Failure::Handler(error.into());
+        let never = !policy(None, Some(names), false).may_pass(&failure);
+        assert_eq!(policy(Some(names), None, false).may_pass(&failure), never, "only and never agree");
+        never
+    }
+
+    /// Nothing says of what type they are but what `Debug` begins with.
+    #[test]
+    fn the_file_names_errors_in_boxes_and_causes_by_their_first_words() {
+        let boxed = |error: BankError| crate::listener::BoxError::from(Wrapped(error));
+        for (name, expected) in [
+            ("Wrapped", true),
+            ("Closed", true),
+            ("Unknown", false),
+            // The enum's name is not known, so that it may be another one's.
+            ("BankError", false),
+            ("BankError::Closed", false),
+        ] {
+            assert_eq!(named(&[name], boxed(BankError::Closed)), expected, "{name}");
+            assert!(!named(&[name], "closed, in words"), "{name}");
+        }
+        assert!(named(&["Unknown"], boxed(BankError::Unknown { account: 1 })));
+        assert!(
+            named(&["Wrapped"], Wrapped(BankError::Closed)) && named(&["Closed"], Wrapped(BankError::Closed))
+        );
+    }
+
+    #[test]
+    fn types_that_the_attribute_names_have_names_wherever_they_stand() {
+        let boxed = |error: BankError| failed(crate::listener::BoxError::from(Wrapped(error)));
+        for (name, expected) in [
+            ("BankError", true),
+            ("BankError::Closed", true),
+            ("policy::tests::BankError", true),
+            ("BankError::Unknown", false),
+            ("FileError::Closed", false),
+        ] {
+            let failure = boxed(BankError::Closed);
+            assert_eq!(!policy(None, Some(&[name]), false).may_pass(&failure), expected, "{name}");
+            assert_eq!(policy(Some(&[name]), None, true).may_pass(&failure), expected, "{name}");
+        }
+    }
+
+    /// As `anyhow::Error` does in a box: its type hides that of the error, and so does its `Debug` without `#`.
+    #[test]
+    fn an_error_that_hides_its_type_is_named_by_what_it_was_found_to_be() {
+        struct Hiding(BankError);
+        impl fmt::Debug for Hiding {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                if f.alternate() { fmt::Debug::fmt(&self.0, f) } else { write!(f, "the bank is closed") }
+            }
+        }
+        impl fmt::Display for Hiding {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "the bank is closed")
+            }
+        }
+        impl std::error::Error for Hiding {}
+        assert!(named(&["Closed"], Hiding(BankError::Closed)) && !named(&["the"], Hiding(BankError::Closed)));
+        let root = Root { fatal: false, only: Some(0), never: None };
+        let failure =
+            Failure::Handler(Hiding(BankError::Closed).into()).sorted(root, Sorts { only: BANK, never: &[] });
+        assert!(policy(Some(&["BankError::Closed"]), None, true).may_pass(&failure));
+        assert!(!policy(Some(&["BankError::Unknown"]), None, true).may_pass(&failure));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::config::{
-    AckMode, DeadLetters, ListenerSettings, OnExhausted, Retry, RetryTopicNames, RetryTopics,
+    AckMode, DeadLetters, ListenerSettings, OnExhausted, Ordering, Retry, RetryTopicNames, RetryTopics,
 };
 use crate::container::EventKind;
-use crate::container::fixture::{Act, Rig, after, settings};
+use crate::container::fixture::{Act, Rig, after, records, settings};
 use crate::container::shared::{Counts, PartitionPhase};
 
 fn lettered() -> ListenerSettings {
@@ -41,6 +41,8 @@ async fn a_spent_record_goes_to_the_dead_letter_and_its_offset_waits_for_that() 
     assert_eq!(header(&letter.headers, "kafka_dlt-original-offset"), 2i64.to_be_bytes());
     assert_eq!(header(&letter.headers, "kafka_dlt-original-consumer-group"), b"billing");
     assert_eq!(header(&letter.headers, "kafka_dlt-exception-message"), b"no bank");
+    let class = header(&letter.headers, "kafka_dlt-exception-fqcn");
+    assert_eq!(header(&letter.headers, "kafka_dlt-exception-cause-fqcn"), class, "nothing is around it");
     assert_eq!(header(&letter.headers, "kafka_runtime-attempts"), 3i32.to_be_bytes());
 }
 
@@ -105,6 +107,28 @@ async fn where_it_cannot_be_written_the_partition_stops_and_nothing_moves() {
     after(2_000).await;
     assert_eq!(other.shared.committed(), 13);
     assert_eq!(partition.drain().await.safe().offset, 2);
+}
+
+/// There is no record of which a dead letter could be made.
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_a_wrong_checksum_stops_its_partition_and_is_no_dead_letter() {
+    let by_key = ListenerSettings { ordering: Ordering::Key, concurrency: Some(2), ..lettered() };
+    for (settings, batches) in [(lettered(), false), (lettered(), true), (by_key, false)] {
+        let rig = Rig::new(settings, batches, |_, _| Act::Return);
+        let (partition, other) = (rig.partition(0), rig.partition(1));
+        let mut broken = records(3, 2).to_vec();
+        *broken.last_mut().unwrap() ^= 1;
+        partition.comes(0, 3);
+        partition.bytes(3, broken.into());
+        partition.comes(5, 1);
+        other.comes(10, 3);
+        after(2_000).await;
+        assert_eq!((partition.phase(), partition.shared.safe().offset), (PartitionPhase::Stopped, 3));
+        let cause = partition.shared.cause().unwrap();
+        assert!(cause.contains("orders-0 at offset 3: ") && cause.contains("checksum"), "{cause}");
+        assert_eq!((partition.shared.counts().handled, rig.postbox.posted().len()), (3, 0));
+        assert_eq!((other.shared.committed(), rig.script.offsets().len()), (13, 6));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,20 +6,21 @@
 //! ```
 //!
 //! Each partition has memory of its own for it (no cache line is shared with another partition's), and the loop
-//! alone writes what is written per record. `signal`, `safe`, `counts` and `in_hand` are its parts.
+//! alone writes what is written per record. `signal`, `safe`, `counts`, `in_hand` and `troubles` are its parts.
 
 mod counts;
 mod in_hand;
 mod safe;
 mod signal;
+mod troubles;
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kafka_client::TopicPartition;
 use kafka_client::consumer::ChunkBatch;
+use kafka_client::{TopicName, TopicPartition};
 use tokio::sync::Notify;
 
 use self::counts::Counters;
@@ -28,6 +29,8 @@ use self::in_hand::InHand;
 pub(crate) use self::safe::{Progress, Safe};
 pub use self::signal::PartitionPhase;
 pub(crate) use self::signal::Signal;
+use self::troubles::{Letters, OnItsWay};
+pub use self::troubles::{Retrying, Writing};
 use super::parallel::Desk;
 
 /// See the module.
@@ -58,8 +61,10 @@ pub(crate) struct Shared {
     paused: AtomicBool,
     /// Records of earlier epochs are not wanted any more.
     wanted_epoch: AtomicU64,
-    /// The offset whose handler is stuck; -1 for none.
+    /// The offset whose handler is stuck, and the one whose `Ack` is late; -1 for none.
     stuck: AtomicI64,
+    unacknowledged: AtomicI64,
+    letters: Letters,
     /// Left to itself: it commits nothing any more.
     cut_off: AtomicBool,
     wake: Notify,
@@ -93,6 +98,8 @@ impl Shared {
             paused: AtomicBool::new(false),
             wanted_epoch: AtomicU64::new(epoch),
             stuck: AtomicI64::new(-1),
+            unacknowledged: AtomicI64::new(-1),
+            letters: Letters::default(),
             cut_off: AtomicBool::new(false),
             wake: Notify::new(),
             cause: Mutex::new(None),
@@ -344,6 +351,30 @@ impl Shared {
 
     pub(crate) fn stuck(&self) -> Option<i64> {
         Some(self.stuck.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
+    }
+
+    /// This offset is not acknowledged for longer than `max-poll-interval`, or none is.
+    pub(crate) fn set_unacknowledged(&self, offset: Option<i64>) {
+        self.unacknowledged.store(offset.unwrap_or(-1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn unacknowledged(&self) -> Option<i64> {
+        Some(self.unacknowledged.load(Ordering::Relaxed)).filter(|offset| *offset >= 0)
+    }
+
+    /// The record at `offset` is being written to a dead-letter or retry topic, until this is dropped.
+    pub(crate) fn write_to(&self, topic: TopicName, offset: i64) -> OnItsWay<'_> {
+        self.letters.write(offset, topic)
+    }
+
+    /// Those records.
+    pub(crate) fn written(&self) -> Vec<i64> {
+        self.letters.offsets()
+    }
+
+    /// Of those the one that takes the longest.
+    pub(crate) fn writing(&self) -> Option<Writing> {
+        self.letters.oldest()
     }
 
     /// These batches are in hand, or nothing is.

@@ -1,12 +1,16 @@
 //! Health and lag, as a service shows them: plain values that serialise.
 
 use std::fmt;
+use std::time::Duration;
 
 use kafka_client::TopicName;
 use serde::{Serialize, Serializer};
 
 use super::{ListenerState, ListenerStatus, PartitionStatus};
-use crate::container::shared::PartitionPhase;
+use crate::container::shared::{PartitionPhase, Retrying};
+
+/// A record that is given up is written in milliseconds; longer than this is worth a word.
+const LONG: Duration = Duration::from_secs(2);
 
 /// How well something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -14,9 +18,10 @@ use crate::container::shared::PartitionPhase;
 pub enum HealthStatus {
     /// It does what it is there for, or rests because somebody said so.
     Up,
-    /// It goes on, but something stands in its way: brokers do not answer, a record is being tried again.
+    /// It goes on, but something stands in its way: brokers do not answer, a record is being tried again, a dead letter
+    /// takes long to be written.
     Degraded,
-    /// It has failed, a partition has stopped, or a handler is stuck: somebody has to look.
+    /// It has failed, a partition has stopped, a handler is stuck, or a record is not acknowledged: somebody has to look.
     Down,
 }
 
@@ -88,24 +93,49 @@ impl ListenerHealth {
         let down = listener.downstream_down.iter();
         found.extend(down.map(|down| (HealthStatus::Degraded, format!("paused while {down}"))));
         found.extend(listener.problem.iter().map(|problem| (HealthStatus::Degraded, problem.clone())));
-        found.extend(listener.partitions.iter().filter_map(of_partition));
+        found.extend(listener.partitions.iter().flat_map(of_partition));
         let status = found.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Up);
         Self { id: listener.id, status, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
     }
 }
 
-fn of_partition(partition: &PartitionStatus) -> Option<(HealthStatus, String)> {
-    let PartitionStatus { partition: name, phase, cause, stuck, .. } = partition;
-    let cause = || cause.clone().unwrap_or_else(|| "no cause is known".into());
-    match (phase, stuck) {
-        (PartitionPhase::Stopped, _) => Some((HealthStatus::Down, format!("{name} stopped: {}", cause()))),
-        (_, Some(offset)) => {
-            let reason = format!("{name}: the handler of offset {offset} runs longer than max-poll-interval");
-            Some((HealthStatus::Down, reason))
-        }
-        (PartitionPhase::Retrying, _) => Some((HealthStatus::Degraded, format!("retrying {}", cause()))),
-        _ => None,
+/// What stands in a partition's way, the worst first.
+fn of_partition(partition: &PartitionStatus) -> Vec<(HealthStatus, String)> {
+    let PartitionStatus { partition: name, stuck, unacknowledged, writing, .. } = partition;
+    if partition.phase == PartitionPhase::Stopped {
+        return vec![(HealthStatus::Down, format!("{name} stopped: {}", cause(partition)))];
     }
+    let stuck = stuck
+        .map(|offset| format!("{name}: the handler of offset {offset} runs longer than max-poll-interval"));
+    let late = unacknowledged.map(|offset| {
+        format!("{name}: offset {offset} is not acknowledged for longer than max-poll-interval: nothing behind it is committed")
+    });
+    let writing = writing.as_ref().filter(|writing| writing.age > LONG);
+    let writing = writing.map(|writing| format!("{name}: {writing}"));
+    let down = stuck.into_iter().chain(late).map(|reason| (HealthStatus::Down, reason));
+    let degraded = retrying(partition).into_iter().chain(writing);
+    down.chain(degraded.map(|reason| (HealthStatus::Degraded, reason))).collect()
+}
+
+/// Records that are tried again; not while nothing is, since somebody said so.
+fn retrying(partition: &PartitionStatus) -> Option<String> {
+    let PartitionStatus { partition: name, phase, retrying, .. } = partition;
+    let is_waiting = *phase == PartitionPhase::Retrying;
+    let (first, records) = match retrying {
+        _ if *phase == PartitionPhase::Paused => return None,
+        Some(Retrying { records, cause: Some(cause), .. }) => (cause.clone(), *records),
+        Some(Retrying { records, offset, cause: None }) if !is_waiting => {
+            (format!("{name} at offset {offset}"), *records)
+        }
+        _ if is_waiting => (cause(partition), 1),
+        _ => return None,
+    };
+    let others = if records > 1 { format!(" (and {} more of {name})", records - 1) } else { String::new() };
+    Some(format!("retrying {first}{others}"))
+}
+
+fn cause(partition: &PartitionStatus) -> String {
+    partition.cause.clone().unwrap_or_else(|| "no cause is known".into())
 }
 
 /// How far one partition's handling is behind its log. Serialises with these names; durations in milliseconds.
@@ -135,7 +165,7 @@ pub struct PartitionLag {
 
 impl PartitionLag {
     pub(crate) fn of(listener: &ListenerStatus) -> impl Iterator<Item = Self> {
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         listener.partitions.iter().map(move |found| Self {
             listener: listener.id,
             topic: found.partition.topic,
@@ -182,6 +212,9 @@ mod tests {
             phase,
             cause: Some("orders-3 at offset 7: no bank".into()),
             stuck: None,
+            unacknowledged: None,
+            retrying: None,
+            writing: None,
             position: 7,
             committed: Some(5),
             paused: false,

@@ -33,7 +33,7 @@ use super::ack::AckDesk;
 use super::commit::Committer;
 use super::partition::PartitionRemote;
 use super::pauses::Pauses;
-use super::shared::{Counts, PartitionPhase, Shared};
+use super::shared::{Counts, PartitionPhase, Retrying, Shared, Writing};
 use super::work::ListenerWork;
 
 /// The client repeats a problem every 10 seconds while it lasts.
@@ -96,6 +96,14 @@ pub struct PartitionStatus {
     pub cause: Option<String>,
     /// The offset of the record whose handler has been running for longer than `max-poll-interval`; `None` for none.
     pub stuck: Option<i64>,
+    /// The offset of the first record that has been handed over and not acknowledged for longer than `max-poll-interval`
+    /// (by hand, or by the broker that it was sent on to); `None` for none.
+    pub unacknowledged: Option<i64>,
+    /// Records that failed and are tried again while others go on: with `ordering = "key"` and `"none"`, and where records
+    /// are acknowledged by hand or sent on. Elsewhere the partition waits for the one ([`PartitionPhase::Retrying`]).
+    pub retrying: Option<Retrying>,
+    /// The dead letter, or record for a retry topic, that has been on its way for the longest.
+    pub writing: Option<Writing>,
     /// The offset in hand, or the next one.
     pub position: i64,
     /// The last offset that the group's coordinator confirmed.
@@ -121,7 +129,7 @@ impl PartitionStatus {
     }
 }
 
-/// A record whose handler was still running when its partition had to be let go: it is handled again.
+/// A record whose handler was still running when its listener had to stop: it is handled again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undone {
@@ -306,9 +314,18 @@ impl Board {
 }
 
 impl Entry {
+    fn retrying(&self) -> Option<Retrying> {
+        let given_up = self.shared.written();
+        match self.shared.desk() {
+            Some(desk) => desk.retrying(&given_up),
+            None => self.acks.as_ref()?.retrying(&given_up),
+        }
+    }
+
     fn status(&self) -> PartitionStatus {
         let Self { shared, log_end, .. } = self;
         let (position, end) = (shared.position(), log_end.offset());
+        let retrying = self.retrying();
         let behind = shared.timestamp().zip(end).map(|(millis, end)| match position < end {
             true => Duration::from_millis(u64::try_from(SystemClock.wall_millis() - millis).unwrap_or(0)),
             false => Duration::ZERO,
@@ -316,8 +333,11 @@ impl Entry {
         PartitionStatus {
             partition: shared.partition,
             phase: shared.phase(),
-            cause: shared.cause(),
+            cause: shared.cause().or_else(|| retrying.as_ref()?.cause.clone()),
             stuck: shared.stuck(),
+            unacknowledged: shared.unacknowledged(),
+            retrying,
+            writing: shared.writing(),
             position,
             committed: Some(shared.committed()).filter(|offset| *offset >= 0),
             paused: shared.is_paused(),

@@ -56,6 +56,7 @@ pub(crate) struct ListenerDescriptor {
     pub(crate) batch: bool,
     pub(crate) takes_ack: bool,
     pub(crate) takes_tx: bool,
+    pub(crate) error_type: fn() -> Option<&'static str>,
     pub(crate) bind: fn(&mut Preparation<'_>) -> Bound,
 }
 

@@ -57,7 +57,10 @@ impl Row {
         let digits = if self.unit == "s" { 2 } else { 0 };
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
         let failed = self.failed[kind].as_ref().map_or_else(String::new, |why| format!("; {why}"));
-        format!("{median:.digits$}{unit} ({worst:.digits$}){failed}")
+        match all.len() {
+            1 => format!("{median:.digits$}{unit}{failed}"),
+            _ => format!("{median:.digits$}{unit} ({worst:.digits$}){failed}"),
+        }
     }
 }
 
@@ -116,7 +119,11 @@ fn rows(kinds: usize) -> Vec<Row> {
         ("an idle member stopped, until its process has ended", "0.2 s".into(), "s"),
         ("a member frozen past its session: records that it handles after its heir", "1 in hand".into(), ""),
         ("half-open connections: the longest wait of a heartbeat or commit", "7 s".into(), "s"),
-        ("memory with a handler that never returns, 80 MB behind it, prefetch 4 MB", "60 MB".into(), "MB"),
+        (
+            "memory with a handler in each of 6 partitions that never returns, 80 MB behind them, prefetch 4 MB",
+            "60 MB".into(),
+            "MB",
+        ),
         ("handlers of 10 ms by key, 64 at once: their rate, of the ideal 6,400 a second", "95 %".into(), "%"),
         (
             "the coordinator killed, a leader too: handled after the producer got through again",
@@ -207,7 +214,7 @@ fn print(rows: &[Row], kinds: &[Kind], runs: usize) {
         "Made by `handover` (see there for the command): three nodes of Apache Kafka on one machine, session timeout {SESSION:?},"
     );
     println!(
-        "heartbeats each {HEARTBEAT:?}, {runs} runs of each situation: the median and, in brackets, the worst.\n"
+        "heartbeats each {HEARTBEAT:?}, {runs} runs of each situation: the median and, in brackets, the worst. (One run where there are no brackets.)\n"
     );
     let peers = if kinds.len() > 1 { " librdkafka |" } else { "" };
     println!(

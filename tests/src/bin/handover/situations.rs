@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_runtime::prelude::*;
 use tests::Proxies;
 
-use crate::stage::{Failure, HEARTBEAT, Kind, LIMIT, Process, SESSION, Stage};
+use crate::stage::{Failure, HEARTBEAT, Kind, LIMIT, PARTITIONS, Process, SESSION, Stage};
 
 /// What is measured, in the unit of its row.
 pub(crate) type Figures = Result<Vec<f64>, Failure>;
@@ -123,7 +123,7 @@ pub(crate) async fn half_open(kind: Kind, proxies: &Proxies) -> Figures {
     Ok(vec![longest.min(SILENT).as_secs_f64()])
 }
 
-/// Memory of a member whose handler never returns, behind 80 MB, with a prefetch of 4 MB. In MB.
+/// Memory of a member whose handlers, one for each partition, never return, behind 80 MB, with a prefetch of 4 MB. In MB.
 pub(crate) async fn stuck(kind: Kind) -> Figures {
     if kind != Kind::Ours {
         return Err("has no handlers".into());
@@ -134,17 +134,13 @@ pub(crate) async fn stuck(kind: Kind) -> Figures {
     let app = App::from_yaml(stage.cluster.yaml(""))?.only([]).start().await?;
     for n in 0..4_000u32 {
         let record = Record::to(&stage.topic)
-            .partition(0)
+            .partition(i32::try_from(n)? % PARTITIONS)
             .json(&serde_json::json!({ "n": n + 1_000_000, "pad": pad }))?;
         drop(app.template().enqueue_record(record).await?);
     }
     app.template().flush().await?;
-    let one = stage.member_at(
-        stage.cluster.bootstrap(),
-        None,
-        ", prefetch: 4MB",
-        &[("VICTIM_STUCK", "1000000")],
-    )?;
+    let one =
+        stage.member_at(stage.cluster.bootstrap(), None, ", prefetch: 4MB", &[("VICTIM_STUCK_FROM", "0")])?;
     tokio::time::sleep(Duration::from_secs(8)).await;
     let id = one.child.id().ok_or("it ended")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;

@@ -1,6 +1,7 @@
 //! A broker of these tests' own: it does what a coordinator does, unless it is told what to answer.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError as E;
 use kafka_protocol::messages::add_partitions_to_txn_response::{
@@ -24,6 +25,7 @@ use kafka_protocol::messages::{
     TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
+use tokio::time::Instant;
 
 use crate::net::fake::{Asked, Reply};
 use crate::records::Batches;
@@ -46,6 +48,11 @@ pub(super) struct Broker {
     pub(super) codes: Vec<(i16, i16)>,
     /// APIs whose next request is not answered (but done).
     pub(super) lost: Vec<i16>,
+    /// How long a batch is written.
+    pub(super) writes_for: Duration,
+    pub(super) writes_until: Option<Instant>,
+    /// How many ends came while a batch was being written.
+    pub(super) overtaken: usize,
 }
 
 impl Broker {
@@ -163,6 +170,7 @@ impl Broker {
     fn end(&mut self, asked: &Asked) -> Reply {
         let request: EndTxnRequest = asked.read();
         assert_eq!(asked.version >= 5, self.feature >= 2);
+        self.overtaken += usize::from(self.writes_until.is_some_and(|until| Instant::now() < until));
         let mut code = self.code::<EndTxnRequest>();
         let repeated = self.feature >= 2 && request.producer_epoch == self.epoch - 1;
         if code == 0 && request.producer_epoch != self.epoch && !repeated {
@@ -208,7 +216,12 @@ impl Broker {
                 .with_partition_responses(partitions.collect())
         });
         let topics = topics.collect();
-        asked.answer(&ProduceResponse::default().with_responses(topics))
+        self.writes_until = Some(Instant::now() + self.writes_for);
+        let answer = asked.answer(&ProduceResponse::default().with_responses(topics));
+        match self.writes_for.is_zero() {
+            true => answer,
+            false => Reply::After(self.writes_for, Box::new(answer)),
+        }
     }
 }
 

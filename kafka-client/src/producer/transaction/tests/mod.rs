@@ -69,6 +69,15 @@ fn record(partition: i32, value: &str) -> Outgoing<'_> {
     }
 }
 
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(60 * SECOND, held).await.is_ok(), "{what}");
+}
+
 fn offsets(offset: i64) -> Offsets {
     let committed = CommittedOffset { offset, leader_epoch: -1, metadata: String::new() };
     vec![(TopicPartition::new("in", 0), committed)]
@@ -134,6 +143,86 @@ async fn a_dropped_transaction_is_aborted_before_the_next() {
     transaction.send(record(0, "kept")).await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!((world.committed(), world.ends()), (vec!["kept".to_owned()], vec![false, true]));
+}
+
+/// As the work of a request that was given up drops everything at once, with a batch on its way.
+#[tokio::test(start_paused = true)]
+async fn an_end_outlives_all_handles() {
+    for (feature, commits) in [(0, true), (0, false), (2, true), (2, false)] {
+        let World { broker, fake, producer } = world(feature);
+        broker.lock().unwrap().writes_for = SECOND;
+        let transaction = producer.begin().await.unwrap();
+        drop(transaction.enqueue_awaited(record(0, "one")).await.unwrap());
+        drop(producer);
+        eventually("the batch goes out", || fake.count(ApiKey::Produce) == 1).await;
+        match commits {
+            true => assert!(tokio::time::timeout(SECOND / 100, transaction.commit()).await.is_err()),
+            false => drop(transaction),
+        }
+        eventually("it ends", || !broker.lock().unwrap().ends.is_empty()).await;
+        let told = broker.lock().unwrap();
+        assert_eq!((told.ends.clone(), told.overtaken), (vec![commits], 0), "{feature}");
+        assert_eq!(told.committed.len(), usize::from(commits));
+    }
+}
+
+/// The last handle is dropped by the thread that it keeps alive.
+#[test]
+fn the_io_thread_ends_behind_the_end() {
+    let broker = Arc::new(Mutex::new(Broker { feature: 2, init: 4, ..Broker::default() }));
+    broker.lock().unwrap().writes_for = SECOND / 10;
+    let script = Arc::clone(&broker);
+    let fake = Fake::new(move |asked| script.lock().unwrap().answer(asked));
+    let client = Client::with_seams(client_config(&["host-1:9092"]), fake.seams(), Io::OwnThread).unwrap();
+    let producer = client.transactional_producer(ProducerConfig::default(), "id").unwrap();
+    let (witness, gone) = std::sync::mpsc::channel::<()>();
+    producer.handle.context.io.spawn(async move {
+        let _witness = witness;
+        std::future::pending::<()>().await;
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let transaction = runtime.block_on(async {
+        let transaction = producer.begin().await.unwrap();
+        drop(transaction.enqueue_awaited(record(0, "one")).await.unwrap());
+        eventually("the batch goes out", || fake.count(ApiKey::Produce) == 1).await;
+        transaction
+    });
+    drop((client, producer));
+    drop(transaction);
+    let ended = gone.recv_timeout(20 * SECOND);
+    assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(broker.lock().unwrap().ends, [false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_takes_its_time_once_and_no_end_overtakes_a_batch() {
+    for commits in [true, false] {
+        let world = world(2);
+        world.broker.lock().unwrap().writes_for = 20 * SECOND;
+        let transaction = world.producer.begin().await.unwrap();
+        drop(transaction.enqueue_awaited(record(0, "one")).await.unwrap());
+        eventually("the batch goes out", || world.fake.count(ApiKey::Produce) == 1).await;
+        let committing = commits.then(|| tokio::spawn(transaction.commit()));
+        let began = tokio::time::Instant::now();
+        let closed = world.producer.close(3 * SECOND).await;
+        assert!((3 * SECOND..4 * SECOND).contains(&began.elapsed()), "{:?}", began.elapsed());
+        if let Some(committing) = committing {
+            let limit = |error: &SendError| match error {
+                SendError::FlushTimeout { batches: 1, after } => Some(*after),
+                _ => None,
+            };
+            assert_eq!(closed.as_ref().err().and_then(limit), Some(3 * SECOND), "{closed:?}");
+            let error = committing.await.unwrap().unwrap_err();
+            assert!(matches!(error, TransactionError::Closed { .. }), "{error}");
+        }
+        // Longer than it would take to tell the end.
+        let told = tokio::time::timeout(60 * SECOND, async {
+            while world.ends().is_empty() {
+                tokio::time::sleep(SECOND).await;
+            }
+        });
+        assert!(told.await.is_err() && world.broker.lock().unwrap().overtaken == 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use self::state::State;
 pub(crate) use self::state::{Gate, Totals};
 use super::dispatch::{Open, State as Waits, Taken};
 use super::remembered::Remembered;
-use crate::container::shared::Safe;
+use crate::container::shared::{Retrying, Safe};
 
 /// See the module.
 pub(crate) struct Desk {
@@ -236,7 +236,11 @@ impl Desk {
             }
             let taken = state.dispatcher.take(now)?;
             let open = state.dispatcher.get(taken.offset)?;
-            Some(Ticket { taken, item: open.item.clone(), failed: open.failed })
+            Some(Ticket {
+                taken,
+                item: open.item.clone(),
+                failed: open.failed.as_ref().map(|failed| failed.since),
+            })
         })
     }
 
@@ -252,10 +256,10 @@ impl Desk {
         })
     }
 
-    /// The record is tried again from `until` on.
-    pub(crate) fn park(&self, offset: i64, until: Instant, now: Instant) -> bool {
+    /// The record failed, as `cause` tells, and is tried again from `until` on.
+    pub(crate) fn park(&self, offset: i64, until: Instant, now: Instant, cause: String) -> bool {
         self.settle(|state| {
-            state.dispatcher.park(offset, until, now);
+            state.dispatcher.park(offset, until, now, cause);
             state.news = true;
         })
     }
@@ -344,6 +348,17 @@ impl Desk {
                 _ => None,
             });
             running.min().map(|(_, offset)| offset)
+        })
+    }
+
+    /// Records that failed and are tried again: they wait for that, or a handler has them again. Not those that are
+    /// `given_up`.
+    pub(crate) fn retrying(&self, given_up: &[i64]) -> Option<Retrying> {
+        self.with(|state| {
+            let open = state.dispatcher.open().filter(|(offset, _)| !given_up.contains(offset));
+            let mut failed = open.filter_map(|(offset, open)| Some((offset, open.failed.as_ref()?)));
+            let (offset, first) = failed.next()?;
+            Some(Retrying { records: 1 + failed.count(), offset, cause: Some(first.last.clone()) })
         })
     }
 

@@ -112,7 +112,7 @@ proptest! {
                 },
                 Step::Park(index, millis) => if let Some(offset) = pick(&index, &model.running) {
                     let until = now + Duration::from_millis(millis);
-                    dispatcher.park(offset, until, now);
+                    dispatcher.park(offset, until, now, String::new());
                     model.running.remove(&offset);
                     model.parked.insert(offset, until);
                 },
@@ -157,7 +157,7 @@ proptest! {
         dispatcher.discard();
         prop_assert_eq!((dispatcher.safe(), dispatcher.ready(), dispatcher.gaps().count()), (safe, 0, 0));
         for offset in running {
-            if late { dispatcher.park(offset, now, now) } else { dispatcher.finish(offset); }
+            if late { dispatcher.park(offset, now, now, String::new()) } else { dispatcher.finish(offset); }
         }
         prop_assert_eq!((dispatcher.safe(), dispatcher.running(), dispatcher.next_wake()), (safe, 0, None));
     }
