@@ -37,7 +37,7 @@ pub enum Io {
 /// What everything that is made from a client shares.
 ///
 /// Handles (what users hold) keep the context whole. A task on the I/O thread takes `cluster` and `io` out of it,
-/// never the whole: the thread, and with it the task, would not end.
+/// never the whole: the thread, and with it the task, would not end. (The end of a transaction has it whole, and is soon over.)
 #[derive(Debug, Clone)]
 pub(crate) struct ClientContext {
     pub(crate) cluster: Arc<Cluster>,

@@ -81,7 +81,7 @@ async fn a_missing_topic_holds_up_nothing_but_its_own_records() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_records_for_a_missing_topic_wait_for_it_once() {
     let broker = broker().await;
-    let app = app(&broker, "  producer: {properties: {max.block.ms: 1500}}\n").start().await.unwrap();
+    let app = app(&broker, "  producer: {properties: {max.block.ms: 5000}}\n").start().await.unwrap();
     let template = app.template();
     let record = |n: usize| {
         let topic = ["missing", "there", "not there either"][n % 3].replace(' ', "-");
@@ -97,7 +97,7 @@ async fn many_records_for_a_missing_topic_wait_for_it_once() {
     };
     let began = Instant::now();
     let results = template.send_all((0..30).map(record)).await;
-    assert!((1.5..4.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    assert!((5.0..9.5).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
     assert_eq!(results.len(), 30);
     for (n, result) in results.iter().enumerate() {
         assert!(is_missing(n, result), "{n}: {result:?}");
@@ -115,7 +115,7 @@ async fn many_records_for_a_missing_topic_wait_for_it_once() {
         let (n, result) = timeout(LIMIT, told.recv()).await.unwrap().unwrap();
         assert!(is_missing(n, &result), "{n}: {result:?}");
     }
-    assert!((1.5..4.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    assert!((5.0..9.5).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
     app.stop().await.unwrap();
 }
 

@@ -285,3 +285,15 @@ async fn a_new_position_begins_a_new_epoch() {
     assert_eq!(rig.coordinator.offsets(), [100, 15]);
     assert_eq!(rig.script.offsets().len(), 105);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stop_left_undone_is_forgotten_when_the_listener_starts_again() {
+    let rig = Rig::new(settings(), false, |_, _| Act::Wait(Duration::from_secs(60)));
+    let partition = rig.partition(0);
+    partition.comes(0, 2);
+    after(10).await;
+    rig.board.add_undone(&partition.shared);
+    assert_eq!(rig.board.undone().iter().map(|undone| undone.offset).collect::<Vec<_>>(), [0]);
+    rig.board.begin();
+    assert!(rig.board.undone().is_empty());
+}

@@ -81,7 +81,10 @@ pub(crate) fn hiding(type_name: &str) -> Option<&'static str> {
     let is = |known: &&str| {
         name.strip_suffix(known).is_some_and(|before| before.is_empty() || before.ends_with("::"))
     };
-    ["anyhow::Error", "eyre::Report", "TxError"].into_iter().find(is)
+    if name == std::any::type_name::<crate::template::TxError>() {
+        return Some("TxError");
+    }
+    ["anyhow::Error", "eyre::Report"].into_iter().find(is)
 }
 
 impl fmt::Display for HandlerError {
@@ -166,8 +169,7 @@ mod tests {
         ] {
             assert!(hiding(name).is_some(), "{name}");
         }
-        for name in [type_name::<std::io::Error>(), type_name::<BatchError<fmt::Error>>(), "shop::MyTxError"]
-        {
+        for name in [type_name::<std::io::Error>(), type_name::<BatchError<fmt::Error>>(), "shop::TxError"] {
             assert_eq!(hiding(name), None, "{name}");
         }
     }

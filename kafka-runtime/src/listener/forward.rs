@@ -232,7 +232,8 @@ impl<T: AsRef<[u8]>> Forward<Raw> for T {
 impl<T: Serialize> Forward<Json> for T {
     type Item = T;
     fn write(self, to: &mut Envelope<'_>) -> Result<(), Failure> {
-        to.add(|record| record.json(&self))
+        // By its type's name, as the template writes it: what only holds text or bytes goes as these.
+        to.add(|record| record.value(&self))
     }
 }
 

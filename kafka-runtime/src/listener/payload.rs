@@ -21,7 +21,7 @@ use super::delivery::{Part, RecordPlace};
 use super::excerpt::{Excerpt, shortened};
 use super::failure::Failure;
 use super::json_path;
-use super::raw::{RawValue, for_each_raw_form};
+use super::raw::{RawValue, for_each_holder, for_each_raw_form};
 use crate::json;
 
 /// The bytes as they are.
@@ -70,6 +70,7 @@ macro_rules! raw_payload {
     };
 }
 for_each_raw_form!(raw_payload);
+for_each_holder!(raw_payload);
 
 /// `Option<T>` of everything that is not raw.
 pub trait OptionalForm {

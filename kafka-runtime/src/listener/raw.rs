@@ -1,6 +1,8 @@
 //! Bytes as they are, in the forms that values, keys and headers share: text and bytes, borrowed and owned.
 
+use std::borrow::Cow;
 use std::str::Utf8Error;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -46,6 +48,32 @@ impl RawValue<'_> for Bytes {
     }
 }
 
+macro_rules! held {
+    ($form:ty, $inner:ty) => {
+        impl<'r> RawValue<'r> for $form {
+            fn from_part(part: Part<'r>) -> Result<Self, Utf8Error> {
+                <$inner>::from_part(part).map(Self::from)
+            }
+        }
+    };
+}
+held!(Cow<'r, str>, &'r str);
+held!(Cow<'r, [u8]>, &'r [u8]);
+
+macro_rules! held_for_ever {
+    ($form:ty, $inner:ty) => {
+        impl RawValue<'_> for $form {
+            fn from_part(part: Part<'_>) -> Result<Self, Utf8Error> {
+                <$inner>::from_part(part).map(Self::from)
+            }
+        }
+    };
+}
+held_for_ever!(Box<str>, &str);
+held_for_ever!(Box<[u8]>, &[u8]);
+held_for_ever!(Arc<str>, &str);
+held_for_ever!(Arc<[u8]>, &[u8]);
+
 /// Calls a macro once for each raw form, with its lifetime where it has one.
 macro_rules! for_each_raw_form {
     ($macro:ident) => {
@@ -57,3 +85,16 @@ macro_rules! for_each_raw_form {
     };
 }
 pub(crate) use for_each_raw_form;
+
+/// The same for those that hold one of these, as values.
+macro_rules! for_each_holder {
+    ($macro:ident) => {
+        $macro!(Box<str>);
+        $macro!(Box<[u8]>);
+        $macro!(std::sync::Arc<str>);
+        $macro!(std::sync::Arc<[u8]>);
+        $macro!(std::borrow::Cow<'r, str>);
+        $macro!(std::borrow::Cow<'r, [u8]>);
+    };
+}
+pub(crate) use for_each_holder;

@@ -72,7 +72,7 @@ impl Left {
         Ok(())
     }
 
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         Self {
             records: self.records + other.records,
             batches: self.batches + other.batches,

@@ -53,7 +53,7 @@ impl Interceptors {
         Self { all, watched: OnceLock::new() }
     }
 
-    /// What they make of a record. One that panics has made nothing of it.
+    /// What they make of a record. One that panics has made nothing of it, so each is given a copy.
     pub(super) fn before(&self, record: &mut Record) {
         for interceptor in &self.all {
             let given = record.clone();

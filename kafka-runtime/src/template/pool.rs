@@ -1,5 +1,6 @@
 //! Producers of transactions: one for each transaction that is open at a time.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Shelf {
-    idle: Vec<TransactionalProducer>,
+    /// The one that was used last comes last: it may still be ending a transaction that was dropped.
+    idle: VecDeque<TransactionalProducer>,
     /// Number of the next producer.
     next: u64,
     closed: bool,
@@ -70,7 +72,7 @@ impl Pool {
         if shelf.closed {
             return Err(TemplateError::Closed);
         }
-        let producer = match shelf.idle.pop() {
+        let producer = match shelf.idle.pop_front() {
             Some(producer) => producer,
             None => {
                 let producer = self.producer(&shelf.next.to_string())?;
@@ -84,22 +86,26 @@ impl Pool {
 
     /// Lends no more, closes the producers that have no transaction and waits for the others: what is left at the deadline.
     pub(super) async fn close(&self, deadline: Duration) -> Result<Left> {
-        let idle = {
-            let mut shelf = self.shelf();
-            shelf.closed = true;
-            std::mem::take(&mut shelf.idle)
-        };
-        let closing = join_all(idle.iter().map(|producer| async move {
-            let began = Instant::now();
-            // Of work that was dropped.
-            let ended = timeout(deadline, producer.ended()).await.is_ok();
-            (ended, producer.close(deadline.saturating_sub(began.elapsed())).await)
-        }));
+        let began = Instant::now();
+        self.shelf().closed = true;
         let mut lent = self.lent.subscribe();
         let all_back = timeout(deadline, lent.wait_for(|lent| *lent == 0));
-        let (closed, _) = join(closing, async { all_back.await.is_ok() }).await;
-        let mut left = Left { transactions: *self.lent.borrow(), ..Left::default() };
-        for (ended, closed) in closed {
+        let (idle, _) = join(self.close_idle(deadline), async { all_back.await.is_ok() }).await;
+        let came_back = self.close_idle(deadline.saturating_sub(began.elapsed())).await?;
+        let open = Left { transactions: *self.lent.borrow(), ..Left::default() };
+        Ok(idle?.and(came_back).and(open))
+    }
+
+    /// Closes those that have no transaction, once the last one of each has ended: work may have dropped it.
+    async fn close_idle(&self, deadline: Duration) -> Result<Left> {
+        let idle = std::mem::take(&mut self.shelf().idle);
+        let closing = idle.iter().map(|producer| async move {
+            let began = Instant::now();
+            let ended = timeout(deadline, producer.ended()).await.is_ok();
+            (ended, producer.close(deadline.saturating_sub(began.elapsed())).await)
+        });
+        let mut left = Left::default();
+        for (ended, closed) in join_all(closing).await {
             left.transactions += usize::from(!ended);
             left.note(closed)?;
         }
@@ -116,12 +122,9 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let mut shelf = self.pool.shelf();
-        // The last handle of it ends the producer, after the end of a transaction that was dropped; nobody would close it.
-        if self.usable && !shelf.closed {
-            shelf.idle.push(self.producer.clone());
+        if self.usable {
+            self.pool.shelf().idle.push_back(self.producer.clone());
         }
-        drop(shelf);
         self.pool.lent.send_modify(|lent| *lent -= 1);
     }
 }

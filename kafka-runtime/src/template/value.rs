@@ -106,7 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::listener::raw::for_each_raw_form;
+    use crate::listener::raw::{for_each_holder, for_each_raw_form};
 
     #[derive(Debug, PartialEq, Serialize, serde::Deserialize)]
     struct Name(String);
@@ -181,6 +181,7 @@ mod tests {
                 };
             }
             for_each_raw_form!(is_raw);
+            for_each_holder!(is_raw);
         }
         each();
     }

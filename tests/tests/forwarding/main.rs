@@ -77,20 +77,20 @@ async fn many_ticks(ticks: Vec<Tick<'_>>) -> Vec<Option<Tick<'_>>> {
 }
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-copied", send_to = "${suite.topic}-out")]
-async fn copied(value: &str, meta: Metadata, probe: &State<Probe>) -> Result<Outgoing<String>, String> {
+async fn copied(value: &str, meta: Metadata, probe: &State<Probe>) -> Result<Outgoing<Box<str>>, String> {
     probe.saw(meta.partition(), meta.offset(), None, value);
     match value {
-        "misplaced" => Ok(Outgoing::new(value.to_owned()).partition(99)),
+        "misplaced" => Ok(Outgoing::new(value.into()).partition(99)),
         "failing" => Err("it fails itself".into()),
-        _ => Ok(dated(value.to_owned())),
+        _ => Ok(dated(value.into())),
     }
 }
 
 /// With a time that some topics refuse.
-fn dated(value: String) -> Outgoing<String> {
-    match value.starts_with("old") {
+fn dated<T: AsRef<str>>(value: T) -> Outgoing<T> {
+    match value.as_ref().starts_with("old") {
         true => Outgoing::new(value).timestamp(1),
-        false => value.into(),
+        false => Outgoing::new(value),
     }
 }
 

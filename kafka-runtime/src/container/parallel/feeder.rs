@@ -278,7 +278,7 @@ impl<S: Source> Feeder<S> {
         self.batch = None;
         match failed {
             // The batch may begin below the position.
-            Some(cause) => self.unreadable(next.unwrap_or_else(|| self.site.desk.position()), &cause),
+            Some(cause) => self.unreadable(next.unwrap_or_else(|| self.site.desk.frontier()), &cause),
             None if is_whole => self.site.desk.pass_to(batch.next_offset(), leader_epoch),
             None => self.batch = Some((Arc::clone(&batch), records.mark())),
         }

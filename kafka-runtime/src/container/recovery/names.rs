@@ -7,6 +7,7 @@
 
 use std::error::Error as StdError;
 use std::fmt::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::listener::{Failure, HandlerError, hiding};
 
@@ -39,12 +40,16 @@ fn fits(name: &str, path: &str, variant: Option<&str>) -> bool {
     !last.is_empty() && last == own && wanted.all(|part| parts.any(|own| own == part))
 }
 
-/// The word that `Debug` begins with: for a derived one a struct's name, or that of an enum's variant.
+/// The word that `Debug` begins with: for a derived one a struct's name, or that of an enum's variant. It is the user's code: one
+/// that panics says nothing.
 pub(super) fn word(error: &(dyn StdError + 'static)) -> String {
-    let mut start = Start(String::new());
-    // It ends with an error on purpose, as soon as the word is over. Without `#`, `anyhow` and `eyre` show the message.
-    let _ = write!(start, "{error:#?}");
-    start.0
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        let mut start = Start(String::new());
+        // It ends with an error on purpose, as soon as the word is over. Without `#`, `anyhow` and `eyre` show the message.
+        let _ = write!(start, "{error:#?}");
+        start.0
+    }));
+    told.unwrap_or_default()
 }
 
 struct Start(String);
@@ -92,10 +97,27 @@ mod tests {
         }
         impl StdError for E {}
         assert_eq!(word(&E::Closed(1)), "Closed");
+        assert_eq!(word(&Unspeakable), "", "a panic says nothing");
         let boxed = Failure::Handler(crate::listener::BoxError::from(E::Closed(1)).into());
         assert_eq!(of_hidden(&boxed).as_deref(), Some("Closed"));
         let known = [Failure::Handler(E::Closed(1).into()), Failure::Decode("no JSON".into())];
         assert!(known.iter().all(|failure| of_hidden(failure).is_none()));
         assert_eq!(word(HandlerError::from("in words").error()), "");
     }
+
+    struct Unspeakable;
+
+    impl fmt::Debug for Unspeakable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("on purpose")
+        }
+    }
+
+    impl fmt::Display for Unspeakable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            Ok(())
+        }
+    }
+
+    impl StdError for Unspeakable {}
 }

@@ -200,6 +200,8 @@ impl Board {
     pub(crate) fn begin(&self) {
         let mut inner = self.inner();
         (inner.state, inner.problem) = (ListenerState::Running, None);
+        // It is handled now.
+        inner.undone.clear();
     }
 
     pub(crate) fn state(&self) -> ListenerState {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::harness::{Notes, Sent, TOMBSTONE, bind, handled, refused, value};
 use crate::listener::Failure;
@@ -72,6 +73,21 @@ async fn optional_text(text: Option<&str>, seen: Notes<'_>) {
 }
 
 #[kafka_listener(crate = "crate::listener::tests::kafka")]
+async fn boxed_text(text: Box<str>, seen: Notes<'_>) {
+    seen.note(text);
+}
+
+#[kafka_listener(crate = "crate::listener::tests::kafka")]
+async fn maybe_owned_text(text: Cow<'_, str>, seen: Notes<'_>) {
+    seen.note(text);
+}
+
+#[kafka_listener(crate = "crate::listener::tests::kafka")]
+async fn counted_bytes(bytes: Option<Arc<[u8]>>, seen: Notes<'_>) {
+    seen.note(format!("{:?}", bytes.unwrap()));
+}
+
+#[kafka_listener(crate = "crate::listener::tests::kafka")]
 async fn slice(bytes: &[u8], seen: Notes<'_>) {
     seen.note(format!("{bytes:?}"));
 }
@@ -125,11 +141,11 @@ async fn json_into_owned_and_borrowed_structs() {
 #[tokio::test]
 async fn raw_forms_are_the_value_as_it_is() {
     let json = value(r#""quoted""#);
-    for id in ["text", "owned_text"] {
+    for id in ["text", "owned_text", "boxed_text", "maybe_owned_text"] {
         assert_eq!(handled(id, json).await, [r#""quoted""#], "{id}");
         assert_eq!(handled(id, value("")).await, [""], "{id}");
     }
-    for id in ["slice", "vector"] {
+    for id in ["slice", "vector", "counted_bytes"] {
         assert_eq!(handled(id, value(&[0u8, 255])).await, ["[0, 255]"], "{id}");
     }
     assert_eq!(handled("shared", json).await, ["true"]);

@@ -340,6 +340,11 @@ impl Desk {
         self.with(|state| state.dispatcher.safe())
     }
 
+    /// The record that is to be admitted next.
+    pub(crate) fn frontier(&self) -> i64 {
+        self.with(|state| state.dispatcher.frontier())
+    }
+
     /// The record whose handler has run longest.
     pub(crate) fn oldest_running(&self) -> Option<i64> {
         self.with(|state| {
