@@ -14,7 +14,7 @@ use crate::error::{At, Error, Result};
 use crate::fetch::Map;
 use crate::group::{self, Coordinator, Identity};
 use crate::ids::TopicPartition;
-use crate::net::Retry;
+use crate::net::{Connection, Purpose, Retry};
 use crate::watch;
 
 /// How long a commit that is not repeated may take, waiting for a new identity included.
@@ -173,19 +173,24 @@ impl Committer {
         let mut retry = Retry::within(&self.cluster, until.saturating_duration_since(now));
         let mut attempt = Attempt { left: offsets, done: Map::default() };
         loop {
-            attempt.settle(|partition| {
-                let held = self.holding.is_held_by(partition, assignments.get(&partition));
-                (!held).then_some(Err(Error::NotHeld { partition }))
-            });
+            self.drop_what_is_not_held(&mut attempt, assignments);
+            if attempt.left.is_empty() {
+                break;
+            }
+            let connection = self.connection(until).await;
+            // While a coordinator was looked for, what is held may have been lost, and come back in the same generation.
+            self.drop_what_is_not_held(&mut attempt, assignments);
             if attempt.left.is_empty() {
                 break;
             }
             let stamp = self.stamp();
-            let trouble = if self.identity.is_some() && !stamp.is_member() {
+            let trouble = match connection {
                 // A broker would take it as that of an outsider, as long as the group is empty.
-                Some(Trouble::Stamp(ResponseError::UnknownMemberId))
-            } else {
-                self.request(&mut attempt, &stamp, until).await
+                _ if self.identity.is_some() && !stamp.is_member() => {
+                    Some(Trouble::Stamp(ResponseError::UnknownMemberId))
+                }
+                Ok(connection) => self.request(&mut attempt, &connection, &stamp, until).await,
+                Err(error) => Some(Trouble::Passing(error)),
             };
             let error = match (trouble, persistence) {
                 (None, _) => continue,
@@ -210,9 +215,29 @@ impl Committer {
         self.identity.as_ref().map_or_else(Identity::none, |identity| identity.borrow().clone())
     }
 
+    /// Only what is held since the commit was asked for may be committed.
+    fn drop_what_is_not_held(&self, attempt: &mut Attempt, assignments: &Map<TopicPartition, u64>) {
+        attempt.settle(|partition| {
+            let held = self.holding.is_held_by(partition, assignments.get(&partition));
+            (!held).then_some(Err(Error::NotHeld { partition }))
+        });
+    }
+
+    async fn connection(&self, until: Instant) -> Result<Arc<Connection>> {
+        let connection = timeout_at(until, self.coordinator.connection(Purpose::Commit)).await;
+        connection.unwrap_or_else(|_| Err(self.refusal(ResponseError::RequestTimedOut)))
+    }
+
     /// One request for what is left.
-    async fn request(&self, attempt: &mut Attempt, stamp: &Identity, until: Instant) -> Option<Trouble> {
-        let asked = group::commit(&self.coordinator, stamp, self.instance_id.as_deref(), &attempt.left);
+    async fn request(
+        &self,
+        attempt: &mut Attempt,
+        connection: &Connection,
+        stamp: &Identity,
+        until: Instant,
+    ) -> Option<Trouble> {
+        let instance_id = self.instance_id.as_deref();
+        let asked = group::commit(&self.coordinator, connection, stamp, instance_id, &attempt.left);
         let answer: Map<_, _> = match timeout_at(until, asked).await {
             Ok(Ok(answer)) => answer.into_iter().collect(),
             Ok(Err(error)) => return Some(Trouble::Passing(error)),

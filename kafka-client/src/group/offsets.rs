@@ -19,7 +19,7 @@ use super::protocol::{by_topic, wire_name};
 use super::{CommittedOffset, Coordinator, Identity};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
-use crate::net::{Purpose, Retry};
+use crate::net::{Connection, Purpose, Retry};
 
 /// How long a commit waits for its answer: the broker itself gives its replicas 5 s, and within 7 s a connection that
 /// only seems to stand is to be gone.
@@ -203,9 +203,9 @@ fn committed(code: i16, (offset, leader_epoch, metadata): (i64, i32, Option<StrB
     }
 }
 
-/// One OffsetCommit request, stamped with `identity` (`Identity::none()` for a reader of fixed partitions); never
-/// repeated here. The answer is for each partition `None` or why it was refused; the coordinator is forgotten if that
-/// says so. An empty `offsets` asks nothing.
+/// One OffsetCommit request over a connection to the coordinator, stamped with `identity` (`Identity::none()` for a reader
+/// of fixed partitions); never repeated here. The answer is for each partition `None` or why it was refused; the
+/// coordinator is forgotten if that says so. An empty `offsets` asks nothing.
 ///
 /// A member that was lost has no generation, and a commit without one succeeds while the group is empty: ask
 /// [`Identity::is_member`] before committing for a subscription.
@@ -214,6 +214,7 @@ fn committed(code: i16, (offset, leader_epoch, metadata): (i64, i32, Option<StrB
 /// No answer (it may have been committed all the same).
 pub(crate) async fn commit(
     coordinator: &Coordinator,
+    connection: &Connection,
     identity: &Identity,
     instance_id: Option<&str>,
     offsets: &[(TopicPartition, CommittedOffset)],
@@ -221,7 +222,6 @@ pub(crate) async fn commit(
     if offsets.is_empty() {
         return Ok(Vec::new());
     }
-    let connection = coordinator.connection(Purpose::Commit).await?;
     let request = OffsetCommitRequest::default()
         .with_group_id(coordinator.group_id())
         .with_generation_id_or_member_epoch(identity.generation)

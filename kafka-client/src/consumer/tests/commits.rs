@@ -108,6 +108,22 @@ async fn nothing_is_committed_of_a_life_before_the_loss() {
     assert_eq!(one.world.brokers().commits, [(0, 3, 1)]);
 }
 
+/// As above, while the coordinator was looked for: that takes as long as brokers that start do.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_of_a_life_that_ended_before_there_was_a_connection() {
+    let one = Stamped::new();
+    one.world.brokers().finding_takes = 4 * SECOND;
+    let outcome = one.commit(5, Persistence::Once);
+    tokio::time::sleep(SECOND).await;
+    one.holding.lose(orders(0));
+    one.holding.take(orders(0), 2);
+    let outcome = outcome.await.unwrap();
+    assert!(matches!(outcome.partitions[0].1, Err(Error::NotHeld { .. })), "{outcome:?}");
+    assert_eq!(one.world.brokers().commits, []);
+    assert_eq!(code(&one.commit(3, Persistence::Once).await.unwrap()), None);
+    assert_eq!(one.world.brokers().commits, [(0, 3, 1)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn commits_are_repeated_only_when_asked_to_and_never_overtake() {
     let one = Stamped::new();

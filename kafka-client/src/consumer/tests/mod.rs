@@ -72,6 +72,8 @@ struct Brokers {
     /// How many of the next offset fetches find an open transaction.
     unstable: usize,
     commit_codes: Vec<ResponseError>,
+    /// How long they think about who coordinates.
+    finding_takes: Duration,
     /// Partition, offset and generation of each commit that was accepted.
     commits: Vec<(i32, i64, i32)>,
     /// Who was asked to fetch what.
@@ -99,7 +101,11 @@ impl Brokers {
             () if asked.is::<OffsetForLeaderEpochRequest>() => self.epochs(asked),
             () if asked.is::<FindCoordinatorRequest>() => {
                 let found = Found::default().with_node_id(BrokerId(1));
-                asked.answer(&FindCoordinatorResponse::default().with_coordinators(vec![found]))
+                let answer = asked.answer(&FindCoordinatorResponse::default().with_coordinators(vec![found]));
+                match self.finding_takes.is_zero() {
+                    true => answer,
+                    false => Reply::After(self.finding_takes, Box::new(answer)),
+                }
             }
             () if asked.is::<OffsetFetchRequest>() => self.fetch_offsets(asked),
             () if asked.is::<OffsetCommitRequest>() => self.commit_offsets(asked),

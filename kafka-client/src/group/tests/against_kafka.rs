@@ -16,7 +16,7 @@ use crate::group::{
     CommittedOffset, Coordinator, GroupEvent, Identity, Leave, Membership, commit, fetch_committed,
 };
 use crate::ids::TopicPartition;
-use crate::net::Pool;
+use crate::net::{Pool, Purpose};
 use crate::seams::Seams;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -127,7 +127,8 @@ impl Member {
 
     async fn commit_as(&self, stamp: &Identity, partition: TopicPartition, offset: i64) -> Option<E> {
         let offsets = [(partition, CommittedOffset { offset, leader_epoch: -1, metadata: "m".into() })];
-        commit(&self.coordinator, stamp, None, &offsets).await.unwrap()[0].1
+        let connection = self.coordinator.connection(Purpose::Commit).await.unwrap();
+        commit(&self.coordinator, &connection, stamp, None, &offsets).await.unwrap()[0].1
     }
 }
 

@@ -21,6 +21,7 @@ use super::broker::{Brokers, SECOND};
 use crate::error::Error;
 use crate::group::{CommittedOffset, Identity, commit, fetch_committed};
 use crate::ids::TopicPartition;
+use crate::net::Purpose;
 use crate::net::fake::{Asked, Reply};
 
 /// What one answer says: a code for all, and for each partition an offset or a code.
@@ -175,8 +176,9 @@ async fn a_commit_is_one_stamped_request() {
     let u = TopicPartition::new("u", 0);
     let offset = |offset| CommittedOffset { offset, leader_epoch: 2, metadata: String::new() };
     let offsets = [(t(0), offset(1)), (u, offset(2)), (t(1), offset(3))];
-    let outcome = commit(&coordinator, &identity, Some("i"), &offsets).await.unwrap();
+    let connection = coordinator.connection(Purpose::Commit).await.unwrap();
+    let outcome = commit(&coordinator, &connection, &identity, Some("i"), &offsets).await.unwrap();
     let expected = [(t(0), None), (u, Some(E::UnknownServerError)), (t(1), Some(E::RebalanceInProgress))];
     assert_eq!(outcome, expected);
-    assert_eq!(commit(&coordinator, &identity, None, &[]).await.unwrap(), []);
+    assert_eq!(commit(&coordinator, &connection, &identity, None, &[]).await.unwrap(), []);
 }
