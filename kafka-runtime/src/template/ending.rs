@@ -35,7 +35,7 @@ impl Template {
         };
         let in_transactions = async {
             match &self.0.transactions {
-                Some(pool) => pool.close(deadline.limit).await,
+                Some(pool) => pool.close(&deadline).await,
                 None => Ok(Left::default()),
             }
         };
@@ -95,17 +95,17 @@ impl Left {
 }
 
 /// One time limit for several steps.
-struct Deadline {
+pub(super) struct Deadline {
     limit: Duration,
     began: Instant,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(super) fn after(limit: Duration) -> Self {
         Self { limit, began: Instant::now() }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.began.elapsed())
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use kafka_client::config::ProducerConfig;
 use kafka_client::producer::{Producer, Remedy, Transaction, TransactionError, TransactionalProducer};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::ending::Left;
+use super::ending::{Deadline, Left};
 use super::{Result, TemplateError};
 
 /// Producers that have no transaction now, and how many have one.
@@ -85,24 +84,22 @@ impl Pool {
     }
 
     /// Lends no more, closes the producers that have no transaction and waits for the others: what is left at the deadline.
-    pub(super) async fn close(&self, deadline: Duration) -> Result<Left> {
-        let began = Instant::now();
+    pub(super) async fn close(&self, deadline: &Deadline) -> Result<Left> {
         self.shelf().closed = true;
         let mut lent = self.lent.subscribe();
-        let all_back = timeout(deadline, lent.wait_for(|lent| *lent == 0));
+        let all_back = timeout(deadline.left(), lent.wait_for(|lent| *lent == 0));
         let (idle, _) = join(self.close_idle(deadline), async { all_back.await.is_ok() }).await;
-        let came_back = self.close_idle(deadline.saturating_sub(began.elapsed())).await?;
+        let came_back = self.close_idle(deadline).await?;
         let open = Left { transactions: *self.lent.borrow(), ..Left::default() };
         Ok(idle?.and(came_back).and(open))
     }
 
     /// Closes those that have no transaction, once the last one of each has ended: work may have dropped it.
-    async fn close_idle(&self, deadline: Duration) -> Result<Left> {
+    async fn close_idle(&self, deadline: &Deadline) -> Result<Left> {
         let idle = std::mem::take(&mut self.shelf().idle);
         let closing = idle.iter().map(|producer| async move {
-            let began = Instant::now();
-            let ended = timeout(deadline, producer.ended()).await.is_ok();
-            (ended, producer.close(deadline.saturating_sub(began.elapsed())).await)
+            let ended = timeout(deadline.left(), producer.ended()).await.is_ok();
+            (ended, producer.close(deadline.left()).await)
         });
         let mut left = Left::default();
         for (ended, closed) in join_all(closing).await {
@@ -131,6 +128,8 @@ impl Drop for Lease<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pool() -> Pool {
@@ -167,12 +166,13 @@ mod tests {
     async fn a_closed_pool_lends_nothing_and_takes_nothing_back() {
         let pool = pool();
         let (one, two) = (pool.lend().unwrap(), pool.lend().unwrap());
-        let left = pool.close(Duration::from_millis(10)).await.unwrap();
+        let left = pool.close(&Deadline::after(Duration::from_millis(10))).await.unwrap();
         assert_eq!((left.transactions, left.batches), (2, 0));
         assert!(matches!(pool.lend(), Err(TemplateError::Closed)));
         drop(one);
         // Waits for the other one.
-        let (closed, ()) = tokio::join!(pool.close(Duration::from_secs(60)), async { drop(two) });
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let (closed, ()) = tokio::join!(pool.close(&deadline), async { drop(two) });
         assert_eq!(closed.unwrap().transactions, 0);
         assert!(pool.shelf().idle.is_empty());
     }
