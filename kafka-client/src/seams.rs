@@ -12,12 +12,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// A connected byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// The peer is given up, and the stream dropped next: what was written and has not got there is not to get there
+    /// later. A system that closes a socket goes on sending what is written, for minutes where the network is away; a
+    /// request that was long made again would come after its successors then. By default nothing is done about it.
+    fn give_up(&mut self) {}
+}
+
+impl Stream for TcpStream {
+    /// Ends with a reset in place of a goodbye (`SO_LINGER` 0).
+    fn give_up(&mut self) {
+        // Where that cannot be set, the connection has ended already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Stream for DuplexStream {}
+
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn give_up(&mut self) {
+        (**self).give_up();
+    }
+}
 
 /// The future of a [`Transport::connect`].
 pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
@@ -35,8 +56,8 @@ pub struct Tcp;
 impl Transport for Tcp {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
-            // `TcpStream::connect` tries each address of the name in turn.
-            let stream = tokio::net::TcpStream::connect((host, port)).await?;
+            // It tries each address of the name in turn.
+            let stream = TcpStream::connect((host, port)).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })

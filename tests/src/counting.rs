@@ -51,6 +51,12 @@ impl Counted {
     }
 }
 
+impl Stream for Counted {
+    fn give_up(&mut self) {
+        self.inner.give_up();
+    }
+}
+
 impl AsyncRead for Counted {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -1,5 +1,7 @@
 //! Commits: one request after the other, for partitions that are held, stamped with who the member is right now.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use super::{CommitOutcome, Offsets};
 use crate::cluster::Cluster;
 use crate::error::{At, Error, Result};
 use crate::fetch::Map;
-use crate::group::{self, Coordinator, Identity};
+use crate::group::{self, Answers, Coordinator, Identity};
 use crate::ids::TopicPartition;
 use crate::net::{Connection, Purpose, Retry};
 use crate::watch;
@@ -115,9 +117,10 @@ pub(super) struct Committer {
 
 /// The commits of a consumer, until nobody can ask for one any more. Without a group there are none.
 pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedReceiver<CommitJob>) {
+    let mut last = LastRequest::default();
     while let Some(CommitJob { offsets, assignments, persistence, reply }) = jobs.recv().await {
         let outcome = match &committer {
-            Some(committer) => committer.commit(offsets, &assignments, persistence).await,
+            Some(committer) => committer.commit(offsets, &assignments, persistence, &mut last).await,
             None => {
                 let error =
                     Error::Config("offsets are committed to a group, and this consumer has none".into());
@@ -126,6 +129,24 @@ pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedR
         };
         // Who does not wait any more does not need to know.
         let _ = reply.send(outcome);
+    }
+}
+
+/// The last request, until it is answered or its connection has ended. The next one is not sent before, even if nobody
+/// waits for this one any more: see [`Purpose::Commit`].
+#[derive(Default)]
+struct LastRequest(Option<Pin<Box<dyn Future<Output = Result<Answers>> + Send>>>);
+
+impl LastRequest {
+    fn is(&mut self, request: impl Future<Output = Result<Answers>> + Send + 'static) {
+        self.0 = Some(Box::pin(request));
+    }
+
+    /// Waits for its end, if there is one under way. The future may be dropped.
+    async fn end(&mut self) -> Option<Result<Answers>> {
+        let answer = self.0.as_mut()?.await;
+        self.0 = None;
+        Some(answer)
     }
 }
 
@@ -163,6 +184,7 @@ impl Committer {
         offsets: Offsets,
         assignments: &Map<TopicPartition, u64>,
         persistence: Persistence,
+        last: &mut LastRequest,
     ) -> CommitOutcome {
         let order: Vec<_> = offsets.iter().map(|(partition, _)| *partition).collect();
         let now = self.cluster.seams().clock.now();
@@ -177,8 +199,8 @@ impl Committer {
             if attempt.left.is_empty() {
                 break;
             }
-            let connection = self.connection(until).await;
-            // While a coordinator was looked for, what is held may have been lost, and come back in the same generation.
+            let connection = self.connection(last, until).await;
+            // While that was waited for, what is held may have been lost, and come back in the same generation.
             self.drop_what_is_not_held(&mut attempt, assignments);
             if attempt.left.is_empty() {
                 break;
@@ -189,7 +211,7 @@ impl Committer {
                 _ if self.identity.is_some() && !stamp.is_member() => {
                     Some(Trouble::Stamp(ResponseError::UnknownMemberId))
                 }
-                Ok(connection) => self.request(&mut attempt, &connection, &stamp, until).await,
+                Ok(connection) => self.request(&mut attempt, last, (&connection, &stamp), until).await,
                 Err(error) => Some(Trouble::Passing(error)),
             };
             let error = match (trouble, persistence) {
@@ -223,8 +245,13 @@ impl Committer {
         });
     }
 
-    async fn connection(&self, until: Instant) -> Result<Arc<Connection>> {
-        let connection = timeout_at(until, self.coordinator.connection(Purpose::Commit)).await;
+    /// A connection that nothing is under way on.
+    async fn connection(&self, last: &mut LastRequest, until: Instant) -> Result<Arc<Connection>> {
+        let connection = async {
+            last.end().await;
+            self.coordinator.connection(Purpose::Commit).await
+        };
+        let connection = timeout_at(until, connection).await;
         connection.unwrap_or_else(|_| Err(self.refusal(ResponseError::RequestTimedOut)))
     }
 
@@ -232,16 +259,18 @@ impl Committer {
     async fn request(
         &self,
         attempt: &mut Attempt,
-        connection: &Connection,
-        stamp: &Identity,
+        last: &mut LastRequest,
+        (connection, stamp): (&Arc<Connection>, &Identity),
         until: Instant,
     ) -> Option<Trouble> {
         let instance_id = self.instance_id.as_deref();
-        let asked = group::commit(&self.coordinator, connection, stamp, instance_id, &attempt.left);
-        let answer: Map<_, _> = match timeout_at(until, asked).await {
-            Ok(Ok(answer)) => answer.into_iter().collect(),
-            Ok(Err(error)) => return Some(Trouble::Passing(error)),
-            Err(_) => return Some(Trouble::Passing(self.refusal(ResponseError::RequestTimedOut))),
+        last.is(group::commit(&self.coordinator, connection, stamp, instance_id, &attempt.left));
+        let answer: Map<_, _> = match timeout_at(until, last.end()).await {
+            Ok(Some(Ok(answer))) => answer.into_iter().collect(),
+            Ok(Some(Err(error))) => return Some(Trouble::Passing(error)),
+            Ok(None) | Err(_) => {
+                return Some(Trouble::Passing(self.refusal(ResponseError::RequestTimedOut)));
+            }
         };
         let mut trouble = None;
         attempt.settle(|partition| {

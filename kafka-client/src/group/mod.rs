@@ -40,7 +40,7 @@ use crate::watch;
 
 pub(crate) use coordinator::Coordinator;
 pub use lease::{Lease, Life};
-pub(crate) use offsets::{commit, fetch_committed, fetch_committed_watched};
+pub(crate) use offsets::{Answers, commit, fetch_committed, fetch_committed_watched};
 
 use consumer_protocol::Speaker;
 use driver::{Command, Starting};

@@ -1,6 +1,7 @@
 //! Committed offsets: read with retries that never mistake trouble for "none", written in one stamped request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -10,7 +11,9 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse};
+use kafka_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::timeout;
 
@@ -31,6 +34,8 @@ const MANY_GROUPS: i16 = 8;
 
 /// What the group committed for one partition, or why that is not known.
 type Committed = Result<Option<CommittedOffset>, ResponseError>;
+/// For each partition of a commit `None`, or why it was refused.
+pub(crate) type Answers = Vec<(TopicPartition, Option<ResponseError>)>;
 
 /// What the group committed for each of `partitions`; `Ok(None)` means that it never did (or that it expired), and
 /// nothing else means that. Offsets of open transactions are waited for (`require_stable`).
@@ -128,7 +133,7 @@ async fn ask_once(
     coordinator: &Coordinator,
     partitions: &[TopicPartition],
 ) -> Result<Vec<(TopicPartition, Committed)>> {
-    let connection = coordinator.connection(Purpose::Commit).await?;
+    let connection = coordinator.connection(Purpose::Group).await?;
     let topics = by_topic(partitions);
     let request = |version: i16| fetch_request(coordinator, topics, version);
     let deadline = coordinator.pool().cluster().config().request_timeout;
@@ -204,34 +209,47 @@ fn committed(code: i16, (offset, leader_epoch, metadata): (i64, i32, Option<StrB
 }
 
 /// One OffsetCommit request over a connection to the coordinator, stamped with `identity` (`Identity::none()` for a reader
-/// of fixed partitions); never repeated here. The answer is for each partition `None` or why it was refused; the
-/// coordinator is forgotten if that says so. An empty `offsets` asks nothing.
+/// of fixed partitions); never repeated here, and sent when the future is first polled. The answer is for each partition
+/// `None` or why it was refused; the coordinator is forgotten if that says so. An empty `offsets` asks nothing.
 ///
 /// A member that was lost has no generation, and a commit without one succeeds while the group is empty: ask
 /// [`Identity::is_member`] before committing for a subscription.
 ///
 /// # Errors
 /// No answer (it may have been committed all the same).
-pub(crate) async fn commit(
-    coordinator: &Coordinator,
-    connection: &Connection,
+pub(crate) fn commit(
+    coordinator: &Arc<Coordinator>,
+    connection: &Arc<Connection>,
     identity: &Identity,
     instance_id: Option<&str>,
     offsets: &[(TopicPartition, CommittedOffset)],
-) -> Result<Vec<(TopicPartition, Option<ResponseError>)>> {
-    if offsets.is_empty() {
-        return Ok(Vec::new());
-    }
+) -> impl Future<Output = Result<Answers>> + Send + use<> {
     let request = OffsetCommitRequest::default()
         .with_group_id(coordinator.group_id())
         .with_generation_id_or_member_epoch(identity.generation)
         .with_member_id(StrBytes::from_string(identity.member_id.clone()))
         .with_group_instance_id(instance_id.map(|id| StrBytes::from_string(id.to_owned())))
         .with_topics(commit_topics(offsets));
-    let answer = connection.call::<OffsetCommitRequest>(COMMIT_DEADLINE, |_| request).await;
-    let answer = answer.inspect_err(|error| coordinator.heed(error))?;
+    let partitions: Vec<_> = offsets.iter().map(|(partition, _)| *partition).collect();
+    let (coordinator, connection) = (Arc::clone(coordinator), Arc::clone(connection));
+    async move {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = connection.call::<OffsetCommitRequest>(COMMIT_DEADLINE, |_| request).await;
+        let answer = answer.inspect_err(|error| coordinator.heed(error))?.body;
+        Ok(committed_as(&coordinator, answer, &partitions))
+    }
+}
+
+/// What was answered for each of these partitions.
+fn committed_as(
+    coordinator: &Coordinator,
+    answer: OffsetCommitResponse,
+    partitions: &[TopicPartition],
+) -> Answers {
     let mut codes = HashMap::new();
-    for topic in answer.body.topics {
+    for topic in answer.topics {
         let name = TopicName::new(&topic.name.0);
         for one in topic.partitions {
             let partition = TopicPartition { topic: name, partition: one.partition_index };
@@ -244,7 +262,7 @@ pub(crate) async fn commit(
     // What was not answered was not committed, for all that is known.
     let outcome =
         |partition| codes.get(&partition).copied().unwrap_or(Some(ResponseError::UnknownServerError));
-    Ok(offsets.iter().map(|(partition, _)| (*partition, outcome(*partition))).collect())
+    partitions.iter().map(|partition| (*partition, outcome(*partition))).collect()
 }
 
 fn is_the_coordinators(code: &ResponseError) -> bool {

@@ -29,7 +29,7 @@ pub(super) const SYNC_GROUP: &str = "SyncGroup";
 const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
-/// How long a heartbeat waits for its answer. It shares a connection with commits, which take 5 s at worst.
+/// How long a heartbeat waits for its answer: a coordinator that writes it down (Kafka 4) gives its replicas 5 s for that.
 pub(super) const BEAT_DEADLINE: Duration = COMMIT_DEADLINE;
 /// While a round is waited for, its coordinator is asked for a sign of life, so often and with this patience: together no
 /// longer than a heartbeat's.
@@ -177,7 +177,7 @@ impl Requests {
         let deadline = self.beat_deadline() * times;
         let mut sent = self.now();
         let answer = async {
-            let connection = self.coordinator.connection(Purpose::Commit).await?;
+            let connection = self.coordinator.connection(Purpose::Group).await?;
             sent = self.now();
             ask(connection).await
         };
@@ -221,7 +221,7 @@ impl Requests {
                 .with_reason(Some(StrBytes::from_static_str("the member closes")));
             request.with_members(vec![member])
         };
-        let connection = self.coordinator.connection(Purpose::Commit).await?;
+        let connection = self.coordinator.connection(Purpose::Group).await?;
         let answer = connection.call::<LeaveGroupRequest>(BEAT_DEADLINE, request).await?.body;
         let codes = answer.members.iter().map(|member| member.error_code);
         Ok([answer.error_code].into_iter().chain(codes).find_map(ResponseError::try_from_code))

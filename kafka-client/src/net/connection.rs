@@ -261,10 +261,10 @@ impl Shared {
         true
     }
 
-    async fn read(&self, mut stream: ReadHalf<Box<dyn Stream>>) -> Error {
+    async fn read(&self, stream: &mut ReadHalf<Box<dyn Stream>>) -> Error {
         loop {
             let progress = |incomplete| self.line().note_arrival(self.seams.clock.now(), incomplete);
-            let frame = match read_frame(&mut stream, self.longest_answer, progress).await {
+            let frame = match read_frame(stream, self.longest_answer, progress).await {
                 Ok(frame) => frame,
                 Err(FrameError::Ended) => return self.disconnected("closed by the peer"),
                 Err(FrameError::Io(error)) => return self.disconnected(error.to_string()),
@@ -280,7 +280,7 @@ impl Shared {
 
     async fn write(
         &self,
-        mut stream: impl AsyncWrite + Unpin,
+        stream: &mut (impl AsyncWrite + Unpin),
         mut frames: mpsc::UnboundedReceiver<Frame>,
     ) -> Error {
         while let Some(frame) = frames.recv().await {
@@ -312,14 +312,18 @@ impl Shared {
 
 /// The task of a connection: it ends with whatever ends first, and all that waits ends with it.
 async fn drive(stream: Box<dyn Stream>, frames: mpsc::UnboundedReceiver<Frame>, shared: Arc<Shared>) {
-    let (reader, writer) = tokio::io::split(stream);
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let reason = tokio::select! {
         biased;
-        reason = shared.read(reader) => reason,
-        reason = shared.write(writer, frames) => reason,
-        reason = shared.idle() => reason,
-        () = shared.closing.notified() => shared.disconnected("no answer in time"),
+        () = shared.closing.notified() => None,
+        reason = shared.read(&mut reader) => Some(reason),
+        reason = shared.write(&mut writer, frames) => Some(reason),
+        reason = shared.idle() => Some(reason),
     };
+    let reason = reason.unwrap_or_else(|| {
+        reader.unsplit(writer).give_up();
+        shared.disconnected("no answer in time")
+    });
     let mut line = shared.line();
     let calls = if line.is_empty() { "none" } else { "some" };
     tracing::debug!(broker = %shared.peer, purpose = ?shared.purpose, %reason, calls, "connection ended");

@@ -136,9 +136,8 @@ impl Fake {
                 Reply::Silence => continue,
                 Reply::Close | Reply::After(..) => return,
             };
-            if stream.write_all(&bytes).await.is_err() {
-                return;
-            }
+            // What came before the peer went is read and done all the same, as brokers do.
+            let _ = stream.write_all(&bytes).await;
         }
     }
 }

@@ -36,7 +36,10 @@ pub(crate) enum Purpose {
     Produce,
     /// JoinGroup and SyncGroup.
     Join,
-    /// Heartbeats, offset commits and fetches, LeaveGroup.
+    /// Heartbeats, LeaveGroup, and what a group committed.
+    Group,
+    /// Offset commits, one at a time and nothing before them: one that waits unread behind another request is read, and
+    /// done, long after its connection was given up and a later one was made over the next. Of a producer: transactions.
     Commit,
     /// Metadata, admin, ListOffsets, OffsetForLeaderEpoch, FindCoordinator.
     Control,

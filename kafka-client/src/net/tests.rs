@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +10,14 @@ use kafka_protocol::messages::{
     HeartbeatResponse, MetadataRequest, MetadataResponse, ProduceRequest,
 };
 use kafka_protocol::protocol::StrBytes;
+use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 
 use super::fake::{Asked, Fake, Reply, config, negotiating, versions};
 use super::*;
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::seams::{Seams, Tcp, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,28 @@ async fn only_the_oldest_call_that_times_out_ends_the_connection() {
     assert!(matches!(heartbeat(&connection, 4, SECOND).await, Err(Error::Disconnected { .. })));
     pool.any(Purpose::Commit).await.unwrap();
     assert_eq!(fake.connections(), 2);
+}
+
+/// What a system has not sent yet of a connection that was given up must not be sent when the network is back.
+#[tokio::test]
+async fn a_connection_that_is_given_up_is_reset() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for (gives_up, deadline) in [(true, SECOND / 10), (false, 10 * SECOND)] {
+        let stream = Tcp.connect("127.0.0.1", port).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let address = Address::parse(&format!("127.0.0.1:{port}")).unwrap();
+        let (name, seams) = (StrBytes::from_static_str("test"), Seams::default());
+        let connection = Connection::start(stream, &address, Purpose::Commit, name, &config(&[]), &seams);
+        let call =
+            connection.exchange::<HeartbeatRequest>(4, deadline, &HeartbeatRequest::default()).unwrap();
+        let outcome = tokio::time::timeout(SECOND, call).await;
+        assert_eq!(outcome.is_ok(), gives_up, "{outcome:?}");
+        drop(connection);
+        let mut bytes = Vec::new();
+        let end = peer.read_to_end(&mut bytes).await;
+        assert_eq!(end.err().map(|error| error.kind()), gives_up.then_some(ErrorKind::ConnectionReset));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,8 @@ struct Tapped {
     trace: Trace,
 }
 
+impl Stream for Tapped {}
+
 impl AsyncRead for Tapped {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -145,6 +145,37 @@ async fn commits_are_repeated_only_when_asked_to_and_never_overtake() {
     assert!((9 * SECOND..=10 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
+/// A broker reads a connection's next request when the last one is answered, also when the connection was given up
+/// meanwhile: one that was sent behind another would be done after its successors on the next connection.
+#[tokio::test(start_paused = true)]
+async fn no_commit_is_left_behind_on_a_connection_that_is_given_up() {
+    let one = Stamped::new();
+    one.world.brokers().commit_takes = 9 * SECOND;
+    let first = one.commit(5, Persistence::Until(Instant::now() + SECOND));
+    assert_eq!(code(&first.await.unwrap()), Some(ResponseError::RequestTimedOut));
+    let second = one.commit(6, Persistence::Until(Instant::now() + 2 * SECOND));
+    assert_eq!(code(&second.await.unwrap()), Some(ResponseError::RequestTimedOut));
+    let begun = Instant::now();
+    assert_eq!(code(&one.commit(7, Persistence::Once).await.unwrap()), None);
+    // The first one's 6.5 s, of which 3 had gone.
+    assert!((3 * SECOND..4 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(one.world.brokers().commits, [(0, 5, 1), (0, 7, 1)]);
+}
+
+/// The first commit's answer comes when nobody waits for it any more, and the second one goes out then.
+#[tokio::test(start_paused = true)]
+async fn a_commit_goes_out_when_the_one_before_it_is_answered() {
+    let one = Stamped::new();
+    one.world.brokers().commit_takes = 3 * SECOND;
+    let begun = Instant::now();
+    let first = one.commit(5, Persistence::Until(begun + SECOND));
+    assert_eq!(code(&first.await.unwrap()), Some(ResponseError::RequestTimedOut));
+    assert_eq!(code(&one.commit(6, Persistence::Once).await.unwrap()), None);
+    assert!((3 * SECOND..4 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(one.world.brokers().commits, [(0, 5, 1), (0, 6, 1)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_member_that_lost_its_place_commits_nothing() {
     let mut one = Stamped::new();

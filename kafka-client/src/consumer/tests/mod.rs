@@ -72,6 +72,8 @@ struct Brokers {
     /// How many of the next offset fetches find an open transaction.
     unstable: usize,
     commit_codes: Vec<ResponseError>,
+    /// How long the next commit is thought about.
+    commit_takes: Duration,
     /// How long they think about who coordinates.
     finding_takes: Duration,
     /// Partition, offset and generation of each commit that was accepted.
@@ -102,10 +104,7 @@ impl Brokers {
             () if asked.is::<FindCoordinatorRequest>() => {
                 let found = Found::default().with_node_id(BrokerId(1));
                 let answer = asked.answer(&FindCoordinatorResponse::default().with_coordinators(vec![found]));
-                match self.finding_takes.is_zero() {
-                    true => answer,
-                    false => Reply::After(self.finding_takes, Box::new(answer)),
-                }
+                after(self.finding_takes, answer)
             }
             () if asked.is::<OffsetFetchRequest>() => self.fetch_offsets(asked),
             () if asked.is::<OffsetCommitRequest>() => self.commit_offsets(asked),
@@ -244,7 +243,15 @@ impl Brokers {
             parts.push(answer.with_error_code(code.map_or(0, |code| code.code())));
         }
         let topic = OffsetCommitResponseTopic::default().with_name(name()).with_partitions(parts);
-        asked.answer(&OffsetCommitResponse::default().with_topics(vec![topic]))
+        let answer = asked.answer(&OffsetCommitResponse::default().with_topics(vec![topic]));
+        after(std::mem::take(&mut self.commit_takes), answer)
+    }
+}
+
+fn after(time: Duration, answer: Reply) -> Reply {
+    match time.is_zero() {
+        true => answer,
+        false => Reply::After(time, Box::new(answer)),
     }
 }
 

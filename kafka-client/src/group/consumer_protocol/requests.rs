@@ -40,7 +40,7 @@ impl Speaker {
         let request = self.report(report);
         let mut sent = self.requests.now();
         let answer = async {
-            let connection = self.requests.coordinator.connection(Purpose::Commit).await?;
+            let connection = self.requests.coordinator.connection(Purpose::Group).await?;
             sent = self.requests.now();
             let answer = connection.call::<ConsumerGroupHeartbeatRequest>(patience, |_| request).await?.body;
             match self.refusal(&answer) {
@@ -105,7 +105,7 @@ impl Speaker {
 
     /// One goodbye, for this member or another one.
     pub(super) async fn goodbye_once(&self, member_id: &str, epoch: i32) -> Result<()> {
-        let connection = self.requests.coordinator.connection(Purpose::Commit).await?;
+        let connection = self.requests.coordinator.connection(Purpose::Group).await?;
         let request = self.stamped(member_id, epoch);
         let answer = connection.call::<ConsumerGroupHeartbeatRequest>(BEAT_DEADLINE, |_| request).await?.body;
         let gone = |error: &Error| {

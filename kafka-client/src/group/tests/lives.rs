@@ -1,11 +1,12 @@
 //! Lives of one member, with paused time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError as E;
 use kafka_protocol::messages::{
-    ApiKey, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, MetadataRequest,
-    SyncGroupRequest,
+    ApiKey, FindCoordinatorRequest, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetCommitResponse, SyncGroupRequest,
 };
 use kafka_protocol::protocol::Request;
 use tokio::sync::oneshot;
@@ -14,9 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::broker::{Brokers, SECOND, event};
 use crate::config::{Assignor, GroupConfig, Subscription};
 use crate::error::{At, Error};
-use crate::group::{GroupEvent, Identity, Leave, Membership};
+use crate::group::{CommittedOffset, GroupEvent, Identity, Leave, Membership, commit};
 use crate::ids::TopicPartition;
 use crate::net::Purpose;
+use crate::net::fake::Reply;
 
 fn group() -> GroupConfig {
     let mut group = GroupConfig::new("g");
@@ -154,6 +156,33 @@ async fn the_coordinator_moves() {
     let last = asked.iter().rev().find(|(_, api)| *api == HeartbeatRequest::KEY).unwrap();
     assert_eq!(last.0, "b2:2");
     assert!(member.events.try_recv().is_err(), "nothing that a user should know of");
+}
+
+/// From Kafka 4 on a heartbeat waits for what the group's log has not replicated yet; a commit behind it would be read late,
+/// and by then not the last one.
+#[tokio::test(start_paused = true)]
+async fn a_commit_does_not_wait_behind_a_heartbeat() {
+    let brokers = Brokers::with(|asked| match asked.api_key {
+        HeartbeatRequest::KEY => {
+            Some(Reply::After(5 * SECOND, Box::new(asked.answer(&HeartbeatResponse::default()))))
+        }
+        OffsetCommitRequest::KEY => Some(asked.answer(&OffsetCommitResponse::default())),
+        _ => None,
+    });
+    let (pool, coordinator) = brokers.coordinator();
+    let topics = Subscription::Topics(vec!["t".to_owned()]);
+    let mut member = Membership::start(group(), topics, pool, Arc::clone(&coordinator));
+    assigned(&mut member).await;
+    while brokers.fake.count(ApiKey::Heartbeat) == 0 {
+        sleep(SECOND / 100).await;
+    }
+    let begun = Instant::now();
+    let connection = coordinator.connection(Purpose::Commit).await.unwrap();
+    let offset = CommittedOffset { offset: 1, leader_epoch: -1, metadata: String::new() };
+    let stamp = member.identity.borrow().clone();
+    commit(&coordinator, &connection, &stamp, None, &[(TopicPartition::new("t", 0), offset)]).await.unwrap();
+    assert!(begun.elapsed() < SECOND / 10, "{:?}", begun.elapsed());
+    assert_eq!(brokers.fake.count(ApiKey::Heartbeat), 1, "it is not answered yet");
 }
 
 /// Each record's commit may ask for it: a broker that died must not cost the others a lookup for each record.
@@ -345,15 +374,15 @@ async fn a_run_repeats_exactly() {
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_accepts_and_says_nothing_is_given_up_at_the_first_join() {
     // As half-open connections are: b1 answered once, and then never again.
-    let dead = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let dead = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let brokers = Brokers::with({
-        let dead = std::sync::Arc::clone(&dead);
+        let dead = Arc::clone(&dead);
         move |asked| {
             if asked.is::<JoinGroupRequest>() && asked.peer == "b1:1" {
                 dead.store(true, std::sync::atomic::Ordering::SeqCst);
             }
             let silent = dead.load(std::sync::atomic::Ordering::SeqCst) && asked.peer == "b1:1";
-            silent.then_some(crate::net::fake::Reply::Silence)
+            silent.then_some(Reply::Silence)
         }
     });
     let mut member = brokers.member(group(), &["t"]);
