@@ -1,4 +1,4 @@
-//! Dead letters to be sent back.
+//! Dead letters: those to be sent back, and what becomes one.
 
 use kafka_runtime::prelude::*;
 
@@ -31,4 +31,10 @@ pub async fn dead_letters(
     app.template().flush().await.expect("all is sent");
     app.stop().await.expect("it stops");
     (origin, letters)
+}
+
+/// Whether a record of the chaos suite fails however often it is handled.
+#[must_use]
+pub fn fails_for_good(n: u64) -> bool {
+    n % 211 == 7
 }

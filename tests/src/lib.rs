@@ -26,7 +26,7 @@ pub use counting::Counting;
 pub use downstream::Downstream;
 pub use events::event;
 pub use fleet::{Fleet, PARTITIONS};
-pub use letters::dead_letters;
+pub use letters::{dead_letters, fails_for_good};
 pub use logging::log_to_stderr;
 pub use nodes::{Frozen, Nodes};
 pub use peer::{Line, Peer, PeerKind, bytes_of};

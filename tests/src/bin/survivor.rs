@@ -1,6 +1,7 @@
 //! A service for the chaos suite: it runs the configuration in `SURVIVOR_YAML` and says, a line each with the time in
-//! microseconds, when a handler begins a record (`begun`) and when it is done with it (`done`), and which partitions it
-//! got, gives back or lost (`assigned`, `revoked`, `lost`).
+//! microseconds, when a handler begins a record (`begun`), when its first attempt fails (`failed`) and when it is done (`done`), and which
+//! partitions it got, gives back or lost (`assigned`, `revoked`, `lost`). Some records fail or panic at their first attempt, and
+//! some always ([`tests::fails_for_good`]).
 
 use std::fmt::Display;
 use std::io::Write;
@@ -15,10 +16,25 @@ struct Numbered {
 }
 
 #[kafka_listener]
-async fn survivor(record: Numbered, meta: Metadata) {
-    say("begun", format_args!("{}\t{}\t{}", meta.partition(), meta.offset(), record.n));
-    tokio::time::sleep(Duration::from_micros(record.n % 5 * 500)).await;
-    say("done", format_args!("{}\t{}\t{}", meta.partition(), meta.offset(), record.n));
+async fn survivor(record: Numbered, meta: Metadata) -> Result<(), &'static str> {
+    let (n, is_first) = (record.n, meta.attempt() == 1);
+    if is_first {
+        say("begun", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+    }
+    tokio::time::sleep(Duration::from_micros(n % 5 * 500)).await;
+    let (fails, panics) = (tests::fails_for_good(n) || (is_first && n % 17 == 0), is_first && n % 101 == 0);
+    if is_first && (fails || panics) {
+        say("failed", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+    }
+    if panics {
+        // Without a word on the standard error.
+        std::panic::resume_unwind(Box::new("it panics at first"));
+    }
+    if fails {
+        return Err("refused");
+    }
+    say("done", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+    Ok(())
 }
 
 fn say(word: &str, rest: impl Display) {

@@ -48,6 +48,8 @@ impl Member {
     fn start(yaml: &str, index: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_survivor"))
             .env("SURVIVOR_YAML", yaml.replace("MEMBER", &index.to_string()))
+            // Dead letters are told of as errors.
+            .env("RUST_LOG", "error,kafka_runtime::container::recovery=off")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -111,7 +113,8 @@ impl Crew {
         let yaml = format!(
             "spring:\n  application: {{name: chaos}}\n  kafka:\n    bootstrap-servers: {bootstrap}\n    consumer: \
              {{auto-offset-reset: earliest}}\n    properties: {{{properties}}}\nkafka-runtime:\n  listeners:\n    survivor: \
-             {{topic: {topic}, group: {topic}, commit: {{every: {{records: {BOUND}, time: 200ms}}}}{yaml}}}\n"
+             {{topic: {topic}, group: {topic}, commit: {{every: {{records: {BOUND}, time: 200ms}}}}, \
+             retry: {{attempts: 3, backoff: {{initial: 20ms, max: 50ms}}}}{yaml}}}\n"
         );
         let stop = watch::Sender::new(false);
         let sending = tokio::spawn(send(Arc::clone(&cluster), topic.clone(), stop.subscribe()));
@@ -186,6 +189,7 @@ impl Crew {
             self.end_of(0, "-TERM").await;
         }
         self.history.committed = self.watching.await.expect("commits are watched");
+        self.history.letters = log::letters(&self.cluster, &format!("{}-dlt", self.topic)).await;
         if self.cluster.is_apache() {
             self.history.logged = Some(log::commits(&self.cluster, &self.topic).await);
         }

@@ -20,6 +20,7 @@ pub enum Lane {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     Begun { partition: i32, offset: i64, n: u64 },
+    Failed { partition: i32, offset: i64 },
     Done { partition: i32, offset: i64 },
     Assigned(Vec<i32>),
     Revoked(Vec<i32>),
@@ -37,6 +38,9 @@ impl Told {
                 offset: offset.parse().ok()?,
                 n: n.parse().ok()?,
             },
+            ["failed", _, partition, offset, _] => {
+                Self::Failed { partition: partition.parse().ok()?, offset: offset.parse().ok()? }
+            }
             ["done", _, partition, offset, _] => {
                 Self::Done { partition: partition.parse().ok()?, offset: offset.parse().ok()? }
             }
@@ -62,22 +66,48 @@ pub struct History {
     pub lives: Vec<Life>,
     /// What was found committed, and when at the latest: partition, offset.
     pub committed: Vec<(u64, i32, i64)>,
+    /// When, from which partition and offset, and with which number, dead letters were written.
+    pub letters: Vec<(u64, i32, i64, u64)>,
     /// What was written down of commits, in order, where that can be read.
     pub logged: Option<Vec<(u64, i32, i64)>>,
     /// How many numbers were sent, from 0.
     pub sent: u64,
 }
 
-/// A record's first handling.
-#[derive(Debug, Clone, Copy)]
-struct First {
-    n: u64,
-    begun: u64,
-    done: u64,
-    times: u64,
+/// What happened to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Begun,
+    /// Its first attempt; another one follows, by whoever has the partition then.
+    Failed,
+    Done,
 }
 
-type Records = BTreeMap<(i32, i64), First>;
+/// With their times.
+type Steps = Vec<(u64, Step)>;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    n: u64,
+    /// For the first time.
+    begun: u64,
+    done: u64,
+    /// How often it was begun again, but for those times that followed a failure.
+    repeated: u64,
+}
+
+impl Fate {
+    fn of(n: u64, mut steps: Steps) -> Self {
+        steps.sort_by_key(|(at, _)| *at);
+        let first = |which| steps.iter().find(|(_, step)| *step == which).map_or(u64::MAX, |(at, _)| *at);
+        let again = |two: &&[(u64, Step)]| two[0].1 != Step::Failed && two[1].1 == Step::Begun;
+        let repeated = steps.windows(2).filter(again).count() as u64;
+        Self { n, begun: first(Step::Begun), done: first(Step::Done), repeated }
+    }
+}
+
+type Records = BTreeMap<(i32, i64), Fate>;
 
 impl History {
     /// Everything that is wrong, in words.
@@ -87,6 +117,7 @@ impl History {
         wrong.extend(out_of_order(&records, lane));
         wrong.extend(self.repeated(&records));
         wrong.extend(self.ahead(&records));
+        wrong.extend(self.given_up());
         wrong.extend(went_back(self.logged.as_ref().unwrap_or(&self.committed)));
         wrong
     }
@@ -94,42 +125,54 @@ impl History {
     /// What there is to say about it where nothing is wrong.
     pub fn summary(&self) -> String {
         let records = self.records();
-        let repeated: u64 = records.values().map(|first| first.times - 1).sum();
+        let repeated: u64 = records.values().map(|fate| fate.repeated).sum();
         let unclean: u64 = self.unclean().values().sum();
         format!(
-            "{} records, {} processes, {repeated} repeated after {unclean} unclean ends (most allowed: {}), {} looks at commits ({} saw \
-             an older one)",
+            "{} records, {} processes, {repeated} repeated after {unclean} unclean ends (most allowed: {}), {} dead letters, {} looks at commits \
+             ({} saw an older one)",
             self.sent,
             self.lives.len(),
             unclean * BOUND,
+            self.letters.len(),
             self.committed.len(),
             went_back(&self.committed).len()
         )
     }
 
     fn records(&self) -> Records {
-        let mut records = Records::new();
-        for (at, told) in self.lives.iter().flat_map(|life| &life.told) {
-            match told {
-                Told::Begun { partition, offset, n } => {
-                    let new = First { n: *n, begun: *at, done: u64::MAX, times: 0 };
-                    let first = records.entry((*partition, *offset)).or_insert(new);
-                    (first.begun, first.times) = (first.begun.min(*at), first.times + 1);
-                }
-                Told::Done { partition, offset } => {
-                    if let Some(first) = records.get_mut(&(*partition, *offset)) {
-                        first.done = first.done.min(*at);
-                    }
-                }
-                _ => {}
+        let mut all: BTreeMap<(i32, i64), (u64, Steps)> = BTreeMap::new();
+        let told = self.lives.iter().flat_map(|life| &life.told);
+        for (at, told) in told {
+            if let Told::Begun { partition, offset, n } = told {
+                all.entry((*partition, *offset)).or_insert((*n, Vec::new())).1.push((*at, Step::Begun));
             }
         }
-        records
+        let ends = self.lives.iter().flat_map(|life| &life.told).filter_map(|(at, told)| match told {
+            Told::Failed { partition, offset } => Some((*partition, *offset, *at, Step::Failed)),
+            Told::Done { partition, offset } => Some((*partition, *offset, *at, Step::Done)),
+            _ => None,
+        });
+        let letters =
+            self.letters.iter().map(|(at, partition, offset, _)| (*partition, *offset, *at, Step::Done));
+        for (partition, offset, at, step) in ends.chain(letters) {
+            if let Some((_, steps)) = all.get_mut(&(partition, offset)) {
+                steps.push((at, step));
+            }
+        }
+        all.into_iter().map(|(place, (n, steps))| (place, Fate::of(n, steps))).collect()
+    }
+
+    /// Dead letters of records that a second attempt would have handled.
+    fn given_up(&self) -> Vec<String> {
+        let wrongly = self.letters.iter().filter(|(.., n)| !::tests::fails_for_good(*n));
+        wrongly
+            .map(|(_, partition, offset, n)| format!("given up: number {n} of {partition}@{offset}"))
+            .collect()
     }
 
     fn lost(&self, records: &Records) -> Vec<String> {
         let done: BTreeSet<u64> =
-            records.values().filter(|first| first.done < u64::MAX).map(|first| first.n).collect();
+            records.values().filter(|fate| fate.done < u64::MAX).map(|fate| fate.n).collect();
         (0..self.sent).filter(|n| !done.contains(n)).map(|n| format!("lost: number {n}")).collect()
     }
 
@@ -163,8 +206,8 @@ impl History {
     fn repeated(&self, records: &Records) -> Vec<String> {
         let unclean = self.unclean();
         let mut repeated: BTreeMap<i32, u64> = BTreeMap::new();
-        for ((partition, _), first) in records {
-            *repeated.entry(*partition).or_default() += first.times - 1;
+        for ((partition, _), fate) in records {
+            *repeated.entry(*partition).or_default() += fate.repeated;
         }
         let most = |partition| BOUND * unclean.get(partition).copied().unwrap_or(0);
         let over = repeated.iter().filter(|(partition, times)| **times > most(partition));
@@ -179,12 +222,12 @@ impl History {
         let mut wrong = Vec::new();
         // By partition: when everything below the next offset was done.
         let mut below: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
-        for ((partition, offset), first) in records {
+        for ((partition, offset), fate) in records {
             let line = below.entry(*partition).or_default();
             let before = line.last().copied().unwrap_or(0);
             // What was never begun is not done.
             let hole = *offset != line.len() as i64;
-            line.push(if hole { u64::MAX } else { before.max(first.done) });
+            line.push(if hole { u64::MAX } else { before.max(fate.done) });
         }
         for (at, partition, offset) in &self.committed {
             let last = usize::try_from(*offset).ok().and_then(|offset| offset.checked_sub(1));
@@ -218,15 +261,15 @@ fn went_back(commits: &[(u64, i32, i64)]) -> Vec<String> {
 
 /// A record that was begun before the one before it was done for the first time.
 fn out_of_order(records: &Records, lane: Lane) -> Vec<String> {
-    let mut last: BTreeMap<u64, (i64, First)> = BTreeMap::new();
+    let mut last: BTreeMap<u64, (i64, Fate)> = BTreeMap::new();
     let mut wrong = Vec::new();
-    for ((partition, offset), first) in records {
+    for ((partition, offset), fate) in records {
         let lane = match lane {
             Lane::Partition => u64::from(partition.unsigned_abs()),
-            Lane::Key => first.n % KEYS,
+            Lane::Key => fate.n % KEYS,
         };
-        if let Some((before, earlier)) = last.insert(lane, (*offset, *first))
-            && (earlier.done > first.begun || (earlier.n > first.n && earlier.n % KEYS == first.n % KEYS))
+        if let Some((before, earlier)) = last.insert(lane, (*offset, *fate))
+            && (earlier.done > fate.begun || (earlier.n > fate.n && earlier.n % KEYS == fate.n % KEYS))
         {
             wrong.push(format!("order: partition {partition}: {offset} was begun before {before} was done"));
         }
@@ -254,8 +297,8 @@ mod tests {
         let history = History {
             lives: vec![life(&lines, killed)],
             committed: committed.iter().map(|(at, offset)| (*at, 0, *offset)).collect(),
-            logged: None,
             sent: 3,
+            ..History::default()
         };
         history.violations(Lane::Partition)
     }
@@ -272,5 +315,29 @@ mod tests {
         let twice = [(10, 0), (20, 1), (25, 1), (30, 2)];
         assert!(begins(&history(&twice, None, &[]), "repeated: 1 of partition 0, most 0"));
         assert!(history(&twice, Some(40), &[]).is_empty());
+    }
+
+    #[test]
+    fn what_failed_may_be_begun_by_the_next_owner() {
+        use Step::{Begun, Done, Failed};
+        let repeated = |steps: &[Step]| Fate::of(0, (1..).zip(steps.iter().copied()).collect()).repeated;
+        assert_eq!(repeated(&[Begun, Failed, Begun, Failed, Done]), 0);
+        assert_eq!(repeated(&[Begun, Failed, Done, Begun, Failed, Done]), 1);
+        assert_eq!(repeated(&[Begun, Begun, Done, Begun]), 2);
+    }
+
+    #[test]
+    fn a_dead_letter_is_the_end_of_what_always_fails() {
+        let mut lines: Vec<String> = (0..8).flat_map(|n| handled(10 * n, n.cast_signed())).collect();
+        lines.pop();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let wrong = |letters: &[(u64, i32, i64, u64)]| {
+            let lives = vec![life(&lines, None)];
+            History { lives, letters: letters.to_vec(), sent: 8, ..History::default() }
+                .violations(Lane::Partition)
+        };
+        assert_eq!(wrong(&[]), ["lost: number 7"]);
+        assert!(wrong(&[(75, 0, 7, 7)]).is_empty());
+        assert_eq!(wrong(&[(75, 0, 7, 7), (80, 0, 3, 3)]), ["given up: number 3 of 0@3"]);
     }
 }
