@@ -20,7 +20,8 @@ use tokio::time::Instant;
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// The peer is given up, and the stream dropped next: what was written and has not got there is not to get there
     /// later. A system that closes a socket goes on sending what is written, for minutes where the network is away; a
-    /// request that was long made again would come after its successors then. By default nothing is done about it.
+    /// request that was long made again would come after its successors then. By default nothing is done about it; one that
+    /// wraps another hands it on. (What the peer's system has already, the peer may still read.)
     fn give_up(&mut self) {}
 }
 

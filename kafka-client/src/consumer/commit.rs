@@ -115,10 +115,21 @@ pub(super) struct Committer {
     pub(super) cluster: Arc<Cluster>,
 }
 
-/// The commits of a consumer, until nobody can ask for one any more. Without a group there are none.
-pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedReceiver<CommitJob>) {
-    let mut last = LastRequest::default();
-    while let Some(CommitJob { offsets, assignments, persistence, reply }) = jobs.recv().await {
+/// The commits of a consumer, until nobody can ask for one any more and the last one is over; `requests` says how
+/// far they are. Without a group there are none.
+pub(super) async fn run(
+    committer: Option<Committer>,
+    mut jobs: mpsc::UnboundedReceiver<CommitJob>,
+    requests: watch::Sender<Requests>,
+) {
+    let mut last = LastRequest { request: None, requests };
+    loop {
+        let job = tokio::select! {
+            biased;
+            job = jobs.recv() => job,
+            _ = last.end(), if last.request.is_some() => continue,
+        };
+        let Some(CommitJob { offsets, assignments, persistence, reply }) = job else { break };
         let outcome = match &committer {
             Some(committer) => committer.commit(offsets, &assignments, persistence, &mut last).await,
             None => {
@@ -130,24 +141,52 @@ pub(super) async fn run(committer: Option<Committer>, mut jobs: mpsc::UnboundedR
         // Who does not wait any more does not need to know.
         let _ = reply.send(outcome);
     }
+    // With the last handle its connection would end, and a system goes on sending what was written to one.
+    last.end().await;
 }
 
 /// The last request, until it is answered or its connection has ended. The next one is not sent before, even if nobody
 /// waits for this one any more: see [`Purpose::Commit`].
-#[derive(Default)]
-struct LastRequest(Option<Pin<Box<dyn Future<Output = Result<Answers>> + Send>>>);
+struct LastRequest {
+    request: Option<Pin<Box<dyn Future<Output = Result<Answers>> + Send>>>,
+    requests: watch::Sender<Requests>,
+}
 
 impl LastRequest {
     fn is(&mut self, request: impl Future<Output = Result<Answers>> + Send + 'static) {
-        self.0 = Some(Box::pin(request));
+        self.request = Some(Box::pin(request));
+        self.count(|requests| requests.sent += 1);
     }
 
     /// Waits for its end, if there is one under way. The future may be dropped.
     async fn end(&mut self) -> Option<Result<Answers>> {
-        let answer = self.0.as_mut()?.await;
-        self.0 = None;
+        let answer = self.request.as_mut()?.await;
+        self.request = None;
+        self.count(|requests| requests.over += 1);
         Some(answer)
     }
+
+    fn count(&self, one: impl FnOnce(&mut Requests)) {
+        self.requests.send_if_modified(|requests| {
+            one(requests);
+            true
+        });
+    }
+}
+
+/// How many commit requests were sent, and how many of them are over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Requests {
+    pub(super) sent: u64,
+    pub(super) over: u64,
+}
+
+/// Waits until the commit request is over that is under way at the call: one that was asked for in an earlier life of a
+/// partition, or that nobody waits for any more, must not come after what is read of commits then.
+pub(super) async fn over(mut requests: watch::Receiver<Requests>) {
+    let sent = requests.borrow().sent;
+    // Where nobody commits any more all are.
+    drop(requests.wait_for(|now| now.over >= sent).await);
 }
 
 /// What a request led to, where something is left of the commit.

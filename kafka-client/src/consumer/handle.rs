@@ -49,7 +49,8 @@ impl ConsumerHandle {
     /// that was lost and came back before its turn.
     ///
     /// Commits of one consumer go out one after the other, in the order of the calls, so that none overtakes
-    /// another. Dropping the future does not take the commit back.
+    /// another; one whose time is over before the last one was answered fails unsent, with REQUEST_TIMED_OUT. Dropping the
+    /// future does not take the commit back.
     pub async fn commit(&self, offsets: Offsets) -> CommitOutcome {
         self.send(offsets, Persistence::Once).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use tokio::time::sleep;
 
-use super::commit::{CommitJob, Persistence};
+use super::commit::{self, CommitJob, Persistence};
 use super::task::{Done, Task};
 use super::{ConsumerEvent, Offsets};
 use crate::cluster::ClusterMetadata;
@@ -151,8 +151,10 @@ impl Task {
             }
         };
         let deadline = self.env.config.api_timeout;
+        let committing = self.committing.clone();
         self.jobs.spawn(async move {
             sleep(pause).await;
+            commit::over(committing).await;
             let answer = fetch_committed_watched(&coordinator, &partitions, deadline, held_up).await;
             Done::Committed { partitions, turn, answer }
         });

@@ -97,6 +97,8 @@ pub(super) struct Task {
     pub(super) loops: Loops,
     pub(super) outbox: Outbox,
     pub(super) commits: mpsc::UnboundedSender<CommitJob>,
+    /// How far commit requests are.
+    pub(super) committing: watch::Receiver<commit::Requests>,
     pub(super) jobs: JoinSet<Done>,
     pub(super) releases: JoinSet<Released>,
     /// Revocations of the group that wait for the end.
@@ -160,7 +162,8 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
             lease: Arc::clone(&lease),
         })
     });
-    tokio::spawn(commit::run(committer, commit_inbox));
+    let (requests, committing) = watch::channel(commit::Requests::default());
+    tokio::spawn(commit::run(committer, commit_inbox, requests));
 
     let patience = cluster.config().request_timeout;
     let loops = Loops::new(Arc::clone(&pool), settings(&cluster, &config), patience, reports);
@@ -181,6 +184,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         loops,
         outbox: Outbox::new(events),
         commits: commits.clone(),
+        committing,
         jobs: JoinSet::new(),
         releases: JoinSet::new(),
         group_waits: Vec::new(),
@@ -374,11 +378,19 @@ impl Task {
         self.loops.clear();
         self.holding.clear();
         match self.membership.take() {
-            Some(membership) => timeout(deadline, membership.leave(leave)).await.unwrap_or_else(|_| {
-                let group = self.env.config.group.as_ref().map_or("", |group| &group.group_id);
-                let at = At::Group(group.to_owned());
-                Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
-            }),
+            Some(membership) => {
+                let committing = self.committing.clone();
+                let gone = async {
+                    // Who has left cannot commit.
+                    commit::over(committing).await;
+                    membership.leave(leave).await
+                };
+                timeout(deadline, gone).await.unwrap_or_else(|_| {
+                    let group = self.env.config.group.as_ref().map_or("", |group| &group.group_id);
+                    let at = At::Group(group.to_owned());
+                    Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
+                })
+            }
             None => Ok(()),
         }
     }

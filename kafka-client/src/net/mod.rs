@@ -38,8 +38,8 @@ pub(crate) enum Purpose {
     Join,
     /// Heartbeats, LeaveGroup, and what a group committed.
     Group,
-    /// Offset commits, one at a time and nothing before them: one that waits unread behind another request is read, and
-    /// done, long after its connection was given up and a later one was made over the next. Of a producer: transactions.
+    /// A consumer's commits, one at a time and nothing else: one that waits unread behind another request is read, and done, long
+    /// after its connection was given up and a later one was made over the next. In a producer's own pool: transactions.
     Commit,
     /// Metadata, admin, ListOffsets, OffsetForLeaderEpoch, FindCoordinator.
     Control,

@@ -48,8 +48,13 @@ impl Member {
     fn start(yaml: &str, index: usize) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_survivor"))
             .env("SURVIVOR_YAML", yaml.replace("MEMBER", &index.to_string()))
-            // Dead letters are told of as errors.
-            .env("RUST_LOG", "error,kafka_runtime::container::recovery=off")
+            // Dead letters are told of as errors, and they are many.
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG")
+                    .as_deref()
+                    .unwrap_or("error,kafka_runtime::container::recovery=off"),
+            )
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

@@ -102,7 +102,9 @@ impl Fate {
         steps.sort_by_key(|(at, _)| *at);
         let first = |which| steps.iter().find(|(_, step)| *step == which).map_or(u64::MAX, |(at, _)| *at);
         let again = |two: &&[(u64, Step)]| two[0].1 != Step::Failed && two[1].1 == Step::Begun;
-        let repeated = steps.windows(2).filter(again).count() as u64;
+        let done = steps.iter().filter(|(_, step)| *step == Step::Done).count();
+        // Of two who handle it side by side, one after its first attempt failed, the order of steps does not tell.
+        let repeated = steps.windows(2).filter(again).count().max(done.saturating_sub(1)) as u64;
         Self { n, begun: first(Step::Begun), done: first(Step::Done), repeated }
     }
 }
@@ -324,6 +326,7 @@ mod tests {
         assert_eq!(repeated(&[Begun, Failed, Begun, Failed, Done]), 0);
         assert_eq!(repeated(&[Begun, Failed, Done, Begun, Failed, Done]), 1);
         assert_eq!(repeated(&[Begun, Begun, Done, Begun]), 2);
+        assert_eq!(repeated(&[Begun, Failed, Begun, Done, Done]), 1);
     }
 
     #[test]

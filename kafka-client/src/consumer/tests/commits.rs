@@ -14,6 +14,7 @@ struct Stamped {
     world: World,
     identity: watch::Sender<Identity>,
     holding: Arc<Holding>,
+    requests: watch::Receiver<commit::Requests>,
     jobs: mpsc::UnboundedSender<CommitJob>,
     told: mpsc::UnboundedReceiver<Command>,
     _commands: mpsc::UnboundedSender<Command>,
@@ -43,8 +44,9 @@ impl Stamped {
             task: commands.downgrade(),
             cluster,
         };
-        tokio::spawn(commit::run(Some(committer), inbox));
-        Self { world, identity, holding, jobs, told, _commands: commands }
+        let (committing, requests) = watch::channel(commit::Requests::default());
+        tokio::spawn(commit::run(Some(committer), inbox, committing));
+        Self { world, identity, holding, requests, jobs, told, _commands: commands }
     }
 
     fn commit(&self, offset: i64, persistence: Persistence) -> oneshot::Receiver<CommitOutcome> {
@@ -163,6 +165,24 @@ async fn no_commit_is_left_behind_on_a_connection_that_is_given_up() {
     assert_eq!(one.world.brokers().commits, [(0, 5, 1), (0, 7, 1)]);
 }
 
+/// Also where no other commit follows: whoever reads what was committed waits until that is over.
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_nobody_waits_for_is_given_up_in_time() {
+    let one = Stamped::new();
+    one.world.brokers().commit_takes = 60 * SECOND;
+    let begun = Instant::now();
+    let outcome = one.commit(5, Persistence::Until(begun + SECOND)).await.unwrap();
+    assert_eq!(code(&outcome), Some(ResponseError::RequestTimedOut));
+    assert!(one.requests.borrow().over < one.requests.borrow().sent);
+    one.holding.lose(orders(0));
+    commit::over(one.requests.clone()).await;
+    assert!((6 * SECOND..7 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    // So does who reads it after the last handle is gone.
+    let (committing, jobs) = (one.requests, one.jobs);
+    drop(jobs);
+    commit::over(committing).await;
+}
+
 /// The first commit's answer comes when nobody waits for it any more, and the second one goes out then.
 #[tokio::test(start_paused = true)]
 async fn a_commit_goes_out_when_the_one_before_it_is_answered() {
@@ -186,4 +206,30 @@ async fn a_member_that_lost_its_place_commits_nothing() {
     one.identity.send_replace(Identity::none());
     assert!(code(&one.commit(1, Persistence::Once).await.unwrap()).is_some());
     assert_eq!(one.world.brokers().commits, []);
+}
+
+/// What is read of commits is not behind one that is under way: not after a seek, nor in a partition's next life.
+#[tokio::test(start_paused = true)]
+async fn what_is_committed_is_asked_for_when_no_commit_is_under_way() {
+    let world = World::new();
+    world.brokers().committed[0] = Some(2);
+    let mut consumer = world.consumer(by_hand(0, StartAt::Committed, OffsetReset::Earliest));
+    let _stream = assigned(&mut consumer).await;
+    world.brokers().commit_takes = 3 * SECOND;
+    let handle = consumer.handle();
+    let committing = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.commit(to_commit(0, 6)).await }
+    });
+    while world.fake.count(ApiKey::OffsetCommit) == 0 {
+        tokio::time::sleep(SECOND / 100).await;
+    }
+    let asked = world.fake.count(ApiKey::OffsetFetch);
+    let seeking = tokio::spawn(async move { handle.seek(orders(0), StartAt::Committed).await });
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(world.fake.count(ApiKey::OffsetFetch), asked);
+    assert_eq!(code(&committing.await.unwrap()), None);
+    seeking.await.unwrap().unwrap();
+    tokio::time::sleep(SECOND / 10).await;
+    assert_eq!(world.fake.count(ApiKey::OffsetFetch), asked + 1);
 }

@@ -65,6 +65,8 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 struct Open {
     block: Arc<Block>,
     bytes: Bytes,
+    /// It is longer than its reservation.
+    overdrawn: bool,
 }
 
 struct Scene {
@@ -72,8 +74,9 @@ struct Scene {
     seats: Vec<Seat>,
     reservations: Vec<Reservation>,
     open: Vec<Open>,
-    /// Parts with their partitions and how long they are.
-    parts: Vec<(Bytes, usize)>,
+    /// Parts with their partitions, and what may be charged beyond the limit while they are there: copies out of what was
+    /// overdrawn itself.
+    parts: Vec<(Bytes, usize, usize)>,
     usage: Vec<Usage>,
     /// What may be charged beyond the limit while these answers are there: what they had beyond their reservations, and what
     /// was copied out of them.
@@ -115,7 +118,7 @@ impl Scene {
                 let excess = size.saturating_sub(reservation.bytes());
                 let block = reservation.received(size);
                 self.beyond.push((Arc::downgrade(&block), excess));
-                self.open.push(Open { block, bytes: Bytes::from(vec![0; size]) });
+                self.open.push(Open { block, bytes: Bytes::from(vec![0; size]), overdrawn: excess > 0 });
             }
             Move::Split { which, share, partition } => {
                 if let Some(at) = place(which, self.open.len()) {
@@ -124,7 +127,7 @@ impl Scene {
             }
             Move::Forget(which) => {
                 if let Some(at) = place(which, self.open.len()) {
-                    let Open { block, bytes } = self.open.swap_remove(at);
+                    let Open { block, bytes, .. } = self.open.swap_remove(at);
                     self.forgotten.push((Arc::downgrade(&block), bytes.len()));
                 }
             }
@@ -156,7 +159,7 @@ impl Scene {
     }
 
     fn split(&mut self, at: usize, share: usize, partition: usize) {
-        let Open { block, bytes } = &mut self.open[at];
+        let Open { block, bytes, overdrawn } = &mut self.open[at];
         let part = bytes.split_to(bytes.len() * share / 100);
         if part.is_empty() {
             return;
@@ -172,18 +175,21 @@ impl Scene {
             slow && part.len() < block.size / SMALL,
             "copied though nobody is slow, or not though one is"
         );
-        if copied {
+        if copied && !*overdrawn {
             self.beyond.push((Arc::downgrade(block), part.len()));
         }
-        self.parts.push((handed, partition));
+        let beyond = if copied && *overdrawn { part.len() } else { 0 };
+        self.parts.push((handed, partition, beyond));
     }
 
     fn check(&self) {
         let counts = self.budget.counts();
         assert_eq!(counts.reserved, self.reservations.iter().map(Reservation::bytes).sum::<usize>());
         assert!(counts.live <= counts.held);
-        assert!(counts.reserved + counts.held <= LIMIT + still_there(&self.beyond), "more than there may be");
-        let handed: usize = self.parts.iter().map(|(part, _)| part.len()).sum();
+        let copies: usize = self.parts.iter().map(|(.., beyond)| beyond).sum();
+        let most = LIMIT + still_there(&self.beyond) + copies;
+        assert!(counts.reserved + counts.held <= most, "more than there may be");
+        let handed: usize = self.parts.iter().map(|(part, ..)| part.len()).sum();
         let unsplit: usize = self.open.iter().map(|open| open.bytes.len()).sum();
         assert_eq!(
             counts.live,
@@ -191,7 +197,7 @@ impl Scene {
             "live is what somebody can see, or will"
         );
         for (partition, usage) in self.usage.iter().enumerate() {
-            let alive = self.parts.iter().filter(|(_, of)| *of == partition).map(|(part, _)| part.len());
+            let alive = self.parts.iter().filter(|(_, of, _)| *of == partition).map(|(part, ..)| part.len());
             assert_eq!(usage.load(Ordering::Relaxed), alive.sum::<usize>());
         }
     }

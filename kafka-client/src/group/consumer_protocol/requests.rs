@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Answer, LEAVE_FOR_A_WHILE, Report};
 use crate::error::{Error, Result};
 use crate::group::protocol::wire_name;
-use crate::group::requests::{BEAT_DEADLINE, Requests, millis};
+use crate::group::requests::{BEAT_DEADLINE, Requests, left_of, millis};
 use crate::net::{Purpose, Retry};
 
 const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
@@ -38,24 +38,19 @@ impl Speaker {
     /// With when it was sent.
     pub(super) async fn beat(&self, report: Report, patience: Duration) -> (Instant, Result<Answer>) {
         let request = self.report(report);
-        let mut sent = self.requests.now();
+        let began = self.requests.now();
+        let mut sent = began;
         let answer = async {
-            let connection = self.requests.coordinator.connection(Purpose::Group).await?;
+            let connection = self.requests.connection_within(patience, HEARTBEAT).await?;
             sent = self.requests.now();
-            let answer = connection.call::<ConsumerGroupHeartbeatRequest>(patience, |_| request).await?.body;
+            let left = left_of(patience, sent - began);
+            let answer = connection.call::<ConsumerGroupHeartbeatRequest>(left, |_| request).await?.body;
             match self.refusal(&answer) {
                 None => Ok(accepted(answer)),
                 Some(error) => Err(error),
             }
         };
-        // Finding the coordinator and connecting count too.
-        let answer = match tokio::time::timeout(patience, answer).await {
-            Ok(answer) => answer.map_err(explained),
-            Err(_) => {
-                let broker = format!("the coordinator of {}", self.requests.coordinator.at());
-                Err(Error::Timeout { api: HEARTBEAT, broker, after: patience })
-            }
-        };
+        let answer = answer.await.map_err(explained);
         let answer = answer.inspect_err(|error| self.requests.coordinator.heed(error));
         (sent, answer)
     }
