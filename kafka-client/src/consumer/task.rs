@@ -380,12 +380,11 @@ impl Task {
         match self.membership.take() {
             Some(membership) => {
                 let committing = self.committing.clone();
-                let gone = async {
-                    // Who has left cannot commit.
-                    commit::over(committing).await;
-                    membership.leave(leave).await
-                };
-                timeout(deadline, gone).await.unwrap_or_else(|_| {
+                let began = self.now();
+                // Who has left cannot commit; but a goodbye that is never said costs the others a session.
+                let _ = timeout(deadline / 2, commit::over(committing)).await;
+                let left = deadline.saturating_sub(self.now() - began);
+                timeout(left, membership.leave(leave)).await.unwrap_or_else(|_| {
                     let group = self.env.config.group.as_ref().map_or("", |group| &group.group_id);
                     let at = At::Group(group.to_owned());
                     Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
