@@ -154,6 +154,7 @@ struct LastRequest {
 
 impl LastRequest {
     fn is(&mut self, request: impl Future<Output = Result<Answers>> + Send + 'static) {
+        debug_assert!(self.request.is_none(), "the last one is over");
         self.request = Some(Box::pin(request));
         self.count(|requests| requests.sent += 1);
     }

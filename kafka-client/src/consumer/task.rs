@@ -390,7 +390,11 @@ impl Task {
                     Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
                 })
             }
-            None => Ok(()),
+            None => {
+                // A late one of theirs is nobody's, and is taken also after their successor's.
+                let _ = timeout(deadline, commit::over(self.committing.clone())).await;
+                Ok(())
+            }
         }
     }
 

@@ -136,8 +136,7 @@ async fn ask_once(
     let connection = coordinator.connection(Purpose::Group).await?;
     let topics = by_topic(partitions);
     let request = |version: i16| fetch_request(coordinator, topics, version);
-    // What is held up by others' open transactions or by the replicas is answered within the time of a commit, too.
-    let deadline = coordinator.pool().cluster().config().request_timeout.min(COMMIT_DEADLINE);
+    let deadline = coordinator.pool().cluster().config().request_timeout;
     let answer = connection.call::<OffsetFetchRequest>(deadline, request).await?;
     fetched(answer.body, answer.version).map_err(|code| Error::Broker {
         api: "OffsetFetch",

@@ -127,7 +127,7 @@ impl Requests {
 
     /// With when it was sent.
     pub(super) async fn beat(&self, stamp: &Identity) -> (Instant, Result<()>) {
-        self.in_time(async |connection, left| self.beat_over(&connection, stamp, left).await).await
+        self.over_a_connection(async |connection| self.beat_over(&connection, stamp).await).await
     }
 
     /// What the member has in a generation that the group may have left long ago. With when that was asked.
@@ -136,8 +136,8 @@ impl Requests {
     /// an older one SyncGroup with REBALANCE_IN_PROGRESS. Otherwise, in a generation that is complete, SyncGroup is answered
     /// at once with what the member was given in it.
     pub(super) async fn ask(&self, stamp: &Identity, assignor: Assignor) -> (Instant, Result<Bytes>) {
-        let asked = async |connection: Arc<Connection>, left| {
-            self.beat_over(&connection, stamp, left).await?;
+        let asked = async |connection: Arc<Connection>| {
+            self.beat_over(&connection, stamp).await?;
             let deadline = self.beat_deadline();
             let request = self.sync_request(stamp, assignor);
             let answer = connection.call::<SyncGroupRequest>(deadline, |_| request).await?;
@@ -149,16 +149,16 @@ impl Requests {
                 told => told,
             }
         };
-        self.in_time(asked).await
+        self.over_a_connection(asked).await
     }
 
-    async fn beat_over(&self, connection: &Connection, stamp: &Identity, left: Duration) -> Result<()> {
+    async fn beat_over(&self, connection: &Connection, stamp: &Identity) -> Result<()> {
         let request = HeartbeatRequest::default()
             .with_group_id(self.coordinator.group_id())
             .with_generation_id(stamp.generation)
             .with_member_id(StrBytes::from_string(stamp.member_id.clone()))
             .with_group_instance_id(self.instance_id());
-        let answer = connection.call::<HeartbeatRequest>(left, |_| request).await?;
+        let answer = connection.call::<HeartbeatRequest>(self.beat_deadline(), |_| request).await?;
         ResponseError::try_from_code(answer.body.error_code)
             .map_or(Ok(()), |code| Err(self.refused("Heartbeat", code)))
     }
@@ -167,34 +167,33 @@ impl Requests {
         BEAT_DEADLINE.min(self.group.session_timeout)
     }
 
-    /// What is asked of the coordinator, and how much of a heartbeat's deadline finding it and connecting left for the first
-    /// answer; with when that was sent. The call is not cut short from outside: one that nobody waits for cannot tell that its
-    /// connection is half open, and the next one would take the same.
-    async fn in_time<T>(
+    /// What is asked of the coordinator; with when that was sent. The call is not cut short from outside: one that nobody waits for
+    /// cannot tell that its connection is half open, and the next one would take the same.
+    async fn over_a_connection<T>(
         &self,
-        ask: impl AsyncFnOnce(Arc<Connection>, Duration) -> Result<T>,
+        ask: impl AsyncFnOnce(Arc<Connection>) -> Result<T>,
     ) -> (Instant, Result<T>) {
-        let (began, deadline) = (self.now(), self.beat_deadline());
-        let mut sent = began;
+        let mut sent = self.now();
         let answer = async {
-            let connection = self.connection_within(deadline, "Heartbeat").await?;
+            let connection = self.connection_for(self.beat_deadline(), "Heartbeat").await?;
             sent = self.now();
-            ask(connection, left_of(deadline, sent - began)).await
+            ask(connection).await
         };
         let answer = answer.await.inspect_err(|error| self.coordinator.heed(error));
         (sent, answer)
     }
 
-    /// A connection for heartbeats. Finding the coordinator and connecting are in the time, too.
-    pub(super) async fn connection_within(
+    /// A connection for what has that deadline. Finding the coordinator and connecting may take half of it.
+    pub(super) async fn connection_for(
         &self,
         deadline: Duration,
         api: &'static str,
     ) -> Result<Arc<Connection>> {
-        let connected = tokio::time::timeout(deadline, self.coordinator.connection(Purpose::Group)).await;
+        let after = deadline / 2;
+        let connected = tokio::time::timeout(after, self.coordinator.connection(Purpose::Group)).await;
         connected.unwrap_or_else(|_| {
             let broker = format!("the coordinator of {}", self.coordinator.at());
-            Err(Error::Timeout { api, broker, after: deadline })
+            Err(Error::Timeout { api, broker, after })
         })
     }
 
@@ -290,12 +289,6 @@ fn sign_of_life(version: i16) -> ApiVersionsRequest {
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION"))),
         _ => ApiVersionsRequest::default(),
     }
-}
-
-/// What finding the coordinator and connecting left of a heartbeat's deadline for its answer: half of it at least, or a new
-/// connection that was slow to come would be given up with its first request.
-pub(super) fn left_of(deadline: Duration, gone: Duration) -> Duration {
-    deadline.saturating_sub(gone).max(deadline / 2)
 }
 
 fn accepted(answer: JoinGroupResponse) -> Joined {

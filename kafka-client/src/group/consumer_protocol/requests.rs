@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Answer, LEAVE_FOR_A_WHILE, Report};
 use crate::error::{Error, Result};
 use crate::group::protocol::wire_name;
-use crate::group::requests::{BEAT_DEADLINE, Requests, left_of, millis};
+use crate::group::requests::{BEAT_DEADLINE, Requests, millis};
 use crate::net::{Purpose, Retry};
 
 const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
@@ -38,13 +38,11 @@ impl Speaker {
     /// With when it was sent.
     pub(super) async fn beat(&self, report: Report, patience: Duration) -> (Instant, Result<Answer>) {
         let request = self.report(report);
-        let began = self.requests.now();
-        let mut sent = began;
+        let mut sent = self.requests.now();
         let answer = async {
-            let connection = self.requests.connection_within(patience, HEARTBEAT).await?;
+            let connection = self.requests.connection_for(patience, HEARTBEAT).await?;
             sent = self.requests.now();
-            let left = left_of(patience, sent - began);
-            let answer = connection.call::<ConsumerGroupHeartbeatRequest>(left, |_| request).await?.body;
+            let answer = connection.call::<ConsumerGroupHeartbeatRequest>(patience, |_| request).await?.body;
             match self.refusal(&answer) {
                 None => Ok(accepted(answer)),
                 Some(error) => Err(error),
