@@ -341,6 +341,7 @@ mod tests {
         };
         assert_eq!(wrong(&[]), ["lost: number 7"]);
         assert!(wrong(&[(75, 0, 7, 7)]).is_empty());
-        assert_eq!(wrong(&[(75, 0, 7, 7), (80, 0, 3, 3)]), ["given up: number 3 of 0@3"]);
+        let two = wrong(&[(75, 0, 7, 7), (80, 0, 3, 3)]);
+        assert_eq!(two, ["repeated: 1 of partition 0, most 0", "given up: number 3 of 0@3"]);
     }
 }

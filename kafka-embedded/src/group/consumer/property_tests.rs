@@ -211,6 +211,8 @@ impl World {
             });
             client.told = told.collect();
             client.has.extend(&client.told);
+            // This protocol has names only: nobody waits until it gives back what is of a topic that is gone.
+            client.has.retain(|(id, _)| self.shelf.topics.values().any(|(known, _)| known == id));
             client.owes(now);
         }
     }
