@@ -377,25 +377,18 @@ impl Task {
         }
         self.loops.clear();
         self.holding.clear();
-        match self.membership.take() {
-            Some(membership) => {
-                let committing = self.committing.clone();
-                let began = self.now();
-                // Who has left cannot commit; but a goodbye that is never said costs the others a session.
-                let _ = timeout(deadline / 2, commit::over(committing)).await;
-                let left = deadline.saturating_sub(self.now() - began);
-                timeout(left, membership.leave(leave)).await.unwrap_or_else(|_| {
-                    let group = self.env.config.group.as_ref().map_or("", |group| &group.group_id);
-                    let at = At::Group(group.to_owned());
-                    Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
-                })
-            }
-            None => {
-                // A late one of theirs is nobody's, and is taken also after their successor's.
-                let _ = timeout(deadline, commit::over(self.committing.clone())).await;
-                Ok(())
-            }
-        }
+        let (began, membership) = (self.now(), self.membership.take());
+        // Who has left cannot commit; but a goodbye that is never said costs the others a session. Who is nobody to the group has
+        // none to say, and a late commit of theirs is taken also after their successor's.
+        let patience = if membership.is_some() { deadline / 2 } else { deadline };
+        let _ = timeout(patience, commit::over(self.committing.clone())).await;
+        let Some(membership) = membership else { return Ok(()) };
+        let left = deadline.saturating_sub(self.now() - began);
+        timeout(left, membership.leave(leave)).await.unwrap_or_else(|_| {
+            let group = self.env.config.group.as_ref().map_or("", |group| &group.group_id);
+            let at = At::Group(group.to_owned());
+            Err(Error::Broker { api: "LeaveGroup", code: ResponseError::RequestTimedOut, at })
+        })
     }
 
     fn woken(&mut self) {

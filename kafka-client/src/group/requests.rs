@@ -127,7 +127,10 @@ impl Requests {
 
     /// With when it was sent.
     pub(super) async fn beat(&self, stamp: &Identity) -> (Instant, Result<()>) {
-        self.over_a_connection(async |connection| self.beat_over(&connection, stamp).await).await
+        self.over_a_connection("Heartbeat", self.beat_deadline(), async |connection| {
+            self.beat_over(&connection, stamp).await
+        })
+        .await
     }
 
     /// What the member has in a generation that the group may have left long ago. With when that was asked.
@@ -149,7 +152,7 @@ impl Requests {
                 told => told,
             }
         };
-        self.over_a_connection(asked).await
+        self.over_a_connection("Heartbeat", self.beat_deadline(), asked).await
     }
 
     async fn beat_over(&self, connection: &Connection, stamp: &Identity) -> Result<()> {
@@ -167,34 +170,28 @@ impl Requests {
         BEAT_DEADLINE.min(self.group.session_timeout)
     }
 
-    /// What is asked of the coordinator; with when that was sent. The call is not cut short from outside: one that nobody waits for
-    /// cannot tell that its connection is half open, and the next one would take the same.
-    async fn over_a_connection<T>(
+    /// What is asked of the coordinator; with when that was sent. Finding it and connecting may take half of the deadline that
+    /// the answer has. The call is not cut short from outside: one that nobody waits for cannot tell that its connection is
+    /// half open, and the next one would take the same.
+    pub(super) async fn over_a_connection<T>(
         &self,
+        api: &'static str,
+        deadline: Duration,
         ask: impl AsyncFnOnce(Arc<Connection>) -> Result<T>,
     ) -> (Instant, Result<T>) {
         let mut sent = self.now();
         let answer = async {
-            let connection = self.connection_for(self.beat_deadline(), "Heartbeat").await?;
+            let after = deadline / 2;
+            let found = tokio::time::timeout(after, self.coordinator.connection(Purpose::Group)).await;
+            let connection = found.unwrap_or_else(|_| {
+                let broker = format!("the coordinator of {}", self.coordinator.at());
+                Err(Error::Timeout { api, broker, after })
+            })?;
             sent = self.now();
             ask(connection).await
         };
         let answer = answer.await.inspect_err(|error| self.coordinator.heed(error));
         (sent, answer)
-    }
-
-    /// A connection for what has that deadline. Finding the coordinator and connecting may take half of it.
-    pub(super) async fn connection_for(
-        &self,
-        deadline: Duration,
-        api: &'static str,
-    ) -> Result<Arc<Connection>> {
-        let after = deadline / 2;
-        let connected = tokio::time::timeout(after, self.coordinator.connection(Purpose::Group)).await;
-        connected.unwrap_or_else(|_| {
-            let broker = format!("the coordinator of {}", self.coordinator.at());
-            Err(Error::Timeout { api, broker, after })
-        })
     }
 
     /// Leaves; tries again for as long as a request may take.

@@ -18,13 +18,14 @@ struct Numbered {
 #[kafka_listener]
 async fn survivor(record: Numbered, meta: Metadata) -> Result<(), &'static str> {
     let (n, is_first) = (record.n, meta.attempt() == 1);
+    let note = |word| say(word, format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
     if is_first {
-        say("begun", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+        note("begun");
     }
     tokio::time::sleep(Duration::from_micros(n % 5 * 500)).await;
     let (fails, panics) = (tests::fails_for_good(n) || (is_first && n % 17 == 0), is_first && n % 101 == 0);
     if is_first && (fails || panics) {
-        say("failed", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+        note("failed");
     }
     if panics {
         // Without a word on the standard error.
@@ -33,7 +34,7 @@ async fn survivor(record: Numbered, meta: Metadata) -> Result<(), &'static str> 
     if fails {
         return Err("refused");
     }
-    say("done", format_args!("{}\t{}\t{n}", meta.partition(), meta.offset()));
+    note("done");
     Ok(())
 }
 

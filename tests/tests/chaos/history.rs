@@ -143,22 +143,24 @@ impl History {
 
     fn records(&self) -> Records {
         let mut all: BTreeMap<(i32, i64), (u64, Steps)> = BTreeMap::new();
-        let told = self.lives.iter().flat_map(|life| &life.told);
-        for (at, told) in told {
-            if let Told::Begun { partition, offset, n } = told {
-                all.entry((*partition, *offset)).or_insert((*n, Vec::new())).1.push((*at, Step::Begun));
+        for (at, told) in self.lives.iter().flat_map(|life| &life.told) {
+            let (place, step) = match told {
+                Told::Begun { partition, offset, n } => {
+                    all.entry((*partition, *offset)).or_insert((*n, Vec::new()));
+                    ((*partition, *offset), Step::Begun)
+                }
+                Told::Failed { partition, offset } => ((*partition, *offset), Step::Failed),
+                Told::Done { partition, offset } => ((*partition, *offset), Step::Done),
+                Told::Assigned(_) | Told::Revoked(_) | Told::Lost(_) => continue,
+            };
+            // Who is done with it has begun it.
+            if let Some((_, steps)) = all.get_mut(&place) {
+                steps.push((*at, step));
             }
         }
-        let ends = self.lives.iter().flat_map(|life| &life.told).filter_map(|(at, told)| match told {
-            Told::Failed { partition, offset } => Some((*partition, *offset, *at, Step::Failed)),
-            Told::Done { partition, offset } => Some((*partition, *offset, *at, Step::Done)),
-            _ => None,
-        });
-        let letters =
-            self.letters.iter().map(|(at, partition, offset, _)| (*partition, *offset, *at, Step::Done));
-        for (partition, offset, at, step) in ends.chain(letters) {
-            if let Some((_, steps)) = all.get_mut(&(partition, offset)) {
-                steps.push((at, step));
+        for (at, partition, offset, _) in &self.letters {
+            if let Some((_, steps)) = all.get_mut(&(*partition, *offset)) {
+                steps.push((*at, Step::Done));
             }
         }
         all.into_iter().map(|(place, (n, steps))| (place, Fate::of(n, steps))).collect()

@@ -1,6 +1,7 @@
 //! The requests of a member: what the state machine says as messages, and what was answered in its words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -18,7 +19,7 @@ use super::{Answer, LEAVE_FOR_A_WHILE, Report};
 use crate::error::{Error, Result};
 use crate::group::protocol::wire_name;
 use crate::group::requests::{BEAT_DEADLINE, Requests, millis};
-use crate::net::{Purpose, Retry};
+use crate::net::{Connection, Purpose, Retry};
 
 const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
 /// DescribeConfigs' number of groups (KIP-848).
@@ -38,19 +39,15 @@ impl Speaker {
     /// With when it was sent.
     pub(super) async fn beat(&self, report: Report, patience: Duration) -> (Instant, Result<Answer>) {
         let request = self.report(report);
-        let mut sent = self.requests.now();
-        let answer = async {
-            let connection = self.requests.connection_for(patience, HEARTBEAT).await?;
-            sent = self.requests.now();
+        let asked = async |connection: Arc<Connection>| {
             let answer = connection.call::<ConsumerGroupHeartbeatRequest>(patience, |_| request).await?.body;
             match self.refusal(&answer) {
                 None => Ok(accepted(answer)),
                 Some(error) => Err(error),
             }
         };
-        let answer = answer.await.map_err(explained);
-        let answer = answer.inspect_err(|error| self.requests.coordinator.heed(error));
-        (sent, answer)
+        let (sent, answer) = self.requests.over_a_connection(HEARTBEAT, patience, asked).await;
+        (sent, answer.map_err(explained))
     }
 
     fn report(&self, report: Report) -> ConsumerGroupHeartbeatRequest {
