@@ -152,6 +152,23 @@ async fn tests_run_side_by_side() {
     tokio::join!(one(1), one(2), one(3), one(4));
 }
 
+/// Or the others would wait for a session: also where the last commit stays without an answer.
+#[tokio::test(start_paused = true)]
+async fn who_stops_says_goodbye_although_a_commit_is_stuck() {
+    let kafka = EmbeddedKafka::builder().topic("jobs", 1).in_memory().start().await.unwrap();
+    let _stuck = kafka.faults().on(Api::OffsetCommit).hold();
+    let goodbyes = kafka.faults().on(Api::LeaveGroup).delay(Duration::from_millis(1));
+    let app = TestApp::on(kafka, app("work", 0)).await.unwrap();
+    app.send("jobs", "a", &Job { id: 1 }).await;
+    app.handled("work", 1).await;
+    // Its first commit is under way.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begin = Instant::now();
+    app.stop().await.unwrap();
+    assert_eq!(goodbyes.strikes(), 1, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() <= Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
 /// A test that looks at nothing must not pass.
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_there_is_not_is_no_empty_list() {

@@ -43,19 +43,23 @@ pub struct ConsumerHandle {
 }
 
 impl ConsumerHandle {
+    /// How many commits, of different partitions, are under way at a time.
+    pub const COMMITS_AT_A_TIME: usize = 4;
+
     /// One commit request, stamped with the member's identity; not repeated, but for REBALANCE_IN_PROGRESS and
     /// ILLEGAL_GENERATION during a cooperative rebalance, where it is stamped anew for partitions still held.
     /// A partition that is not held any more is refused without asking the broker, with [`Error::NotHeld`]; so is one
     /// that was lost and came back before its turn.
     ///
-    /// Commits of one consumer go out one after the other, in the order of the calls, so that none overtakes
-    /// another; one whose time is over before the last one was answered fails unsent, with REQUEST_TIMED_OUT. Dropping the
-    /// future does not take the commit back.
+    /// Commits of a partition go out one after the other, in the order of the calls, so that none overtakes another;
+    /// those of different partitions go beside each other ([`ConsumerHandle::COMMITS_AT_A_TIME`]), each over a connection of its own. This one's time,
+    /// 7 s, begins with its turn. Dropping the future does not take the commit back.
     pub async fn commit(&self, offsets: Offsets) -> CommitOutcome {
         self.send(offsets, Persistence::Once).await
     }
 
-    /// Repeats [`ConsumerHandle::commit`] for retriable failures until `deadline`.
+    /// Repeats [`ConsumerHandle::commit`] for retriable failures until `deadline`. If the time is over before its turn comes it fails
+    /// unsent, with REQUEST_TIMED_OUT.
     pub async fn commit_sync(&self, offsets: Offsets, deadline: Duration) -> CommitOutcome {
         let now = Instant::now();
         self.send(offsets, Persistence::Until(now.checked_add(deadline).unwrap_or(now))).await

@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     /// A consumer's commits, one at a time and nothing else: one that waits unread behind another request is read, and done, long
     /// after its connection was given up and a later one was made over the next. In a producer's own pool: transactions.
     Commit,
+    /// Commits of other partitions than those that are under way elsewhere; the number tells several such connections apart.
+    CommitAside(usize),
     /// Metadata, admin, ListOffsets, OffsetForLeaderEpoch, FindCoordinator.
     Control,
 }

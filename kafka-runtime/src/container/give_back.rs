@@ -220,6 +220,12 @@ impl Exit {
 
     async fn commit(&self, held: &[Held], deadline: Instant) {
         let Some(committer) = &self.committer else { return };
+        let now = Instant::now();
+        let deadline = match self.why {
+            Leaving::HandOver { .. } => deadline,
+            // A quarter of what is left is for the goodbye.
+            Leaving::Stop => now + deadline.saturating_duration_since(now) * 3 / 4,
+        };
         let tries = match committer.strategy() {
             CommitStrategy::Async => Tries::Once,
             CommitStrategy::Sync | CommitStrategy::Combined => Tries::Until(deadline),

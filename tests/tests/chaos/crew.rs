@@ -33,6 +33,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Plan {
     pub name: &'static str,
     pub lane: Lane,
+    /// When commits are waited for.
+    pub strategy: &'static str,
     pub yaml: &'static str,
     pub properties: &'static str,
 }
@@ -114,11 +116,11 @@ impl Crew {
         {
             created.expect("a topic");
         }
-        let Plan { yaml, properties, .. } = plan;
+        let Plan { strategy, yaml, properties, .. } = plan;
         let yaml = format!(
             "spring:\n  application: {{name: chaos}}\n  kafka:\n    bootstrap-servers: {bootstrap}\n    consumer: \
              {{auto-offset-reset: earliest}}\n    properties: {{{properties}}}\nkafka-runtime:\n  listeners:\n    survivor: \
-             {{topic: {topic}, group: {topic}, commit: {{every: {{records: {BOUND}, time: 200ms}}}}, \
+             {{topic: {topic}, group: {topic}, commit: {{strategy: {strategy}, every: {{records: {BOUND}, time: 200ms}}}}, \
              retry: {{attempts: 3, backoff: {{initial: 20ms, max: 50ms}}}}{yaml}}}\n"
         );
         let stop = watch::Sender::new(false);

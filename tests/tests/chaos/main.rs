@@ -47,22 +47,24 @@ fn say(what: std::fmt::Arguments) {
 }
 
 const PLANS: [Plan; 6] = [
-    Plan { name: "classic", lane: Lane::Partition, yaml: "", properties: CLASSIC },
+    Plan { name: "classic", strategy: "combined", lane: Lane::Partition, yaml: "", properties: CLASSIC },
     Plan {
         name: "key-classic",
+        strategy: "combined",
         lane: Lane::Key,
         yaml: ", ordering: key, concurrency: 16",
         properties: CLASSIC,
     },
-    Plan { name: "kip848", lane: Lane::Partition, yaml: "", properties: KIP848 },
+    Plan { name: "kip848", strategy: "sync", lane: Lane::Partition, yaml: "", properties: KIP848 },
     Plan {
         name: "key-kip848",
+        strategy: "sync",
         lane: Lane::Key,
         yaml: ", ordering: key, concurrency: 16",
         properties: KIP848,
     },
-    Plan { name: "cooperative", lane: Lane::Partition, yaml: "", properties: COOPERATIVE },
-    Plan { name: "static", lane: Lane::Partition, yaml: "", properties: STATIC },
+    Plan { name: "cooperative", strategy: "sync", lane: Lane::Partition, yaml: "", properties: COOPERATIVE },
+    Plan { name: "static", strategy: "combined", lane: Lane::Partition, yaml: "", properties: STATIC },
 ];
 
 const CLASSIC: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500";

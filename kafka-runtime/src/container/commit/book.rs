@@ -1,8 +1,8 @@
 //! Who wants which offset committed, what was sent and what was confirmed (pure: the time is given in).
 //!
 //! A partition that went away and came back is another one: what is left of its last life, answers included, means nothing
-//! to it. Within one epoch of a position nothing is sent that is not above what was confirmed; since at most one commit is
-//! in flight and offsets only grow, none can overtake another.
+//! to it. Within one epoch of a position nothing is sent that is not above what was confirmed; since at most one commit of a
+//! partition is in flight and offsets only grow, none can overtake another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ struct Entry<W> {
     /// The most that was confirmed in this epoch, and what was sent last.
     confirmed: Option<Progress>,
     sent: Option<Progress>,
+    is_in_flight: bool,
+    /// What is wanted beyond what is in flight, and who waits for it.
     demand: Option<Demand>,
     waiters: Vec<W>,
     /// What was safe at the last tick.
@@ -55,7 +57,8 @@ impl<W> Entry<W> {
         let safe = shared.safe();
         let confirmed = confirmed.map(|offset| Progress { offset, covered: 0 });
         let (epoch, seen) = (safe.epoch, safe.progress());
-        Self { shared, epoch, confirmed, sent: confirmed, demand: None, waiters: Vec::new(), seen }
+        let (sent, demand, waiters) = (confirmed, None, Vec::new());
+        Self { shared, epoch, confirmed, sent, is_in_flight: false, demand, waiters, seen }
     }
 
     /// What may be committed; a new epoch forgets what was confirmed before.
@@ -89,18 +92,26 @@ impl<W> Entry<W> {
         self.demand = None;
         std::mem::take(&mut self.waiters)
     }
+
+    /// What was sent is wanted still, with what was asked for meanwhile.
+    fn want_again(&mut self, mut demand: Demand, waiters: Vec<W>) {
+        if let Some(newer) = self.demand {
+            demand.tries = demand.tries.max(newer.tries);
+        }
+        self.demand = Some(demand);
+        self.waiters.splice(..0, waiters);
+    }
 }
 
 /// One partition of a round.
-#[derive(Debug, Clone)]
-pub(crate) struct Sent {
+#[derive(Debug)]
+pub(crate) struct Sent<W> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) safe: Safe,
     pub(crate) metadata: String,
+    demand: Demand,
+    waiters: Vec<W>,
 }
-
-/// A waiter with what it is to be told.
-pub(crate) type Told<W> = (W, Result<(), Error>);
 
 impl<W> Book<W> {
     pub(crate) fn new(backoff: Backoff) -> Self {
@@ -163,44 +174,57 @@ impl<W> Book<W> {
         }
     }
 
-    /// What to send now, in the order of the partitions; who waited for what is confirmed already is answered.
-    pub(crate) fn round(&mut self, now: Instant) -> (Vec<Sent>, Vec<W>) {
+    /// What to send now, in the order of the partitions, of those that nothing is in flight of; who waited for what is
+    /// confirmed already is answered.
+    pub(crate) fn round(&mut self, now: Instant) -> (Vec<Sent<W>>, Vec<W>) {
         let (mut round, mut satisfied) = (Vec::new(), Vec::new());
-        for entry in self.entries.values_mut() {
+        for entry in self.entries.values_mut().filter(|entry| !entry.is_in_flight) {
             let Some(demand) = entry.demand else { continue };
             let (safe, metadata) = entry.next_commit();
             if entry.confirmed.is_some_and(|confirmed| !safe.is_ahead_of(&confirmed)) {
                 satisfied.extend(entry.end_demand());
             } else if demand.not_before.is_none_or(|then| then <= now) {
-                entry.sent = Some(safe.progress());
-                round.push(Sent { shared: Arc::clone(&entry.shared), safe, metadata });
+                (entry.sent, entry.is_in_flight) = (Some(safe.progress()), true);
+                let waiters = entry.end_demand();
+                round.push(Sent { shared: Arc::clone(&entry.shared), safe, metadata, demand, waiters });
             }
         }
         round.sort_unstable_by_key(|sent| sent.shared.partition);
         (round, satisfied)
     }
 
-    /// The answer for one partition of a round. `unit` in `0.0..1.0` is the chance in the wait before the next try.
+    /// The answer for one partition of a round: those who are told it, unless it is tried again. `unit` in `0.0..1.0` is the
+    /// chance in the wait before that.
     pub(crate) fn answered(
         &mut self,
-        sent: &Sent,
+        sent: Sent<W>,
         result: &Result<(), Error>,
         now: Instant,
         unit: f64,
-    ) -> Vec<Told<W>> {
+    ) -> Vec<W> {
         let backoff = self.backoff;
-        let Some(entry) = self.entry(&sent.shared) else { return Vec::new() };
-        let Some(demand) = entry.demand.as_mut().filter(|_| entry.epoch == sent.safe.epoch) else {
-            return Vec::new();
+        let Sent { shared, safe, metadata, mut demand, waiters } = sent;
+        let Some(entry) = self.entry(&shared) else {
+            // It is known in its last life too how far that was committed.
+            if result.is_ok() {
+                shared.set_committed(&safe);
+            }
+            return waiters;
         };
+        entry.is_in_flight = false;
+        if entry.epoch != safe.epoch {
+            entry.want_again(demand, waiters);
+            return Vec::new();
+        }
         match result {
             Ok(()) => {
-                entry.confirmed = Some(sent.safe.progress());
-                entry.shared.set_committed(&sent.safe);
+                entry.confirmed = Some(safe.progress());
+                shared.set_committed(&safe);
             }
-            Err(error) if is_metadata_refused(error) && !sent.metadata.is_empty() => {
+            Err(error) if is_metadata_refused(error) && !metadata.is_empty() => {
                 // At once again, with less of it.
-                entry.shared.metadata_refused(sent.metadata.len());
+                shared.metadata_refused(metadata.len());
+                entry.want_again(demand, waiters);
                 return Vec::new();
             }
             Err(error) => {
@@ -208,11 +232,12 @@ impl<W> Book<W> {
                 if error.is_retriable() && demand.tries > Tries::Until(again) {
                     demand.failures += 1;
                     demand.not_before = Some(again);
+                    entry.want_again(demand, waiters);
                     return Vec::new();
                 }
             }
         }
-        entry.end_demand().into_iter().map(|waiter| (waiter, result.clone())).collect()
+        waiters
     }
 
     /// When a failed commit is tried again.

@@ -1,12 +1,14 @@
 //! Commits of one member: sync, async, combined.
 //!
 //! ```text
-//!   partition loops ──due flag / demand (+ who waits)──▶ committer ──at most one in flight──▶ coordinator
+//!   partition loops ──due flag / demand (+ who waits)──▶ committer ──at most `beside` in flight──▶ coordinator
 //!        ▲                                               │  ▲
 //!        └── Signal::Commit (sync), answers ◀────────────┘  └── ticker: the cadence of time, and idle partitions
 //! ```
 //!
-//! While one commit is in flight, newer offsets of all partitions wait and go together in the next.
+//! At most one commit of a partition is in flight. With nobody waiting there is one at all: newer offsets of all partitions
+//! go together in the next. Where loops wait (sync, or a bound on records) a few go beside each other, or each partition would
+//! wait for the commits of others.
 //! [`book`] decides; this file carries out.
 
 mod book;
@@ -18,6 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use kafka_client::config::Backoff;
 use kafka_client::consumer::{CommitOutcome, ConsumerHandle, Offsets};
 use kafka_client::group::CommittedOffset;
@@ -72,7 +75,7 @@ impl CommitEvent {
 pub(crate) type CommitHook = Arc<dyn Fn(&CommitEvent) + Send + Sync>;
 
 /// Where commits go.
-pub(crate) trait CommitPort: Send + 'static {
+pub(crate) trait CommitPort: Send + Sync + 'static {
     /// One request, not repeated.
     fn commit(&self, offsets: Offsets) -> impl Future<Output = CommitOutcome> + Send;
 }
@@ -117,6 +120,12 @@ impl CommitPolicy {
             Cadence::Record | Cadence::Batch => None,
         }
     }
+
+    /// How many commits are in flight at a time.
+    fn beside(&self) -> usize {
+        let loops_wait = self.strategy == CommitStrategy::Sync || self.cadence.bound().is_some();
+        if loops_wait { ConsumerHandle::COMMITS_AT_A_TIME } else { 1 }
+    }
 }
 
 /// What a commit came to; an error of the channel when the partition is not held any more.
@@ -146,15 +155,9 @@ impl Committer {
         let (commands, inbox) = mpsc::unbounded_channel();
         let look = Arc::new(Notify::new());
         let (strategy, timeout) = (policy.strategy, policy.timeout);
-        let task = Task {
-            port,
-            book: Book::new(policy.backoff),
-            policy,
-            inbox,
-            look: Arc::clone(&look),
-            trouble: None,
-        };
-        tokio::spawn(task.run());
+        let task =
+            Task { book: Book::new(policy.backoff), policy, inbox, look: Arc::clone(&look), trouble: None };
+        tokio::spawn(task.run(port));
         Self { commands, look, strategy, timeout }
     }
 
@@ -208,8 +211,7 @@ impl Committer {
     }
 }
 
-struct Task<P> {
-    port: P,
+struct Task {
     policy: CommitPolicy,
     book: Book<Waiter>,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -218,36 +220,50 @@ struct Task<P> {
     trouble: Option<String>,
 }
 
-impl<P: CommitPort> Task<P> {
-    async fn run(mut self) {
+impl Task {
+    async fn run(mut self, port: impl CommitPort) {
         let every = self.policy.time().unwrap_or(IDLE_TICK).max(Duration::from_millis(1));
         let mut ticker = tokio::time::interval_at(Instant::now() + every, every);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let beside = self.policy.beside();
+        let mut in_flight = FuturesUnordered::new();
         loop {
             while let Ok(command) = self.inbox.try_recv() {
                 self.apply(command);
             }
-            self.book.collect_due();
-            let (round, satisfied) = self.book.round(Instant::now());
-            for waiter in satisfied {
-                let _ = waiter.send(Ok(()));
+            let has_room = in_flight.len() < beside;
+            if has_room {
+                let round = self.next_round();
+                if !round.is_empty() {
+                    in_flight.push(send(&port, round));
+                    continue;
+                }
             }
-            if !round.is_empty() {
-                self.send(round).await;
-                continue;
-            }
-            let next_try = self.book.next_try();
+            let next_try = self.book.next_try().filter(|_| has_room);
             tokio::select! {
                 biased;
+                Some((round, outcome)) = in_flight.next() => self.answered(round, outcome),
                 _ = ticker.tick() => self.tick(),
                 command = self.inbox.recv() => match command {
                     Some(command) => self.apply(command),
-                    None => return,
+                    None => break,
                 },
-                () = self.look.notified() => {}
+                () = self.look.notified(), if has_room => {}
                 () = sleep_until(next_try), if next_try.is_some() => {}
             }
         }
+        while let Some((round, outcome)) = in_flight.next().await {
+            self.answered(round, outcome);
+        }
+    }
+
+    fn next_round(&mut self) -> Vec<Sent<Waiter>> {
+        self.book.collect_due();
+        let (round, satisfied) = self.book.round(Instant::now());
+        for waiter in satisfied {
+            let _ = waiter.send(Ok(()));
+        }
+        round
     }
 
     fn apply(&mut self, command: Command) {
@@ -267,19 +283,18 @@ impl<P: CommitPort> Task<P> {
         self.book.tick(self.policy.strategy, self.policy.time().is_some(), until);
     }
 
-    async fn send(&mut self, round: Vec<Sent>) {
-        let outcome = self.port.commit(round.iter().map(to_commit).collect()).await;
+    fn answered(&mut self, round: Vec<Sent<Waiter>>, outcome: CommitOutcome) {
         let mut results: HashMap<_, _> = outcome.partitions.into_iter().collect();
         let mut partitions = Vec::with_capacity(round.len());
         // One wait for all, so that what failed together is tried again together.
         let unit = self.policy.rng.unit();
         for sent in round {
-            let partition = sent.shared.partition;
+            let (partition, offset) = (sent.shared.partition, sent.safe.offset);
             let result = results.remove(&partition).unwrap_or(Err(Error::Closed));
-            for (waiter, result) in self.book.answered(&sent, &result, Instant::now(), unit) {
-                let _ = waiter.send(result);
+            for waiter in self.book.answered(sent, &result, Instant::now(), unit) {
+                let _ = waiter.send(result.clone());
             }
-            partitions.push(PartitionCommit { partition, offset: sent.safe.offset, result });
+            partitions.push(PartitionCommit { partition, offset, result });
         }
         self.log(&partitions);
         self.call_hook(partitions);
@@ -317,7 +332,12 @@ pub(crate) fn call_hook(hook: &CommitHook, event: &CommitEvent) {
     }
 }
 
-fn to_commit(sent: &Sent) -> (TopicPartition, CommittedOffset) {
+async fn send<W>(port: &impl CommitPort, round: Vec<Sent<W>>) -> (Vec<Sent<W>>, CommitOutcome) {
+    let outcome = port.commit(round.iter().map(to_commit).collect()).await;
+    (round, outcome)
+}
+
+fn to_commit<W>(sent: &Sent<W>) -> (TopicPartition, CommittedOffset) {
     let Safe { offset, leader_epoch, .. } = sent.safe;
     (sent.shared.partition, CommittedOffset { offset, leader_epoch, metadata: sent.metadata.clone() })
 }

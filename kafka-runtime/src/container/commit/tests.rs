@@ -58,6 +58,41 @@ async fn newer_offsets_wait_for_the_commit_in_flight_and_go_together() {
     assert_eq!(port.sent(), [vec![(one, 1), (two, 1)], vec![(one, 5), (two, 5)]]);
 }
 
+/// Each of those who wait has its commit in the time of one, up to four of them; who comes later shares one.
+#[tokio::test(start_paused = true)]
+async fn partitions_that_wait_do_not_wait_for_each_others_commits() {
+    let port = Coordinator::default();
+    let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 7);
+    let begun = Instant::now();
+    let mut answers = Vec::new();
+    for shared in &partitions {
+        shared.set_position(5);
+        answers.push(committer.request_sync(shared));
+        after(1).await;
+    }
+    for (index, answer) in answers.into_iter().enumerate() {
+        assert!(matches!(answer.await, Ok(Ok(()))), "{index}");
+        assert!(begun.elapsed() <= Duration::from_millis(if index < 4 { 14 } else { 24 }), "{index}");
+    }
+    assert_eq!(port.sent().iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 1, 3]);
+}
+
+/// Who asks while a commit is in flight asks for more than that one says.
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_during_a_commit_is_in_the_next_one() {
+    let failures = [ResponseError::NotCoordinator, ResponseError::NotCoordinator];
+    let port = Coordinator::failing(&failures);
+    let (committer, partitions) = start(&port, policy(CommitStrategy::Sync, Cadence::Record), 1);
+    partitions[0].set_position(5);
+    let first = committer.request(&partitions[0], Tries::Once);
+    after(2).await;
+    partitions[0].set_position(6);
+    let second = committer.request_sync(&partitions[0]);
+    assert!(matches!(first.await, Ok(Err(_))));
+    assert!(matches!(second.await, Ok(Ok(()))));
+    assert_eq!((port.offsets(), port.overlaps()), (vec![5, 6, 6], 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_async_failure_is_told_and_not_repeated() {
     let port = Coordinator::failing(&[ResponseError::CoordinatorNotAvailable]);
@@ -210,13 +245,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever the loops do and however the coordinator fails: at most one commit is in flight (the port asserts it),
-    /// within an epoch offsets never fall, nothing is committed that was not handled, and in the end all of it is.
+    /// Whatever the loops do and however the coordinator fails: at most one commit of a partition is in flight, within an epoch offsets never fall, nothing is committed that was not handled, and in the end all of it is.
     #[test]
     fn commits_never_fall_and_never_run_ahead(
         steps in steps(),
         failures in prop::collection::vec(any::<bool>(), 0..20),
-        strategy in prop_oneof![Just(CommitStrategy::Async), Just(CommitStrategy::Combined)],
+        strategy in prop_oneof![
+            Just(CommitStrategy::Async), Just(CommitStrategy::Combined), Just(CommitStrategy::Sync)
+        ],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
@@ -248,6 +284,7 @@ proptest! {
                 committer.insist(shared);
             }
             after(200_000).await;
+            prop_assert_eq!(port.overlaps(), 0);
             for (index, shared) in partitions.iter().enumerate() {
                 let mut last = i64::MIN;
                 for (round, sent) in port.sent().iter().enumerate() {
