@@ -8,7 +8,7 @@ use kafka_runtime::dead_letter::Replay;
 
 const USAGE: &str =
     "usage: replay-dead-letters FILE TOPIC [--partition N] [--from OFFSET] [--to OFFSET (not included)]
-       [--header NAME[=VALUE]] [--error TYPE-OR-WORDS] [--to-topic TOPIC] [--group GROUP] [--dry-run]";
+       [--header NAME[=VALUE]]... [--error TYPE-OR-WORDS]... [--to-topic TOPIC] [--group GROUP] [--dry-run]";
 
 /// What the arguments say: the file, and what is to be replayed.
 fn read(mut arguments: impl Iterator<Item = String>) -> Result<(String, Replay), String> {

@@ -71,6 +71,13 @@ async fn what_the_arguments_select_goes_back() {
     let told = run(&file, &[&letters, "--partition", "1", "--dry-run"]).await.unwrap();
     assert!(told.starts_with(&sent(6)), "{told}");
     assert_eq!(returned(&cluster, &origin).await, once([]), "a dry run sends nothing");
+    // All selections must hold.
+    let told =
+        run(&file, &[&letters, "--header", "audit=4", "--header", "audit=6", "--dry-run"]).await.unwrap();
+    assert!(told.starts_with(&sent(0)), "{told}");
+    let told =
+        run(&file, &[&letters, "--header", "audit=4", "--header", "audit", "--dry-run"]).await.unwrap();
+    assert!(told.starts_with(&sent(1)), "{told}");
     // 1, 3, 5... are in partition 1; of these 3 and 9 are of a BankError.
     let told = run(&file, &[&letters, "--partition", "1", "--error", "BankError"]).await.unwrap();
     assert!(told.starts_with("2 sent back, 0 had been before, 4 not selected"), "{told}");

@@ -239,6 +239,7 @@ kills! {
     combined_each_record: Partition, "{strategy: combined, every: record}", None;
     combined_each_batch: Partition, "{strategy: combined, every: batch}", None;
     combined_every_100_records: Partition, "{strategy: combined, every: {records: 100}}", Some(100);
+    combined_every_50_ms: Partition, "{strategy: combined, every: {time: 50ms}}", None;
     combined_every_50_ms_or_100: Partition, "{strategy: combined, every: {records: 100, time: 50ms}}", Some(100);
     key_sync_each_record: Key, "{strategy: sync, every: record}", Some(16);
     key_combined_every_50_ms: Key, "{strategy: combined, every: {time: 50ms}}", None;

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka_client::TopicName;
+use kafka_client::config::ProducerConfig;
+use kafka_client::producer::Outgoing;
 use kafka_runtime::dead_letter::Replay;
 use kafka_runtime::prelude::*;
 use tests::{Cluster, committed_values, dead_letters};
@@ -83,5 +86,29 @@ async fn what_has_no_origin_stays_unless_it_is_told_where_to() {
     assert_eq!(committed_values(&cluster, &home, 0).await, BTreeMap::from([(1, 1)]));
     let missing = app.replay(Replay::of("no-such-letters")).await.unwrap_err();
     assert!(missing.to_string().contains("does not exist"), "{missing}");
+    app.stop().await.unwrap();
+}
+
+/// Whoever only counts does not get into the way of a replay that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_fences_nobody() {
+    let cluster = Cluster::start().await;
+    let app = app(&cluster).await;
+    let (origin, letters) = letters(&cluster, 3).await;
+    let id = format!("{letters}-replay");
+    let running = cluster.client().transactional_producer(ProducerConfig::default(), &id).unwrap();
+    running.prepare().await.unwrap();
+    let transaction = running.begin().await.unwrap();
+    let record = Outgoing {
+        topic: TopicName::new(&origin),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(b"{}"),
+        headers: &[],
+    };
+    drop(transaction.enqueue(record).await.unwrap());
+    assert_eq!(app.replay(Replay::of(&letters).dry_run()).await.unwrap().sent, 3);
+    transaction.commit().await.unwrap();
     app.stop().await.unwrap();
 }

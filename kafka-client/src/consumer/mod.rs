@@ -14,7 +14,7 @@
 //!         ├─ drive        each tracker's next step: a question to a leader, a place in a loop
 //!         ├─ loops        the brokers' fetch loops
 //!         └─ outbox       events, problems not too often
-//!   commit                one OffsetCommit after the other, for partitions that are held
+//!   commit                for each partition that is held one OffsetCommit after the other
 //!   log_end               how far each log goes, as fetch answers told it
 //!   metadata              who the member is, for commits in transactions
 //! ```

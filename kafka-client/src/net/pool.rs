@@ -299,6 +299,11 @@ impl Pool {
         self.connections.ask(purpose, deadline, next_after, build).await
     }
 
+    /// What is open for this is not used any more: whoever asks next gets a new one, after its handshake.
+    pub(crate) fn renew(&self, purpose: Purpose) {
+        self.connections.slots().retain(|(_, of), slot| *of != purpose || slot.connection().is_none());
+    }
+
     /// The cluster whose brokers these are.
     pub(crate) fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster

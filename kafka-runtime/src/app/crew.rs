@@ -347,7 +347,7 @@ impl Crew {
     fn look_for_idleness(&self, idleness: &mut Idleness, now: Instant) {
         let Some(interval) = self.settings.idle_event_interval else { return };
         let counts = self.board.counts();
-        let tries = counts.handled + counts.failed + counts.skipped;
+        let tries = counts.handled + counts.failed + counts.skipped + counts.filtered;
         match idleness.look(tries, !self.board.is_resting(), now, interval) {
             Some(Rest::Idle(since)) => self.tell(|| EventKind::Idle { partition: None, since }),
             Some(Rest::Over) => self.tell(|| EventKind::NoLongerIdle { partition: None }),

@@ -9,7 +9,7 @@ use kafka_client::config::{ClientConfig, Subscription};
 use kafka_client::seams::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::clients::Clients;
 use super::crew::Crew;
@@ -82,7 +82,10 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
         let mut events = listeners.events();
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                hook(&event);
+                let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(&event)));
+                if called.is_err() {
+                    warn!(?event, "the callback for events panicked; events go on");
+                }
             }
         });
     }

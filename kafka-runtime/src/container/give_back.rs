@@ -230,7 +230,7 @@ impl Exit {
             CommitStrategy::Async => Tries::Once,
             CommitStrategy::Sync | CommitStrategy::Combined => Tries::Until(deadline),
         };
-        // All are asked for before the first is waited for: they go in one request.
+        // All are asked for before the first is waited for: they go in few requests.
         let behind = held.iter().map(|one| &one.remote.shared).filter(|shared| shared.is_behind());
         let asked: Vec<_> =
             behind.map(|shared| (shared.partition, committer.request(shared, tries))).collect();

@@ -239,7 +239,9 @@ impl<S: Source> Partition<S> {
 
     async fn dispatch(&mut self, batches: &[ChunkBatch]) -> End {
         if let Some(last) = batches.last() {
-            self.shared.set_timestamp(last.batch().header().max_timestamp);
+            let header = last.batch().header();
+            self.shared.set_timestamp(header.max_timestamp);
+            self.shared.raise_leader_epoch(header.leader_epoch);
         }
         if let Some(issuer) = &self.issuer {
             self.again.forget(self.shared.safe().offset);

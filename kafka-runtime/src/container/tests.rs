@@ -15,7 +15,7 @@ use kafka_client::records::encode::control_batch;
 use super::ack::WINDOW;
 use super::fixture::{Act, Coordinator, Rig, after, at, settings};
 use super::shared::{Counts, PartitionPhase, Signal};
-use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, OnExhausted, Retry};
+use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, OnExhausted, Ordering, Retry};
 
 fn range(to: i64) -> Vec<i64> {
     (0..to).collect()
@@ -37,6 +37,29 @@ async fn records_come_in_order_once_and_are_committed() {
     assert_eq!(partition.shared.counts(), counts(1003, 0, 0));
     after(1000).await;
     assert_eq!(rig.coordinator.offsets(), [1003]);
+}
+
+/// With the epoch of the leader before, its next reader would take the log for cut off where that one ended, and go back there.
+#[tokio::test(start_paused = true)]
+async fn what_is_committed_within_a_batch_has_the_leader_epoch_of_the_batch() {
+    let of =
+        |ordering| ListenerSettings { ordering, concurrency: Some(1), max_poll_records: 2, ..settings() };
+    for (batch, ordering) in [
+        (false, Ordering::Partition),
+        (true, Ordering::Partition),
+        (false, Ordering::Key),
+        (false, Ordering::None),
+    ] {
+        let wait = Duration::from_secs(60);
+        let rig =
+            Rig::new(of(ordering), batch, move |n, _| if n == 4 { Act::Wait(wait) } else { Act::Return });
+        let partition = rig.partition(0);
+        partition.comes(0, 10);
+        after(3_000).await;
+        let committed = rig.coordinator.committed_with_metadata(partition.shared.partition);
+        let committed = committed.map(|committed| (committed.offset, committed.leader_epoch));
+        assert_eq!(committed, Some((4, 3)), "{ordering:?}, batch: {batch}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,6 +293,25 @@ async fn concurrency_bounds_handlers_over_all_partitions_and_goes_round() {
     assert_eq!(rig.script.most_running(), 2);
     let handled: Vec<u64> = partitions.iter().map(|partition| partition.shared.counts().handled).collect();
     assert!(handled.iter().all(|handled| (12..=28).contains(handled)), "{handled:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_is_changed_while_partitions_are_at_work() {
+    let settings = ListenerSettings { concurrency: Some(2), ..settings() };
+    let rig = Rig::new(settings, false, |_, _| Act::Wait(Duration::from_millis(100)));
+    let partitions: Vec<_> = (0..8).map(|number| rig.partition(number)).collect();
+    for partition in &partitions {
+        partition.comes(0, 1000);
+    }
+    for most in [2, 5, 1] {
+        rig.set_concurrency(most);
+        // Those that run go on, and partitions that waited for their turn have it.
+        after(1_500).await;
+        let begun = rig.script.offsets().len();
+        after(2_000).await;
+        let in_two_seconds = rig.script.offsets().len() - begun;
+        assert!((19 * most..=21 * most).contains(&in_two_seconds), "{in_two_seconds} with {most}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,8 @@ impl ListenerWork {
     }
 
     /// Changes `concurrency` while it runs: the most handlers at once, over all partitions and members of the listener.
-    /// Handlers in hand finish; with fewer than before, no record is handed over until enough of them have.
+    /// Handlers in hand finish; with fewer than before, no record is handed over until enough of them have, but to partitions that
+    /// waited for their turn already.
     pub(crate) fn set_concurrency(self: &Arc<Self>, most: usize) {
         match self.settings.ordering {
             Ordering::Partition => self.permits.set_limit(most),

@@ -56,8 +56,8 @@ pub struct Replay {
     partition: Option<i32>,
     from: i64,
     to: i64,
-    header: Option<(String, Option<Vec<u8>>)>,
-    error: Option<String>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+    errors: Vec<String>,
     destination: Option<String>,
     dry_run: bool,
 }
@@ -131,8 +131,8 @@ impl Replay {
             partition: None,
             from: 0,
             to: i64::MAX,
-            header: None,
-            error: None,
+            headers: Vec::new(),
+            errors: Vec::new(),
             destination: None,
             dry_run: false,
         }
@@ -150,21 +150,21 @@ impl Replay {
         self
     }
 
-    /// Only those with a header of this name and value.
+    /// Only those with a header of this name and value; of several selections all must hold.
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
-        self.header = Some((name.into(), Some(value.as_ref().to_vec())));
+        self.headers.push((name.into(), Some(value.as_ref().to_vec())));
         self
     }
 
     /// Only those with a header of this name.
     pub fn with_header(mut self, name: impl Into<String>) -> Self {
-        self.header = Some((name.into(), None));
+        self.headers.push((name.into(), None));
         self
     }
 
     /// Only those whose error has this type (the last part of its path is enough), or these words in its message.
     pub fn error(mut self, error: impl Into<String>) -> Self {
-        self.error = Some(error.into());
+        self.errors.push(error.into());
         self
     }
 
@@ -181,7 +181,7 @@ impl Replay {
         self
     }
 
-    /// Counts only.
+    /// Counts only, beside a replay that runs too.
     pub fn dry_run(mut self) -> Self {
         self.dry_run = true;
         self
@@ -202,11 +202,11 @@ impl Replay {
 
     fn selects(&self, letter: &Received) -> bool {
         let facts = Facts::read(&|name| last(letter, name));
-        let has_header = self.header.as_ref().is_none_or(|(name, value)| match value {
+        let has_headers = self.headers.iter().all(|(name, value)| match value {
             Some(value) => last(letter, name) == Some(value.as_slice()),
             None => letter.headers().any(|(known, _)| known == name),
         });
-        has_header && self.error.as_ref().is_none_or(|wanted| facts.is_about(wanted))
+        has_headers && self.errors.iter().all(|wanted| facts.is_about(wanted))
     }
 }
 
@@ -243,8 +243,10 @@ pub(crate) async fn run(
         ..settings.producer.clone()
     };
     let producer = client.transactional_producer(config, &group).map_err(failed)?;
-    // Before anything is read: what an earlier run left open is aborted by that.
-    producer.prepare().await?;
+    if !replay.dry_run {
+        // Before anything is read: what an earlier run left open is aborted by that, and one that still runs is fenced.
+        producer.prepare().await?;
+    }
     let mut running = Running {
         replay,
         client,

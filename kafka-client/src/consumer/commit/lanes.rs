@@ -5,7 +5,8 @@
 //!                 └ waits while a lane has one of its partitions, or all lanes are taken
 //! ```
 //!
-//! A lane is taken until its request is over, also if nobody waits for that any more: see [`Purpose::Commit`].
+//! A lane is taken until its request is over, also if nobody waits for that any more: see [`Purpose::Commit`]. After one without an
+//! answer all lanes begin with new connections. A job that has to wait holds up those behind it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -65,43 +66,53 @@ struct Lanes {
     requests: Arc<watch::Sender<Requests>>,
     /// The partitions of the commit that is under way there.
     taken: [Option<Arc<Map<TopicPartition, u64>>>; LANES],
-    under_way: JoinSet<usize>,
+    /// Whose connection is from before a request that was not answered. What a broker has not read of that yet is to be behind the
+    /// handshake of what comes after it.
+    stale: [bool; LANES],
+    under_way: JoinSet<Ended>,
 }
 
 impl Lanes {
     fn new(committer: Committer, requests: watch::Sender<Requests>) -> Self {
         let (committer, requests) = (Arc::new(committer), Arc::new(requests));
-        Self { committer, requests, taken: Default::default(), under_way: JoinSet::new() }
+        let (taken, stale) = (Default::default(), Default::default());
+        Self { committer, requests, taken, stale, under_way: JoinSet::new() }
     }
 
     /// Begins a commit as soon as a lane is free and no other has its partitions: none overtakes another.
     async fn take_up(&mut self, job: CommitJob) {
         let time_is_up = job.persistence.until();
         let lane = loop {
+            if time_is_up.is_some_and(|moment| moment <= self.committer.now()) {
+                return job.fail(&self.committer.out_of_time());
+            }
             if let Some(lane) = self.lane_for(&job) {
                 break lane;
             }
             tokio::select! {
                 biased;
                 () = self.one_ends() => {}
-                () = wait_until(time_is_up) => return job.fail(&self.committer.out_of_time()),
+                () = wait_until(time_is_up) => {}
             }
         };
         let CommitJob { offsets, assignments, persistence, reply } = job;
         self.taken[lane] = Some(Arc::clone(&assignments));
         let committer = Arc::clone(&self.committer);
         let mut request = Request::new(lane, Arc::clone(&self.requests));
+        if std::mem::take(&mut self.stale[lane]) {
+            committer.coordinator.pool().renew(request.purpose());
+        }
         self.under_way.spawn(async move {
             let outcome = committer.commit(offsets, &assignments, persistence, &mut request).await;
             // Who does not wait any more does not need to know.
             let _ = reply.send(outcome);
             request.end().await;
-            lane
+            Ended { lane, unanswered: request.unanswered }
         });
     }
 
     fn lane_for(&self, job: &CommitJob) -> Option<usize> {
-        let has_one = |taken: &Map<_, _>| job.offsets.iter().any(|(one, _)| taken.contains_key(one));
+        let has_one = |taken: &Map<_, _>| job.assignments.keys().any(|one| taken.contains_key(one));
         let is_free = self.taken.iter().position(Option::is_none);
         is_free.filter(|_| !self.taken.iter().flatten().any(|taken| has_one(taken)))
     }
@@ -109,11 +120,23 @@ impl Lanes {
     /// Waits for one of them. The future may be dropped.
     async fn one_ends(&mut self) {
         match self.under_way.join_next().await {
-            Some(Ok(lane)) => self.taken[lane] = None,
-            // It is only cancelled with the runtime.
+            Some(Ok(Ended { lane, unanswered })) => {
+                self.taken[lane] = None;
+                if unanswered {
+                    self.stale = [true; LANES];
+                }
+            }
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // It is cancelled with the runtime.
             Some(Err(_)) | None => std::future::pending().await,
         }
     }
+}
+
+/// A lane is free.
+struct Ended {
+    lane: usize,
+    unanswered: bool,
 }
 
 async fn wait_until(moment: Option<Instant>) {
@@ -133,12 +156,14 @@ impl CommitJob {
 pub(super) struct Request {
     lane: usize,
     under_way: Option<Pin<Box<dyn Future<Output = Result<Answers>> + Send>>>,
+    /// Whether any of the commit's requests was.
+    unanswered: bool,
     requests: Arc<watch::Sender<Requests>>,
 }
 
 impl Request {
     fn new(lane: usize, requests: Arc<watch::Sender<Requests>>) -> Self {
-        Self { lane, under_way: None, requests }
+        Self { lane, under_way: None, unanswered: false, requests }
     }
 
     /// What the connection is for that it goes over.
@@ -162,6 +187,7 @@ impl Request {
     pub(super) async fn end(&mut self) -> Option<Result<Answers>> {
         let answer = self.under_way.as_mut()?.await;
         self.under_way = None;
+        self.unanswered |= answer.is_err();
         self.note(|requests, lane| requests.under_way[lane] = None);
         Some(answer)
     }

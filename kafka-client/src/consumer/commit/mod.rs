@@ -1,4 +1,11 @@
 //! Commits: one request after the other for each partition, while it is held, stamped with who the member is right now.
+//!
+//! ```text
+//! holding  what may be committed
+//! lanes    which commits go beside each other, and when one is over
+//! ```
+//!
+//! This file makes one commit: its requests, what their answers mean, and when it is tried again.
 
 mod holding;
 mod lanes;
@@ -118,7 +125,7 @@ impl Committer {
         request: &mut Request,
     ) -> CommitOutcome {
         let order: Vec<_> = offsets.iter().map(|(partition, _)| *partition).collect();
-        let now = self.cluster.seams().clock.now();
+        let now = self.now();
         let until = persistence.until().unwrap_or(now + ONCE);
         let mut retry = Retry::within(&self.cluster, until.saturating_duration_since(now));
         let mut attempt = Attempt { left: offsets, done: Map::default() };
@@ -159,6 +166,10 @@ impl Committer {
         let done =
             |partition| (partition, attempt.done.get(&partition).cloned().unwrap_or(Err(Error::Closed)));
         CommitOutcome { partitions: order.into_iter().map(done).collect() }
+    }
+
+    fn now(&self) -> Instant {
+        self.cluster.seams().clock.now()
     }
 
     fn stamp(&self) -> Identity {

@@ -193,6 +193,40 @@ async fn no_commit_is_left_behind_on_a_connection_that_is_given_up() {
     assert_eq!(one.world.brokers().commits, [(0, 5, 1), (0, 7, 1)]);
 }
 
+/// Nor by the next one over another connection that stands: what the broker has not read yet is to be behind a handshake.
+#[tokio::test(start_paused = true)]
+async fn after_a_commit_without_an_answer_all_begin_with_a_new_connection() {
+    let one = Stamped::new();
+    one.world.brokers().commit_takes = 3 * SECOND;
+    let first = one.commit(5, Persistence::Once);
+    tokio::time::sleep(SECOND).await;
+    one.world.brokers().commit_takes = 60 * SECOND;
+    let stuck = one.commit_of(to_commit(1, 5), Persistence::Until(Instant::now() + SECOND));
+    assert_eq!(code(&stuck.await.unwrap()), Some(ResponseError::RequestTimedOut));
+    assert_eq!(code(&first.await.unwrap()), None);
+    // Over the first one's, which stands.
+    assert_eq!(code(&one.commit(6, Persistence::Once).await.unwrap()), None);
+    assert_eq!(code(&one.commit_of(to_commit(1, 6), Persistence::Once).await.unwrap()), None);
+    let [first, stuck, second, third] = one.world.brokers().committing[..] else { panic!("four") };
+    assert!(
+        first != stuck && second == first && ![first, stuck].contains(&third),
+        "{first} {stuck} {second} {third}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_time_is_over_before_its_turn_is_not_sent() {
+    let one = Stamped::new();
+    one.world.brokers().commit_takes = 5 * SECOND;
+    let first = one.commit(5, Persistence::Once);
+    let second = one.commit(6, Persistence::Once);
+    let late = one.commit_of(to_commit(1, 7), Persistence::Until(Instant::now() + SECOND));
+    assert_eq!(code(&late.await.unwrap()), Some(ResponseError::RequestTimedOut));
+    assert_eq!(code(&first.await.unwrap()), None);
+    assert_eq!(code(&second.await.unwrap()), None);
+    assert_eq!(one.world.brokers().commits, [(0, 5, 1), (0, 6, 1)]);
+}
+
 /// Also where no other commit follows: whoever reads what was committed waits until that is over.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_nobody_waits_for_is_given_up_in_time() {

@@ -78,6 +78,8 @@ struct Brokers {
     finding_takes: Duration,
     /// Partition, offset and generation of each commit that was accepted.
     commits: Vec<(i32, i64, i32)>,
+    /// Over which connection each commit came.
+    committing: Vec<usize>,
     /// Who was asked to fetch what.
     fetches: Vec<(i32, i32)>,
 }
@@ -232,6 +234,7 @@ impl Brokers {
     fn commit_offsets(&mut self, asked: &Asked) -> Reply {
         let request: OffsetCommitRequest = asked.read();
         let code = self.commit_codes.pop();
+        self.committing.push(asked.connection);
         let generation = request.generation_id_or_member_epoch;
         let mut parts = Vec::new();
         for part in request.topics.iter().flat_map(|topic| &topic.partitions) {

@@ -154,7 +154,8 @@ impl<W> Book<W> {
     /// The ticker: what is behind is committed in the way of the strategy. Without a cadence of time (`timed`) only
     /// partitions that stand still are looked at, so that their last records do not wait for the next ones.
     pub(crate) fn tick(&mut self, strategy: CommitStrategy, timed: bool, until: Instant) {
-        for entry in self.entries.values_mut() {
+        // What is in flight is looked at when it is over.
+        for entry in self.entries.values_mut().filter(|entry| !entry.is_in_flight) {
             let safe = entry.safe();
             let idle = std::mem::replace(&mut entry.seen, safe.progress()) == safe.progress();
             let behind = |known: Option<Progress>| {

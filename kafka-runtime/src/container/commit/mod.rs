@@ -6,7 +6,7 @@
 //!        └── Signal::Commit (sync), answers ◀────────────┘  └── ticker: the cadence of time, and idle partitions
 //! ```
 //!
-//! At most one commit of a partition is in flight. With nobody waiting there is one at all: newer offsets of all partitions
+//! At most one commit of a partition is in flight. With nobody waiting there is one in all: newer offsets of all partitions
 //! go together in the next. Where loops wait (sync, or a bound on records) a few go beside each other, or each partition would
 //! wait for the commits of others.
 //! [`book`] decides; this file carries out.
@@ -76,7 +76,7 @@ pub(crate) type CommitHook = Arc<dyn Fn(&CommitEvent) + Send + Sync>;
 
 /// Where commits go.
 pub(crate) trait CommitPort: Send + Sync + 'static {
-    /// One request, not repeated.
+    /// One request, not repeated. Those of a partition go out one after the other, also those of different lives of it.
     fn commit(&self, offsets: Offsets) -> impl Future<Output = CommitOutcome> + Send;
 }
 
@@ -239,7 +239,7 @@ impl Task {
                     continue;
                 }
             }
-            let next_try = self.book.next_try().filter(|_| has_room);
+            let next_try = if has_room { self.book.next_try() } else { None };
             tokio::select! {
                 biased;
                 Some((round, outcome)) = in_flight.next() => self.answered(round, outcome),
@@ -252,8 +252,16 @@ impl Task {
                 () = sleep_until(next_try), if next_try.is_some() => {}
             }
         }
-        while let Some((round, outcome)) = in_flight.next().await {
-            self.answered(round, outcome);
+        // The last that was asked for, and those who wait.
+        loop {
+            let round = self.next_round();
+            if !round.is_empty() {
+                in_flight.push(send(&port, round));
+            }
+            match in_flight.next().await {
+                Some((round, outcome)) => self.answered(round, outcome),
+                None => return,
+            }
         }
     }
 

@@ -122,8 +122,8 @@ impl Lane {
             }
             self.shared.set_phase(PartitionPhase::Waiting);
             let wait = self.work.recovery.not_due_for(record.headers)?;
-            // It ends early for a commit, or when the partition is given away.
-            let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Commit)).await;
+            // It ends early for a jump, a pause, a commit, or when the partition is given away.
+            let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Look)).await;
         }
     }
 

@@ -134,7 +134,8 @@ impl Recovery {
     }
 
     /// Judges a failure, tells and counts it (in `shared`), and carries out what the policy says. It may wait for a
-    /// broker; dropping the future leaves the record as open as it was.
+    /// broker; dropping the future leaves the record as open as it was. So does a partition that may be another's by now: its
+    /// next owner handles the record, and says what becomes of it.
     pub(crate) async fn resolve(
         &self,
         failed: &Failed<'_>,
@@ -142,6 +143,9 @@ impl Recovery {
         shared: &Shared,
     ) -> Resolution {
         shared.add(Counts { failed: 1, ..Counts::default() });
+        if shared.is_cut_off() {
+            return Resolution::Retry(Duration::ZERO);
+        }
         let (listener, record, cause) = (self.listener, failed.at(), told(failure));
         let delivery = self.delivery_of(failed.record.headers);
         let tried = failed.tried(delivery);
@@ -314,10 +318,17 @@ impl Recovery {
         if topic == failed.partition.topic.as_str() {
             return Some("that is the topic that it comes from");
         }
-        let group = failed.record.headers.last(&format!("{}{}", headers::DLT, headers::ORIGINAL_GROUP));
-        let group = group.and_then(|header| header.value);
-        (group.is_some() && group == self.group.as_deref().map(str::as_bytes)).then_some(
-            "it is a dead letter of this group already: the listener reads its own dead-letter topic (a pattern?)",
+        let header = |name: &str| failed.record.headers.last(name)?.value;
+        // Other listeners share the group, and one of them may read the dead letters. Spring's name no listener.
+        let is_own = match header(headers::LISTENER) {
+            Some(listener) => listener == self.listener.as_bytes(),
+            None => {
+                let group = header(&format!("{}{}", headers::DLT, headers::ORIGINAL_GROUP));
+                group.is_some() && group == self.group.as_deref().map(str::as_bytes)
+            }
+        };
+        is_own.then_some(
+            "it is a dead letter of this listener already, which reads its own dead-letter topic (a pattern?)",
         )
     }
 
@@ -362,9 +373,9 @@ impl Recovery {
     }
 }
 
-/// How retry topics are made: as dead letters' are, but nothing stays in them for long.
+/// How retry topics are made: as dead letters' are, but with their source's partitions, and nothing stays in them for long.
 pub(crate) fn hop_plan(dead_letters: &DeadLetters) -> DeadLetters {
-    DeadLetters { retention: None, ..dead_letters.clone() }
+    DeadLetters { partitions: None, retention: None, ..dead_letters.clone() }
 }
 
 fn letter<'a>(

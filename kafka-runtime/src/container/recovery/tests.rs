@@ -6,8 +6,8 @@ use crate::config::{
     AckMode, DeadLetters, ListenerSettings, OnExhausted, Ordering, Retry, RetryTopicNames, RetryTopics,
 };
 use crate::container::EventKind;
-use crate::container::fixture::{Act, Rig, after, records, settings};
-use crate::container::shared::{Counts, PartitionPhase};
+use crate::container::fixture::{Act, Rig, after, headed, records, settings};
+use crate::container::shared::{Counts, PartitionPhase, Signal};
 
 fn lettered() -> ListenerSettings {
     ListenerSettings { on_exhausted: OnExhausted::DeadLetter, ..settings() }
@@ -139,6 +139,81 @@ async fn a_topic_is_no_dead_letter_topic_of_its_own() {
     partition.comes(0, 1);
     after(1_000).await;
     assert_eq!((partition.phase(), rig.postbox.posted().len()), (PartitionPhase::Stopped, 0));
+}
+
+/// Listeners of one group may read each other's dead letters, and give up on them in their turn.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_does_not_come_back_to_the_listener_that_wrote_it() {
+    let group = ("kafka_dlt-original-consumer-group", Some(&b"billing"[..]));
+    let (own, other) =
+        (("kafka_runtime-listener", Some(&b"bill"[..])), ("kafka_runtime-listener", Some(&b"pay"[..])));
+    for (headers, expected) in [
+        (&[group, own][..], PartitionPhase::Stopped),
+        (&[group, other], PartitionPhase::Idle),
+        // Of Spring's, which name no listener.
+        (&[group], PartitionPhase::Stopped),
+        (&[("kafka_dlt-original-consumer-group", Some(&b"shipping"[..]))], PartitionPhase::Idle),
+    ] {
+        let rig = Rig::new(lettered(), false, |_, _| Act::Undecodable);
+        let partition = rig.partition(0);
+        partition.bytes(0, headed(0, 1, headers));
+        after(2_000).await;
+        let written = usize::from(expected == PartitionPhase::Idle);
+        assert_eq!((partition.phase(), rig.postbox.posted().len()), (expected, written), "{headers:?}");
+    }
+}
+
+/// Its next owner handles the record, well perhaps: a dead letter of it would be a second one of its fates.
+#[tokio::test(start_paused = true)]
+async fn no_dead_letter_is_written_for_a_partition_that_may_be_anothers() {
+    let by_key = ListenerSettings { ordering: Ordering::Key, concurrency: Some(2), ..lettered() };
+    for settings in [lettered(), by_key] {
+        let rig = Rig::new(settings, false, |_, _| Act::FailAfter(Duration::from_secs(1), "no bank"));
+        let partition = rig.partition(0);
+        partition.comes(0, 1);
+        // The last of three tries is under way.
+        after(2_500).await;
+        partition.shared.cut_off();
+        partition.shared.raise(Signal::Drain);
+        after(10_000).await;
+        assert_eq!((rig.postbox.posted().len(), partition.shared.counts().failed), (0, 3));
+        assert_eq!(partition.drain().await.safe().offset, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_topic_can_be_paused_while_its_first_record_is_not_due() {
+    let settings = ListenerSettings { hop: Some("orders-retry-1000".into()), ..lettered() };
+    let rig = Rig::new(settings, false, |_, _| Act::Return);
+    let due = (1_700_000_000_000i64 + 3_600_000).to_be_bytes();
+    let partition = rig.partition(0);
+    partition.bytes(0, headed(0, 1, &[("retry_topic-backoff-timestamp", Some(&due))]));
+    after(1_000).await;
+    assert_eq!((partition.phase(), rig.script.offsets().len()), (PartitionPhase::Waiting, 0));
+    partition.shared.pause();
+    after(1_000).await;
+    assert_eq!(partition.phase(), PartitionPhase::Paused);
+    partition.shared.resume();
+    after(1_000).await;
+    assert_eq!((partition.phase(), rig.script.offsets().len()), (PartitionPhase::Waiting, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_pass_goes_straight_to_the_dead_letter_also_where_there_are_retry_topics() {
+    let hops = RetryTopics {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(30),
+        multiplier: 2.0,
+        names: RetryTopicNames::Delay,
+        attempts: 3,
+    };
+    let rig =
+        Rig::new(ListenerSettings { retry_topics: Some(hops), ..lettered() }, false, |_, _| Act::Undecodable);
+    let partition = rig.partition(0);
+    partition.comes(0, 1);
+    after(2_000).await;
+    let topics: Vec<_> = rig.postbox.posted().into_iter().map(|letter| letter.topic).collect();
+    assert_eq!((topics, partition.shared.committed()), (vec!["orders-dlt".to_owned()], 1));
 }
 
 #[tokio::test(start_paused = true)]

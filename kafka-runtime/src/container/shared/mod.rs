@@ -246,8 +246,10 @@ impl Shared {
         }
     }
 
-    pub(crate) fn set_leader_epoch(&self, epoch: i32) {
-        self.leader_epoch.store(epoch, Ordering::Release);
+    /// Records of this leader's are handed over from now on. Said before any of them is: an offset that is committed with an
+    /// epoch that had ended before it looks, to its next reader, as if the log had been cut off there.
+    pub(crate) fn raise_leader_epoch(&self, epoch: i32) {
+        self.leader_epoch.fetch_max(epoch, Ordering::AcqRel);
     }
 
     /// What may be committed now.
@@ -278,7 +280,7 @@ impl Shared {
 
     /// A new epoch of the position.
     pub(crate) fn restart(&self, offset: i64, epoch: u64) {
-        self.set_leader_epoch(-1);
+        self.leader_epoch.store(-1, Ordering::Release);
         self.start.store(offset, Ordering::Release);
         self.acknowledged_to(offset);
         self.set_position(offset);

@@ -94,6 +94,8 @@ impl ListenerHealth {
         found.extend(down.map(|down| (HealthStatus::Degraded, format!("paused while {down}"))));
         found.extend(listener.problem.iter().map(|problem| (HealthStatus::Degraded, problem.clone())));
         found.extend(listener.partitions.iter().flat_map(of_partition));
+        let paused = listener.partitions.iter().filter(|one| one.paused && !listener.paused);
+        found.extend(paused.map(|one| (HealthStatus::Up, format!("{} paused", one.partition))));
         let status = found.iter().map(|(status, _)| *status).max().unwrap_or(HealthStatus::Up);
         Self { id: listener.id, status, reasons: found.into_iter().map(|(_, reason)| reason).collect() }
     }

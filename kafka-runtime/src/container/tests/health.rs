@@ -24,6 +24,17 @@ fn assert_health(rig: &Rig, status: HealthStatus, reasons: &[&str]) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_is_paused_by_itself_is_named() {
+    let rig = Rig::new(settings(), false, |_, _| Act::Return);
+    let partition = rig.partition(3);
+    let _other = rig.partition(4);
+    partition.shared.pause();
+    assert_health(&rig, HealthStatus::Up, &["orders-3 paused"]);
+    partition.shared.resume();
+    assert_health(&rig, HealthStatus::Up, &[]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_nobody_acknowledges_is_down_until_it_is_acknowledged() {
     let rig = Rig::new(by_hand(), false, |offset, _| if offset == 1 { Act::KeepAck } else { Act::Return });
     let partition = rig.partition(0);
