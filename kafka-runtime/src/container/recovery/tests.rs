@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{
-    AckMode, DeadLetters, ListenerSettings, OnExhausted, Ordering, Retry, RetryTopicNames, RetryTopics,
-};
+use crate::config::{AckMode, DeadLetters, ListenerSettings, OnExhausted, Ordering, Retry};
 use crate::container::EventKind;
-use crate::container::fixture::{Act, Rig, after, headed, records, settings};
+use crate::container::fixture::{Act, Rig, after, headed, records, retry_topics, settings};
 use crate::container::shared::{Counts, PartitionPhase, Signal};
 
 fn lettered() -> ListenerSettings {
@@ -49,13 +47,6 @@ async fn a_spent_record_goes_to_the_dead_letter_and_its_offset_waits_for_that() 
 /// What becomes of a record for good is told once, after what failed; retry topics have no event of their own failing.
 #[tokio::test(start_paused = true)]
 async fn subscribers_hear_of_each_fate() {
-    let hops = RetryTopics {
-        initial: Duration::from_secs(1),
-        max: Duration::from_secs(30),
-        multiplier: 2.0,
-        names: RetryTopicNames::Delay,
-        attempts: 3,
-    };
     let once = Retry { attempts: 1, ..Retry::default() };
     let of = |on_exhausted, retry_topics| ListenerSettings {
         on_exhausted,
@@ -66,7 +57,7 @@ async fn subscribers_hear_of_each_fate() {
     for (settings, expected) in [
         (of(OnExhausted::DeadLetter, None), "dead letter orders-dlt-0 at 0: no bank"),
         (of(OnExhausted::Skip, None), "skipped: no bank"),
-        (of(OnExhausted::Stop, Some(hops)), "later orders-retry-1000-0 after 1s: no bank"),
+        (of(OnExhausted::Stop, Some(retry_topics())), "later orders-retry-1000-0 after 1s: no bank"),
     ] {
         let plan = |offset, _| if offset == 2 { Act::Fail("no bank") } else { Act::Return };
         let rig = Rig::new(settings, false, plan);
@@ -200,15 +191,10 @@ async fn a_retry_topic_can_be_paused_while_its_first_record_is_not_due() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_pass_goes_straight_to_the_dead_letter_also_where_there_are_retry_topics() {
-    let hops = RetryTopics {
-        initial: Duration::from_secs(1),
-        max: Duration::from_secs(30),
-        multiplier: 2.0,
-        names: RetryTopicNames::Delay,
-        attempts: 3,
-    };
     let rig =
-        Rig::new(ListenerSettings { retry_topics: Some(hops), ..lettered() }, false, |_, _| Act::Undecodable);
+        Rig::new(ListenerSettings { retry_topics: Some(retry_topics()), ..lettered() }, false, |_, _| {
+            Act::Undecodable
+        });
     let partition = rig.partition(0);
     partition.comes(0, 1);
     after(2_000).await;

@@ -1,9 +1,9 @@
 //! What health says of partitions whose records are held up while their loops go on.
 
 use super::*;
-use crate::config::{Ordering, RetryTopicNames, RetryTopics};
+use crate::config::Ordering;
 use crate::container::HealthStatus;
-use crate::container::fixture::keyed;
+use crate::container::fixture::{keyed, retry_topics};
 
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -87,16 +87,9 @@ async fn what_is_refused_by_hand_degrades_while_others_go_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_letter_that_takes_long_degrades_until_it_is_written() {
-    let hops = RetryTopics {
-        initial: Duration::from_secs(1),
-        max: Duration::from_secs(30),
-        multiplier: 2.0,
-        names: RetryTopicNames::Delay,
-        attempts: 3,
-    };
     let letters = ListenerSettings { on_exhausted: OnExhausted::DeadLetter, ..settings() };
     let by_key = ListenerSettings { ordering: Ordering::Key, concurrency: Some(4), ..letters.clone() };
-    let later = ListenerSettings { retry_topics: Some(hops), ..settings() };
+    let later = ListenerSettings { retry_topics: Some(retry_topics()), ..settings() };
     for (settings, topic) in [(letters, "orders-dlt"), (by_key, "orders-dlt"), (later, "orders-retry-1000")] {
         let rig =
             Rig::new(settings, false, |offset, _| if offset == 2 { Act::Fail("no") } else { Act::Return });
