@@ -230,5 +230,11 @@ async fn a_listener_that_dies_takes_the_health_of_its_application_down() {
     let steered = health.listeners.iter().find(|listener| listener.id == "steered").unwrap();
     assert!(steered.reasons[0].starts_with("failed: ") && steered.reasons[0].contains(&cause), "{health:?}");
     heir.stop().await.unwrap();
+    // Whoever has mended the cause starts it again.
+    app.listeners().get("steered").unwrap().start().await.unwrap();
+    let handled = || stage.probe.seen().into_iter().filter(|seen| seen.value == "after").count();
+    stage.send(&app, "after", 1).await;
+    eventually("both listeners handle it", LIMIT, || async { handled() == 6 }).await;
+    eventually("it is up", LIMIT, || async { app.health().status == HealthStatus::Up }).await;
     let _ = app.stop().await;
 }

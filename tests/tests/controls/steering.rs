@@ -12,8 +12,10 @@ async fn a_pause_keeps_partitions_finishes_what_is_in_hand_and_loses_nothing() {
     let steered = app.listeners().get("steered").unwrap();
     stage.send(&app, "before", 1).await;
     stage.probe.at_least(3, LIMIT).await;
+    let mut events = app.listeners().events();
 
     steered.pause_partition(stage.partition(1)).await.unwrap();
+    assert_eq!(app.health().listeners[0].reasons, [format!("{} paused", stage.partition(1))]);
     stage.send(&app, "one paused", 1).await;
     stage.probe.at_least(5, LIMIT).await;
     assert_eq!(stage.saw("one paused"), [0, 2].into());
@@ -36,6 +38,14 @@ async fn a_pause_keeps_partitions_finishes_what_is_in_hand_and_loses_nothing() {
     steered.resume_partition(stage.partition(1)).await.unwrap();
     stage.probe.at_least(9, LIMIT).await;
     stage.probe.assert_each_once_in_order();
+    for expected in [("paused", Some(1)), ("paused", None), ("resumed", None), ("resumed", Some(1))] {
+        let told = event(&mut events, |kind| match kind {
+            EventKind::Paused(partition) => Some(("paused", partition.map(|one| one.partition))),
+            EventKind::Resumed(partition) => Some(("resumed", partition.map(|one| one.partition))),
+            _ => None,
+        });
+        assert_eq!(told.await, expected);
+    }
     app.stop().await.unwrap();
 }
 
@@ -168,8 +178,19 @@ async fn positions_move_to_the_beginning_the_end_an_offset_and_a_time() {
     let foreign = TopicPartition::new("another", 0);
     assert!(matches!(steered.seek(foreign, StartAt::End).await, Err(ListenerError::NotHeld { .. })));
     // A lower offset is committed in a new epoch of the position: a restart goes on from there.
-    steered.seek(stage.partition(0), StartAt::Offset(2)).await.unwrap();
+    let mut events = app.listeners().events();
     steered.pause().await.unwrap();
+    steered.seek(stage.partition(0), StartAt::Offset(2)).await.unwrap();
+    let moved = event(&mut events, |kind| match kind {
+        EventKind::Moved { partition, offset } => Some((partition, offset)),
+        _ => None,
+    });
+    assert_eq!(moved.await, (stage.partition(0), 2));
+    app.stop().await.unwrap();
+    let app = stage.app(&["steered"], "").await;
+    stage.probe.at_least(52, LIMIT).await;
+    let again: Vec<i64> = stage.probe.offsets()[&0].iter().rev().take(8).rev().copied().collect();
+    assert_eq!((again, stage.probe.len()), ((2..10).collect(), 52));
     app.stop().await.unwrap();
 }
 

@@ -319,13 +319,12 @@ impl Recovery {
             return Some("that is the topic that it comes from");
         }
         let header = |name: &str| failed.record.headers.last(name)?.value;
+        // Without one it is no dead letter.
+        let group = header(&format!("{}{}", headers::DLT, headers::ORIGINAL_GROUP))?;
         // Other listeners share the group, and one of them may read the dead letters. Spring's name no listener.
         let is_own = match header(headers::LISTENER) {
             Some(listener) => listener == self.listener.as_bytes(),
-            None => {
-                let group = header(&format!("{}{}", headers::DLT, headers::ORIGINAL_GROUP));
-                group.is_some() && group == self.group.as_deref().map(str::as_bytes)
-            }
+            None => Some(group) == self.group.as_deref().map(str::as_bytes),
         };
         is_own.then_some(
             "it is a dead letter of this listener already, which reads its own dead-letter topic (a pattern?)",

@@ -144,6 +144,8 @@ async fn a_dead_letter_does_not_come_back_to_the_listener_that_wrote_it() {
         // Of Spring's, which name no listener.
         (&[group], PartitionPhase::Stopped),
         (&[("kafka_dlt-original-consumer-group", Some(&b"shipping"[..]))], PartitionPhase::Idle),
+        // From a retry topic of its own.
+        (&[own], PartitionPhase::Idle),
     ] {
         let rig = Rig::new(lettered(), false, |_, _| Act::Undecodable);
         let partition = rig.partition(0);
