@@ -37,6 +37,17 @@ async fn store(jobs: Batch<Job>) -> Result<(), BatchError<String>> {
     }
 }
 
+/// Never done with one job, until somebody is there to help.
+#[derive(Default)]
+struct Help(bool);
+
+#[kafka_listener(topic = "jobs", group = "lifters")]
+async fn lift(job: Job, help: &State<Help>) {
+    if job.id == 13 && !help.0 {
+        std::future::pending::<()>().await;
+    }
+}
+
 const YAML: &str = "
 spring: {application: {name: test}, kafka: {bootstrap-servers: nowhere:1}}
 kafka-runtime: {listener: {retry: {attempts: 5, backoff: {initial: 100ms, max: 10s, multiplier: 2}}, on-exhausted: skip}}
@@ -167,6 +178,29 @@ async fn who_stops_says_goodbye_although_a_commit_is_stuck() {
     app.stop().await.unwrap();
     assert_eq!(goodbyes.strikes(), 1, "{:?}", begin.elapsed());
     assert!(begin.elapsed() <= Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// The first batch after a change of leaders: what is committed within it is no position of the leader before.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_repeated_after_a_stop_within_the_first_batch_of_another_leader() {
+    let app = |help| App::from_yaml(YAML).unwrap().only(["lift"]).state(Help(help));
+    let kafka = EmbeddedKafka::builder().brokers(2).topic("jobs", 1).in_memory().start().await.unwrap();
+    let first = TestApp::on(kafka, app(false)).await.unwrap();
+    first.send("jobs", "a", &Job { id: 0 }).await;
+    first.handled("lift", 1).await;
+    let leader = first.broker().leader("jobs", 0).unwrap();
+    first.broker().move_leader("jobs", 0, 3 - leader).unwrap();
+    let jobs = (1..20).map(|id| Record::to("jobs").key("a").json(&Job { id }).unwrap());
+    for sent in first.template().send_all(jobs).await {
+        sent.unwrap();
+    }
+    first.handled("lift", 13).await;
+    let second = first.restart(app(true)).await.unwrap();
+    second.handled("lift", 7).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let done: Vec<u32> = second.done::<Job>("lift").iter().map(|job| job.id).collect();
+    assert_eq!(done, (0..20).collect::<Vec<_>>());
+    second.stop().await.unwrap();
 }
 
 /// A test that looks at nothing must not pass.
