@@ -40,7 +40,7 @@ pub(crate) async fn drive_batches<H: BatchHandler>(
         return lane.unreadable(next, &error.to_string());
     }
     if let (None, Some(last)) = (span.to, span.batches.last()) {
-        lane.pass_to(last.next_offset(), last.batch().header().leader_epoch);
+        lane.pass_to(last.next_offset());
     }
     End::Done
 }

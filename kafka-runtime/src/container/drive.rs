@@ -65,7 +65,7 @@ pub(crate) async fn drive<H: Handler>(prepared: &Prepared, span: Span<'_>, lane:
             }
         }
         if span.to.is_none() {
-            lane.pass_to(batch.next_offset(), batch.batch().header().leader_epoch);
+            lane.pass_to(batch.next_offset());
         }
     }
     End::Done

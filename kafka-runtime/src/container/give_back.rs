@@ -186,10 +186,9 @@ impl Exit {
     }
 
     async fn drain(&self, held: &mut [Held], deadline: Instant) {
-        let now = Instant::now();
-        // A quarter of the time is kept for the commit.
-        let most = deadline.saturating_duration_since(now) * 3 / 4;
-        let until = now
+        // The rest is for the commit.
+        let most = most_of(deadline);
+        let until = Instant::now()
             + match self.why {
                 Leaving::HandOver { drain_timeout } => drain_timeout.min(most),
                 Leaving::Stop => most,
@@ -220,11 +219,10 @@ impl Exit {
 
     async fn commit(&self, held: &[Held], deadline: Instant) {
         let Some(committer) = &self.committer else { return };
-        let now = Instant::now();
         let deadline = match self.why {
             Leaving::HandOver { .. } => deadline,
-            // A quarter of what is left is for the goodbye.
-            Leaving::Stop => now + deadline.saturating_duration_since(now) * 3 / 4,
+            // The rest is for the goodbye.
+            Leaving::Stop => Instant::now() + most_of(deadline),
         };
         let tries = match committer.strategy() {
             CommitStrategy::Async => Tries::Once,
@@ -258,6 +256,11 @@ impl Exit {
         self.board.remove(shared);
         debug!(listener = self.listener, ?shared, "released");
     }
+}
+
+/// Three quarters of the time until then.
+fn most_of(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()) * 3 / 4
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl<S: Source> Partition<S> {
             Fed::Batch(batch) if self.work.bound.is_batch() => self.dispatch_many(batch).await,
             Fed::Batch(batch) => self.dispatch(slice::from_ref(&batch)).await,
             Fed::Passed { next, leader_epoch } => {
-                self.lane.pass_to(next, leader_epoch);
+                self.passed(next, leader_epoch);
                 End::Done
             }
             Fed::Moved(start) => {
@@ -232,9 +232,15 @@ impl<S: Source> Partition<S> {
         }
         let end = self.dispatch(&batches).await;
         if let (End::Done, Some((next, leader_epoch))) = (end, tail) {
-            self.lane.pass_to(next, leader_epoch);
+            self.passed(next, leader_epoch);
         }
         end
+    }
+
+    /// There was nothing for a handler up to there.
+    fn passed(&mut self, next: i64, leader_epoch: i32) {
+        self.shared.raise_leader_epoch(leader_epoch);
+        self.lane.pass_to(next);
     }
 
     async fn dispatch(&mut self, batches: &[ChunkBatch]) -> End {

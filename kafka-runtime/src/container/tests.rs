@@ -13,7 +13,7 @@ use kafka_client::records::control::{EndMarker, Ending};
 use kafka_client::records::encode::control_batch;
 
 use super::ack::WINDOW;
-use super::fixture::{Act, Coordinator, Rig, after, at, settings};
+use super::fixture::{Act, Coordinator, Rig, RigPartition, after, at, settings};
 use super::shared::{Counts, PartitionPhase, Signal};
 use crate::config::{AckMode, Cadence, CommitStrategy, ListenerSettings, OnExhausted, Ordering, Retry};
 
@@ -281,14 +281,18 @@ async fn a_wait_for_the_next_try_is_no_reason_to_stay() {
     assert_eq!((shared.safe().offset, shared.counts()), (1, counts(1, 1, 0)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn concurrency_bounds_handlers_over_all_partitions_and_goes_round() {
+/// So many partitions with so many records each, and handlers that take 100 ms, two at once.
+fn two_at_once(partitions: i32, records: i64) -> (Rig, Vec<RigPartition>) {
     let settings = ListenerSettings { concurrency: Some(2), ..settings() };
     let rig = Rig::new(settings, false, |_, _| Act::Wait(Duration::from_millis(100)));
-    let partitions: Vec<_> = (0..5).map(|number| rig.partition(number)).collect();
-    for partition in &partitions {
-        partition.comes(0, 100);
-    }
+    let partitions: Vec<_> = (0..partitions).map(|number| rig.partition(number)).collect();
+    partitions.iter().for_each(|partition| partition.comes(0, records));
+    (rig, partitions)
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_bounds_handlers_over_all_partitions_and_goes_round() {
+    let (rig, partitions) = two_at_once(5, 100);
     after(5_000).await;
     assert_eq!(rig.script.most_running(), 2);
     let handled: Vec<u64> = partitions.iter().map(|partition| partition.shared.counts().handled).collect();
@@ -297,12 +301,7 @@ async fn concurrency_bounds_handlers_over_all_partitions_and_goes_round() {
 
 #[tokio::test(start_paused = true)]
 async fn concurrency_is_changed_while_partitions_are_at_work() {
-    let settings = ListenerSettings { concurrency: Some(2), ..settings() };
-    let rig = Rig::new(settings, false, |_, _| Act::Wait(Duration::from_millis(100)));
-    let partitions: Vec<_> = (0..8).map(|number| rig.partition(number)).collect();
-    for partition in &partitions {
-        partition.comes(0, 1000);
-    }
+    let (rig, _partitions) = two_at_once(8, 1000);
     for most in [2, 5, 1] {
         rig.set_concurrency(most);
         // Those that run go on, and partitions that waited for their turn have it.

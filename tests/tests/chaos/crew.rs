@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Plan {
     pub name: &'static str,
     pub lane: Lane,
-    /// When commits are waited for.
+    /// Of its commits; with the bound on records partitions wait for them in each.
     pub strategy: &'static str,
     pub yaml: &'static str,
     pub properties: &'static str,

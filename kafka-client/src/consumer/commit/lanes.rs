@@ -92,7 +92,7 @@ impl Lanes {
             tokio::select! {
                 biased;
                 () = self.one_ends() => {}
-                () = wait_until(time_is_up) => {}
+                () = sleep_until(time_is_up.unwrap_or_else(Instant::now)), if time_is_up.is_some() => {}
             }
         };
         let CommitJob { offsets, assignments, persistence, reply } = job;
@@ -137,13 +137,6 @@ impl Lanes {
 struct Ended {
     lane: usize,
     unanswered: bool,
-}
-
-async fn wait_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
 
 impl CommitJob {

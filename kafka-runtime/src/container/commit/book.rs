@@ -52,6 +52,14 @@ struct Demand {
     not_before: Option<Instant>,
 }
 
+impl Demand {
+    /// After a failure: with a later moment for the next try, if there is one.
+    fn after(self, error: &Error, again: Instant) -> Option<Self> {
+        let is_tried = error.is_retriable() && self.tries > Tries::Until(again);
+        is_tried.then_some(Self { failures: self.failures + 1, not_before: Some(again), ..self })
+    }
+}
+
 impl<W> Entry<W> {
     fn new(shared: Arc<Shared>, confirmed: Option<i64>) -> Self {
         let safe = shared.safe();
@@ -204,41 +212,32 @@ impl<W> Book<W> {
         unit: f64,
     ) -> Vec<W> {
         let backoff = self.backoff;
-        let Sent { shared, safe, metadata, mut demand, waiters } = sent;
-        let Some(entry) = self.entry(&shared) else {
-            // It is known in its last life too how far that was committed.
-            if result.is_ok() {
-                shared.set_committed(&safe);
-            }
-            return waiters;
-        };
-        entry.is_in_flight = false;
-        if entry.epoch != safe.epoch {
-            entry.want_again(demand, waiters);
-            return Vec::new();
+        let Sent { shared, safe, metadata, demand, waiters } = sent;
+        if result.is_ok() {
+            // Known in its last life too.
+            shared.set_committed(&safe);
         }
-        match result {
+        let Some(entry) = self.entry(&shared) else { return waiters };
+        entry.is_in_flight = false;
+        let again = match result {
             Ok(()) => {
                 entry.confirmed = Some(safe.progress());
-                shared.set_committed(&safe);
+                None
             }
             Err(error) if is_metadata_refused(error) && !metadata.is_empty() => {
-                // At once again, with less of it.
+                // At once, with less of it.
                 shared.metadata_refused(metadata.len());
+                Some(demand)
+            }
+            Err(error) => demand.after(error, now + backoff.wait(demand.failures, unit)),
+        };
+        match again {
+            Some(demand) => {
                 entry.want_again(demand, waiters);
-                return Vec::new();
+                Vec::new()
             }
-            Err(error) => {
-                let again = now + backoff.wait(demand.failures, unit);
-                if error.is_retriable() && demand.tries > Tries::Until(again) {
-                    demand.failures += 1;
-                    demand.not_before = Some(again);
-                    entry.want_again(demand, waiters);
-                    return Vec::new();
-                }
-            }
+            None => waiters,
         }
-        waiters
     }
 
     /// When a failed commit is tried again.

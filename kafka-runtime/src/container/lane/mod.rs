@@ -234,9 +234,8 @@ impl Lane {
     }
 
     /// The batch is through: everything below `next` is dispatched or not for a handler.
-    pub(crate) fn pass_to(&mut self, next: i64, leader_epoch: i32) {
+    pub(crate) fn pass_to(&mut self, next: i64) {
         self.settle(next);
-        self.shared.raise_leader_epoch(leader_epoch);
         if let Some(issuer) = &self.issuer {
             issuer.desk().pass_to(next);
         }
