@@ -11,6 +11,7 @@
 
 #![allow(clippy::unwrap_used)] // In helpers of tests too, which clippy takes for production code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use kafka_runtime::prelude::*;
@@ -362,6 +363,20 @@ fn a_seed_repeats_exactly() {
             assert!(once.handlings >= 120, "{once:?}");
         }
     }
+}
+
+/// The lowest seed that fails is told with its story, and it alone fails in the same way.
+#[test]
+fn a_run_that_fails_says_which_seed_plays_it_again() {
+    let broken = simulation("bounded").replay_bound(0).seeds(0..10);
+    let Err(told) = catch_unwind(AssertUnwindSafe(|| broken.run())) else {
+        panic!("it keeps what nobody promised")
+    };
+    let told = told.downcast_ref::<String>().expect("words");
+    let seed = told.lines().last().and_then(|line| line.strip_prefix("SIMULATION_SEED="));
+    let seed = seed.and_then(|rest| rest.strip_suffix(" runs it alone")).expect(told);
+    let again = broken.run_seed(seed.parse().unwrap());
+    assert!(told.contains(&again.violations[0]) && told.contains(again.story.last().unwrap()), "{told}");
 }
 
 /// What it is worth: a promise that a listener does not make is found broken.

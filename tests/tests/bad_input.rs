@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use kafka_runtime::container::EventKind;
 use kafka_runtime::prelude::*;
-use tests::{Cluster, Peer, PeerKind, Probe, eventually};
+use tests::{Cluster, Peer, PeerKind, Probe, event, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -178,11 +179,18 @@ async fn brokers_that_go_away_while_running() {
     let (app, probe) = start(&text, "failing").await;
     send(&app, &topic, 0, "before").await;
     probe.at_least(1, LIMIT).await;
+    let mut events = app.listeners().events();
     embedded.shutdown().await;
     eventually("the status says that brokers are away", LIMIT, || async {
         app.status().iter().any(|listener| listener.problem.is_some())
     })
     .await;
+    let cause = event(&mut events, |kind| match kind {
+        EventKind::Problem { cause } => Some(cause),
+        _ => None,
+    })
+    .await;
+    assert!(cause.contains(&servers), "{cause}");
     // The new broker knows nothing of the old one's records: what matters is that everybody finds it by themselves.
     let _embedded = kafka_embedded::EmbeddedKafka::builder().listen(servers).start().await.unwrap();
     send(&app, &topic, 0, "after").await;

@@ -145,6 +145,16 @@ async fn a_static_member_comes_back(strategy: &str) {
     eventually("all are handled", LIMIT, || async { one.len() + two.len() == 12 }).await;
     let rebalance = any_rebalance(&mut events, Duration::from_secs(1)).await;
     assert!(rebalance.is_none(), "the other member noticed: {rebalance:?}");
+    // A listener that is stopped by itself does not leave either.
+    let listener = second.listeners().get("member").unwrap();
+    listener.stop().await.unwrap();
+    group.round(&first, "at rest").await;
+    let rebalance = any_rebalance(&mut events, Duration::from_secs(1)).await;
+    assert!(rebalance.is_none(), "its partitions do not rest: {rebalance:?}");
+    assert_eq!(one.len() + two.len(), 12 + 6 - mine.len());
+    listener.start().await.unwrap();
+    eventually("all are handled", LIMIT, || async { one.len() + two.len() == 18 }).await;
+    assert_eq!(partitions(&second), mine);
     assert_each_once(&[&one, &two]);
     first.stop().await.unwrap();
     second.stop().await.unwrap();

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use kafka_client::config::StartAt;
 use kafka_client::seams::Rng;
-use kafka_client::{Client, Error, TopicPartition};
+use kafka_client::{Client, TopicPartition};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
+use super::failing::{Failing, bug};
 use super::listeners::{ListenerError, Reply};
 use super::prepare::{Binding, Prepared, prepare};
 use crate::config::ListenerSettings;
@@ -75,7 +76,7 @@ enum Next {
 
 /// Why a life ended.
 enum Cause {
-    Failed(Error),
+    Failed(String),
     Stopped(Option<Reply<()>>),
     Restarted(Reply<()>),
     Application,
@@ -95,8 +96,12 @@ struct Life {
 }
 
 impl Crew {
-    /// Runs until the application stops.
-    pub(super) async fn run(mut self) {
+    /// Runs until the application stops. A bug of this library is a failure of the listener like others.
+    pub(super) async fn run(self) {
+        self.failing().watch(self.work_on()).await;
+    }
+
+    async fn work_on(mut self) {
         let mut next = if self.settings.auto_startup { Next::Live(None) } else { Next::Rest };
         loop {
             next = match next {
@@ -160,8 +165,8 @@ impl Crew {
         let cause = self.watch_over(&mut life).await;
         self.wind_up(life).await;
         match cause {
-            Cause::Failed(error) => {
-                self.failed(&error);
+            Cause::Failed(cause) => {
+                self.failing().fail(cause);
                 Next::Rest
             }
             Cause::Restarted(reply) => Next::Live(Some(reply)),
@@ -184,11 +189,9 @@ impl Crew {
         self.tell(|| EventKind::Stopped);
     }
 
-    fn failed(&self, error: &Error) {
-        let cause = error.to_string();
-        self.board.set_state(ListenerState::Failed(cause.clone()));
-        // The application listens until it has stopped.
-        let _ = self.failures.send((self.id(), cause));
+    fn failing(&self) -> Failing {
+        let (id, board) = (self.id(), Arc::clone(&self.board));
+        Failing { id, board, events: self.events.clone(), failures: self.failures.clone() }
     }
 
     /// Until something ends the life.
@@ -211,18 +214,24 @@ impl Crew {
                     Some(demand) => self.steer(demand, &life.orders),
                 },
                 Some(prepared) = life.preparing.join_next() => {
-                    let begun = prepared.map_err(|_| Error::Closed).and_then(|ready| self.begin(life, &ready));
+                    let ready = match prepared {
+                        Ok(ready) => ready,
+                        Err(ended) => return Cause::Failed(bug(&ended)),
+                    };
+                    let begun = self.begin(life, &ready);
                     if let Some(starter) = life.starter.take() {
                         let id = self.id();
                         let told = begun.clone().map_err(|cause| ListenerError::Client { id, cause });
                         let _ = starter.send(told);
                     }
                     if let Err(error) = begun {
-                        return Cause::Failed(error);
+                        return Cause::Failed(error.to_string());
                     }
                 }
                 Some(ended) = life.members.join_next() => {
-                    failure = failure.or(ended.unwrap_or(Err(Error::Closed)).err());
+                    let ended = ended.map_err(|ended| bug(&ended));
+                    let cause = ended.and_then(|ended| ended.map_err(|error| error.to_string())).err();
+                    failure = failure.or(cause);
                     if life.members.is_empty() {
                         return failure.map_or(Cause::Stopped(None), Cause::Failed);
                     }

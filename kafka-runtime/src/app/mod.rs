@@ -11,6 +11,7 @@
 mod clients;
 mod crew;
 mod declare;
+mod failing;
 #[cfg(feature = "rskafka")]
 mod late;
 mod listeners;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::listeners::Listeners;
 use super::summary::Summary;
@@ -185,7 +185,6 @@ impl RunningApp {
                             return Err(Error::AllFailed(failed));
                         }
                     }
-                    Some(Err(cause)) = self.crews.join_next() => self.note_end(&cause),
                 }
             }
         }
@@ -202,13 +201,5 @@ impl RunningApp {
             matches!(board.state(), ListenerState::Failed(_) | ListenerState::NotStarted)
         };
         self.listeners.boards().all(over)
-    }
-
-    /// A bug of this library; whose crew it was is not known here.
-    fn note_end(&self, cause: &tokio::task::JoinError) {
-        error!(%cause, "a listener's task ended unexpectedly");
-        for board in self.listeners.boards().filter(|_| cause.is_panic()) {
-            board.set_problem(Some(cause.to_string()));
-        }
     }
 }

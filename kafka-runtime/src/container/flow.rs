@@ -189,9 +189,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::config::{AckMode, CircuitBreaker, Rate};
+    use crate::config::{AckMode, CircuitBreaker, Ordering, Rate};
     use crate::container::EventKind;
-    use crate::container::fixture::{Act, Rig, after, settings};
+    use crate::container::fixture::{Act, Rig, UNWANTED, after, keyed, settings};
     use crate::container::shared::Signal;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -270,6 +270,30 @@ mod tests {
             after(1000).await;
             assert_eq!(rig.script.seen().len(), 260);
             partition.drain().await;
+        }
+    }
+
+    /// Of every hundred records one is wanted.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_filter_drops_costs_nothing_of_the_rate() {
+        let in_order = settings();
+        let by_key = ListenerSettings { ordering: Ordering::Key, concurrency: Some(4), ..settings() };
+        for (batch, settings) in [(false, in_order.clone()), (false, by_key), (true, in_order)] {
+            let what = format!("batch: {batch}, {:?}", settings.ordering);
+            let settings =
+                ListenerSettings { rate_limit: Some(Rate { records: 10, per: SECOND }), ..settings };
+            let rig = Rig::new(settings, batch, |_, _| Act::Return);
+            let partition = rig.partition(0);
+            let key = |offset| if offset % 100 == 50 { Some(offset) } else { Some(UNWANTED) };
+            for base in (0..1000).step_by(100) {
+                partition.bytes(base, keyed(base, 100, key));
+            }
+            after(700).await;
+            let seen = rig.script.seen().len();
+            assert!(batch || (6..=9).contains(&seen), "{what}: {seen}");
+            after(700).await;
+            assert_eq!(rig.script.settled().len(), 10, "{what}");
+            assert_eq!(partition.drain().await.counts().filtered, 990, "{what}");
         }
     }
 

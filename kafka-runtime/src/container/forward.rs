@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use super::ack::AckIssuer;
 use super::shared::{Shared, Signal};
 use crate::config::SendTo;
-use crate::listener::{Failure, Fatal, HandlerError, Outbox, Returned, Sorts};
+use crate::listener::{Failure, Fatal, HandlerError, Outbox, Returned};
 use crate::template::{Pending, Record, SendError, Template, TemplateError, Tx};
 
 /// Where a listener's returned values go, and through what.
@@ -171,9 +171,8 @@ async fn wait_for_all(mut inbox: mpsc::UnboundedReceiver<Job>) {
 }
 
 impl HandlerError {
-    /// The failure that it is, sorted as one that no attribute names.
+    /// The failure of what was to follow the handler: its acknowledgement, what it sends on.
     pub(crate) fn into_failure(self) -> Failure {
-        use crate::listener::__private::{Root, Sortable as _};
-        Failure::Handler(self).sorted(Root::default(), Sorts { only: &[], never: &[] })
+        Failure::Handler(self.behind_the_handler())
     }
 }

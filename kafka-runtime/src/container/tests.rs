@@ -4,6 +4,7 @@ mod batches;
 mod by_hand;
 mod health;
 mod panics;
+mod watched;
 
 use std::time::Duration;
 

@@ -108,7 +108,8 @@ impl Watched {
                 "a handler has been running for longer than max-poll-interval"
             }
         };
-        warn!(listener = id, record = describe(id, remote, offset), ?limit, "{words}");
+        let record = describe(id, remote, offset);
+        warn!(listener = id, %record, ?limit, "{words}");
     }
 
     /// An `Ack` that nobody uses: handlers go on, but nothing behind it is committed.
@@ -134,7 +135,7 @@ impl Watched {
             }
         };
         let record = describe(id, remote, offset);
-        warn!(listener = id, record, ?limit, "{words}: nothing behind it is committed");
+        warn!(listener = id, %record, ?limit, "{words}: nothing behind it is committed");
     }
 
     fn look_for_idleness(&mut self, remote: &PartitionRemote, work: &ListenerWork, now: Instant) {

@@ -56,6 +56,12 @@ impl HandlerError {
         self.sorted.as_deref().copied().unwrap_or_default()
     }
 
+    /// As one that no attribute names.
+    pub(crate) fn behind_the_handler(mut self) -> Self {
+        self.sort(Sorted::behind_the_handler(self.error()));
+        self
+    }
+
     pub(super) fn sort(&mut self, sorted: Sorted) {
         self.sorted = Some(Box::new(sorted));
     }

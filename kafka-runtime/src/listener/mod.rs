@@ -63,7 +63,7 @@ pub use outgoing::Outgoing;
 pub use part::{PartProblem, PartRejection};
 pub use payload::{Decode, PayloadRejection, Undecodable};
 pub use raw::RawValue;
-pub(crate) use sort::{Sorts, causes};
+pub(crate) use sort::causes;
 pub use state::{State, StateRejection};
 
 /// The names that the macro's code uses.

@@ -51,6 +51,8 @@ pub(crate) struct Sorted {
     pub(crate) fatal: bool,
     pub(crate) only: Option<&'static str>,
     pub(crate) never: Option<&'static str>,
+    /// It is none of the handler's errors, so `only` says nothing of it.
+    pub(crate) is_behind_the_handler: bool,
     root: Root,
     sorts: Sorts,
 }
@@ -85,9 +87,14 @@ impl Sorted {
             fatal: root.fatal || causes(error).any(|cause| cause.is::<Fatal>()),
             only: found(root.only, sorts.only),
             never: found(root.never, sorts.never),
+            is_behind_the_handler: false,
             root,
             sorts,
         }
+    }
+
+    pub(super) fn behind_the_handler(error: &(dyn StdError + 'static)) -> Self {
+        Self { is_behind_the_handler: true, ..Self::of(error, Root::default(), Sorts::default()) }
     }
 }
 

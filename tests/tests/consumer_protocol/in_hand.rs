@@ -4,6 +4,19 @@ use super::*;
 
 const IN_ORDER: &str = "ordering: partition";
 const SIDE_BY_SIDE: &str = "ordering: key, concurrency: 8";
+/// Only what becomes another's changes hands, as with the group protocol of KIP-848.
+const COOPERATIVE: &str =
+    "partition.assignment.strategy: cooperative-sticky, session.timeout.ms: 6000, heartbeat.interval.ms: 300";
+
+/// In groups of both protocols, in both orderings.
+async fn everywhere<F: Future<Output = ()>>(check: impl Fn(Fleet, &'static str) -> F) {
+    tokio::join!(
+        check(fleet().await, IN_ORDER),
+        check(fleet().await, SIDE_BY_SIDE),
+        check(Fleet::new(COOPERATIVE).await, IN_ORDER),
+        check(Fleet::new(COOPERATIVE).await, SIDE_BY_SIDE),
+    );
+}
 
 /// Settings of a listener that has no time for what is in hand.
 fn at_once(ordering: &str, on_revoke: &str) -> String {
@@ -42,11 +55,10 @@ async fn go_on(fleet: &Fleet, first: &Member, second: &Member, moved: &BTreeSet<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_hand_finishes_within_the_deadline_and_is_committed_before_the_next_owner_begins() {
-    tokio::join!(finishes(IN_ORDER), finishes(SIDE_BY_SIDE));
+    everywhere(finishes).await;
 }
 
-async fn finishes(ordering: &str) {
-    let fleet = fleet().await;
+async fn finishes(fleet: Fleet, ordering: &str) {
     // Only the hand-over commits in time.
     let settings = format!("{ordering}, drain-timeout: 30s, commit: {{every: {{records: 1000}}}}");
     let (first, second, moved) = six_in_hand(&fleet, &settings, Door::opened()).await;
@@ -66,11 +78,10 @@ async fn finishes(ordering: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_deadline_what_is_in_hand_is_cancelled_and_handled_by_the_next_owner() {
-    tokio::join!(is_cancelled(IN_ORDER), is_cancelled(SIDE_BY_SIDE));
+    everywhere(is_cancelled).await;
 }
 
-async fn is_cancelled(ordering: &str) {
-    let fleet = fleet().await;
+async fn is_cancelled(fleet: Fleet, ordering: &str) {
     let (first, second, moved) = six_in_hand(&fleet, &at_once(ordering, "cancel"), Door::opened()).await;
     eventually("the next owner handles them", LIMIT, || async { once(&second.handled("long"), &moved) })
         .await;
@@ -85,11 +96,10 @@ async fn is_cancelled(ordering: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_deadline_what_is_in_hand_may_finish_and_is_never_committed_by_the_wrong_owner() {
-    tokio::join!(may_finish(IN_ORDER), may_finish(SIDE_BY_SIDE));
+    everywhere(may_finish).await;
 }
 
-async fn may_finish(ordering: &str) {
-    let fleet = fleet().await;
+async fn may_finish(fleet: Fleet, ordering: &str) {
     let (first, second, moved) = six_in_hand(&fleet, &at_once(ordering, "finish"), Door::closed()).await;
     eventually("it has another owner", LIMIT, || async { second.in_hand("long") == moved.len() }).await;
     first.door.open();
@@ -113,11 +123,10 @@ async fn may_finish(ordering: &str) {
 /// Then its next record waits for what is still in hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_comes_back_waits_for_what_finishes_there() {
-    tokio::join!(comes_back(IN_ORDER), comes_back(SIDE_BY_SIDE));
+    everywhere(comes_back).await;
 }
 
-async fn comes_back(ordering: &str) {
-    let fleet = fleet().await;
+async fn comes_back(fleet: Fleet, ordering: &str) {
     let (first, second, moved) = six_in_hand(&fleet, &at_once(ordering, "finish"), Door::opened()).await;
     until_committed(&fleet, &moved, 1).await;
     let mut events = first.events();

@@ -49,23 +49,27 @@ async fn a_pause_keeps_partitions_finishes_what_is_in_hand_and_loses_nothing() {
     app.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_paused_partition_stays_paused_over_a_rebalance() {
-    let stage = Stage::new().await;
-    let app = stage.app(&["steered"], "").await;
-    stage.send(&app, "before", 1).await;
-    stage.probe.at_least(3, LIMIT).await;
+/// Another member comes and goes: with the default list of assignors all partitions are given back and shared out.
+async fn another_comes_and_goes(stage: &Stage, app: &RunningApp) {
     let mut events = app.listeners().events();
-    app.listeners().get("steered").unwrap().pause().await.unwrap();
-    // Another member comes and goes: with the default list of assignors all partitions are given back and shared out.
-    let other = Probe::default();
     let yaml = stage.cluster.yaml(&format!("suite: {{topic: {}}}\n", stage.topic));
-    let second = App::from_yaml(&yaml).unwrap().only(["steered"]).state(other.clone()).start().await.unwrap();
+    let second =
+        App::from_yaml(&yaml).unwrap().only(["steered"]).state(Probe::default()).start().await.unwrap();
     second.ready().await;
     second.stop().await.unwrap();
     eventually("it has all partitions again", LIMIT, || async { app.status()[0].partitions.len() == 3 })
         .await;
     event(&mut events, |kind| matches!(kind, EventKind::Revoked(_)).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_listener_stays_paused_over_a_rebalance() {
+    let stage = Stage::new().await;
+    let app = stage.app(&["steered"], "").await;
+    stage.send(&app, "before", 1).await;
+    stage.probe.at_least(3, LIMIT).await;
+    app.listeners().get("steered").unwrap().pause().await.unwrap();
+    another_comes_and_goes(&stage, &app).await;
     let before = stage.probe.len();
     stage.send(&app, "after", 1).await;
     eventually("all are paused", LIMIT, || async {
@@ -75,6 +79,27 @@ async fn a_paused_partition_stays_paused_over_a_rebalance() {
     assert_eq!(stage.probe.len(), before);
     app.listeners().get("steered").unwrap().resume().await.unwrap();
     eventually("they are handled", LIMIT, || async { stage.saw("after") == all() }).await;
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_partition_stays_paused_over_a_rebalance() {
+    let stage = Stage::new().await;
+    let app = stage.app(&["steered"], "").await;
+    stage.send(&app, "before", 1).await;
+    stage.probe.at_least(3, LIMIT).await;
+    let steered = app.listeners().get("steered").unwrap();
+    steered.pause_partition(stage.partition(1)).await.unwrap();
+    another_comes_and_goes(&stage, &app).await;
+    for value in ["after", "later"] {
+        stage.send(&app, value, 1).await;
+        eventually("the others go on", LIMIT, || async { stage.saw(value) == [0, 2].into() }).await;
+    }
+    let status = steered.status();
+    let paused = status.partitions.iter().filter(|found| found.phase == PartitionPhase::Paused);
+    assert!(paused.map(|found| found.partition).eq([stage.partition(1)]), "{status:?}");
+    steered.resume_partition(stage.partition(1)).await.unwrap();
+    eventually("it is handled", LIMIT, || async { stage.saw("later") == all() }).await;
     app.stop().await.unwrap();
 }
 

@@ -50,6 +50,26 @@ async fn a_record_that_is_skipped_is_told() {
     app.stop().await.unwrap();
 }
 
+/// A retry topic has the partitions of its source, whatever dead letters' topics are made like.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_for_failed_records_are_created_as_configured() {
+    let policy = "{retry-topics: {enabled: true, attempts: 2, backoff: 50ms}, dead-letter: {partitions: 1, \
+                  retention: 36h}}";
+    let (cluster, topic, app, _events) = failing("created", policy).await;
+    let (later, letters) = (format!("{topic}-retry"), format!("{topic}-dlt"));
+    records(&cluster, &app, &letters, 1).await;
+    let (of_them, admin) = ([&*later, &*letters], cluster.admin());
+    let described = admin.describe_topics(&of_them).await.unwrap();
+    let partitions = of_them.map(|topic| described[&TopicName::new(topic)].partitions.len());
+    assert_eq!(partitions, [2, 1]);
+    let configs = admin.topic_configs(&of_them, LIMIT).await.unwrap();
+    let retention: Vec<_> =
+        configs.into_iter().map(|(_, config)| config.unwrap().remove("retention.ms")).collect();
+    assert_eq!(retention[1].clone().flatten().as_deref(), Some("129600000"), "{retention:?}");
+    assert_ne!(retention[0], retention[1]);
+    app.stop().await.unwrap();
+}
+
 /// Each stage tells of its own record: the first retry topic of the topic's, the dead letter of the last stage's.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stages_of_retry_topics_are_told() {

@@ -73,9 +73,10 @@ impl Lane {
         self.shared.set_cause(Some(format!("{at}: {cause}")));
     }
 
-    /// These records were taken, or passed, and are not for the handler.
+    /// These records were taken, or passed, and are not for the handler: they cost nothing of the rate.
     pub(crate) fn filtered(&mut self, taken: u64) {
         self.unhandled += taken;
+        self.lent = self.lent.saturating_sub(taken);
         self.shared.add(Counts { filtered: 1, ..Counts::default() });
     }
 
@@ -122,6 +123,7 @@ impl Lane {
             }
             self.shared.set_phase(PartitionPhase::Waiting);
             let wait = self.work.recovery.not_due_for(record.headers)?;
+            let _waits = self.shared.wait_in_hand(wait);
             // It ends early for a jump, a pause, a commit, or when the partition is given away.
             let _ = tokio::time::timeout(wait, self.shared.raised(Signal::Look)).await;
         }
@@ -131,7 +133,9 @@ impl Lane {
         self.shared.set_phase(PartitionPhase::Retrying);
         // It ends early when the partition is given away, or the position has jumped.
         let ends = || self.shared.signal() >= Signal::Drain || self.shared.is_outdated();
+        let waits = self.shared.wait_in_hand(wait);
         let _ = tokio::time::timeout(wait, self.shared.woken(|| ends().then_some(()))).await;
+        drop(waits);
         self.try_again(Verdict::Retry).await
     }
 

@@ -89,10 +89,6 @@ async fn handle<H: Handler>(
     ticket: Ticket,
     mut pass: Option<Pass>,
 ) {
-    // Tries in place are not limited.
-    if let Some(pass) = pass.as_mut().filter(|_| ticket.taken.attempt == 1) {
-        pass.spend(1);
-    }
     let next = tokio::select! {
         biased;
         next = call::<H>(prepared, work, site, &ticket, &mut pass) => next,
@@ -128,6 +124,10 @@ async fn call<H: Handler>(
     if !wanted(|| H::keeps(&delivery)) {
         site.shared.add(Counts { filtered: 1, ..Counts::default() });
         return Next::Settled;
+    }
+    // Tries in place are not limited.
+    if let Some(pass) = pass.as_mut().filter(|_| ticket.taken.attempt == 1) {
+        pass.spend(1);
     }
     let handled =
         caught(|| H::call(prepared, &delivery), |failure| failure, || {}, work.settings.handler_timeout)

@@ -49,7 +49,11 @@ impl Policy {
         }
     }
 
+    /// What happens behind the handler is as a panic or a timeout: none of the errors of which it is said.
     fn is_only(&self, error: &HandlerError) -> bool {
+        if error.sorted().is_behind_the_handler {
+            return true;
+        }
         match &self.errors.only {
             Some(only) => names::any_fits(only, error),
             None => !self.errors.attribute_only || error.sorted().only.is_some(),
@@ -134,6 +138,15 @@ mod tests {
         assert!(!policy(Some(&["BankError"]), Some(&["BankError::Closed"]), true).may_pass(&failure));
         let unknown = failed(BankError::Unknown { account: 1 });
         assert!(policy(None, Some(&["BankError::Closed"]), false).may_pass(&unknown));
+    }
+
+    #[test]
+    fn what_fails_behind_the_handler_is_tried_again_whatever_errors_alone_are() {
+        let failure = || HandlerError::from("not acknowledged").into_failure();
+        for only in [policy(None, None, true), policy(Some(&["BankError"]), None, false)] {
+            assert!(only.may_pass(&failure()));
+            assert!(!only.may_pass(&HandlerError::from(Fatal::new("too large")).into_failure()));
+        }
     }
 
     fn named(names: &[&str], error: impl Into<HandlerError>) -> bool {

@@ -15,6 +15,8 @@ struct Inner {
     batches: Vec<ChunkBatch>,
     /// A position and when it was seen first.
     seen: Option<(i64, Instant)>,
+    /// When what it waits for is over.
+    waits_until: Option<Instant>,
 }
 
 impl InHand {
@@ -26,6 +28,16 @@ impl InHand {
         let mut inner = self.inner();
         inner.batches.clear();
         inner.batches.extend_from_slice(batches);
+    }
+
+    /// The record waits for so long, or until this is dropped.
+    pub(super) fn wait(&self, wait: Duration) -> Wait<'_> {
+        self.inner().waits_until = Instant::now().checked_add(wait);
+        Wait(self)
+    }
+
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        self.inner().waits_until
     }
 
     /// The key of the record at `offset`, if that is here and has one.
@@ -47,5 +59,14 @@ impl InHand {
                 Duration::ZERO
             }
         }
+    }
+}
+
+/// A wait of the record in hand.
+pub(crate) struct Wait<'a>(&'a InHand);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.inner().waits_until = None;
     }
 }

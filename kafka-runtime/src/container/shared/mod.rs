@@ -22,10 +22,11 @@ use std::time::Duration;
 use kafka_client::consumer::ChunkBatch;
 use kafka_client::{TopicName, TopicPartition};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use self::counts::Counters;
 pub use self::counts::Counts;
-use self::in_hand::InHand;
+use self::in_hand::{InHand, Wait};
 pub(crate) use self::safe::{Progress, Safe};
 pub use self::signal::PartitionPhase;
 pub(crate) use self::signal::Signal;
@@ -387,6 +388,16 @@ impl Shared {
     /// The key of the record at `offset`, if that is in hand and has one.
     pub(crate) fn key_in_hand(&self, offset: i64) -> Option<Vec<u8>> {
         self.in_hand.key(offset)
+    }
+
+    /// The record in hand waits for so long, or until this is dropped.
+    pub(crate) fn wait_in_hand(&self, wait: Duration) -> Wait<'_> {
+        self.in_hand.wait(wait)
+    }
+
+    /// When that is over.
+    pub(crate) fn waits_until(&self) -> Option<Instant> {
+        self.in_hand.waits_until()
     }
 
     /// How long it has been at `offset`, as far as anybody looked.

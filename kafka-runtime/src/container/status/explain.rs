@@ -139,6 +139,6 @@ fn in_hand(listener: &'static str, shared: &Shared) -> Option<OpenRecord> {
         attempt: shared.attempt(),
         phase,
         age,
-        next_try: None,
+        next_try: shared.waits_until().map(|then| then.saturating_duration_since(Instant::now())),
     })
 }

@@ -178,6 +178,19 @@ struct Planned {
     value: String,
 }
 
+impl Planned {
+    fn outgoing(&self, topic: TopicName) -> Outgoing<'_> {
+        Outgoing {
+            topic,
+            partition: Some(self.partition),
+            timestamp: None,
+            key: Some(self.key.as_bytes()),
+            value: Some(self.value.as_bytes()),
+            headers: &[],
+        }
+    }
+}
+
 fn records(simulation: &Simulation, rng: &Rng) -> Vec<Planned> {
     let partitions = u64::try_from(simulation.partitions).unwrap_or(1);
     let mean = u64::try_from(SENDING.as_millis()).unwrap_or(u64::MAX) / simulation.records.max(1);
@@ -192,25 +205,27 @@ fn records(simulation: &Simulation, rng: &Rng) -> Vec<Planned> {
     (0..simulation.records).map(one).collect()
 }
 
-/// Sends one after the other, each until it is acknowledged.
+/// Sends burst after burst, each until it is acknowledged: what comes at once may be in one batch.
 async fn send(producer: Producer, topic: TopicName, records: Vec<Planned>, notes: Arc<Notes>) {
-    for Planned { number, pause, partition, key, value } in records {
-        sleep(pause).await;
-        let record = Outgoing {
-            topic,
-            partition: Some(partition),
-            timestamp: None,
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
-        match producer.send(record).await {
-            Ok(sent) => notes.note(|history| {
-                let count = history.sent.entry(partition).or_default();
-                *count = (*count).max(sent.offset + 1);
-                history.keys.push((number, key.clone()));
-            }),
-            Err(error) => notes.tell(&format!("a record could not be sent: {error}")),
+    for burst in records.chunk_by(|_, next| next.pause.is_zero()) {
+        sleep(burst[0].pause).await;
+        let mut open = Vec::new();
+        for planned in burst {
+            open.push((planned, producer.enqueue_awaited(planned.outgoing(topic)).await));
+        }
+        for (Planned { number, partition, key, .. }, delivery) in open {
+            let sent = match delivery {
+                Ok(delivery) => delivery.await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(sent) => notes.note(|history| {
+                    let count = history.sent.entry(*partition).or_default();
+                    *count = (*count).max(sent.offset + 1);
+                    history.keys.push((*number, key.clone()));
+                }),
+                Err(error) => notes.tell(&format!("a record could not be sent: {error}")),
+            }
         }
     }
     notes.tell("all records are sent");

@@ -299,11 +299,10 @@ async fn lost_handlers_in_hand_are_dropped_and_nothing_is_committed() {
     let partition = rig.partition(0);
     fill(&partition, 100, Some);
     after(15).await;
-    partition.shared.raise(Signal::Abort);
-    let shared = partition.shared;
-    partition.task.await.unwrap();
+    let shared = rig.lose(partition).await;
     after(1_000).await;
     assert_eq!((rig.script.settled().len(), shared.position()), (4, 4));
+    assert_eq!(rig.coordinator.offsets(), [0; 0]);
 }
 
 #[tokio::test]
