@@ -1,6 +1,6 @@
 //! Listeners under thousands of schedules of trouble (`kafka_runtime::testing::simulation`), in paused time on one thread.
 //!
-//! Twenty-three simulations of 140 seeds each, no two of them the same, in a profile of their own, which is built longer and
+//! Twenty-five simulations of 140 seeds each, no two of them the same, in a profile of their own, which is built longer and
 //! runs six times as fast:
 //!
 //! ```text
@@ -194,6 +194,45 @@ fn what_is_given_up_by_key_is_a_dead_letter() {
     simulation.run();
     let found: usize = (0..10).map(|seed| simulation.run_seed(seed).dead_letters).sum();
     assert!(found > 10, "{found} dead letters");
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "later",
+    retry(attempts = 1),
+    retry_topics(attempts = 2, backoff = "400ms"),
+    on_exhausted = "dead-letter",
+    dead_letter = "jobs-dlt"
+)]
+async fn later(_job: String) {}
+
+#[test]
+fn what_is_tried_again_later_is_handled_then_or_is_a_dead_letter() {
+    let simulation =
+        simulation("later").order(Order::None).retry_topics(["jobs-retry"]).dead_letters("jobs-dlt", 2);
+    simulation.run();
+    let found: usize = (0..60).map(|seed| simulation.run_seed(seed).dead_letters).sum();
+    assert!(found > 0, "no dead letters");
+}
+
+#[kafka_listener(
+    topic = "jobs",
+    group = "later_by_key",
+    ordering = "key",
+    concurrency = 8,
+    commit_every(records = 5),
+    retry(attempts = 1),
+    retry_topics(attempts = 3, backoff = "100ms..300ms", multiplier = 3),
+    on_exhausted = "dead-letter",
+    dead_letter = "jobs-dlt"
+)]
+async fn later_by_key(_job: String) {}
+
+#[test]
+fn what_is_tried_again_later_side_by_side_is_handled_then() {
+    let topics = ["jobs-retry-100", "jobs-retry-300"];
+    let simulation = simulation("later_by_key").replay_bound(5);
+    simulation.order(Order::None).retry_topics(topics).dead_letters("jobs-dlt", 3).run();
 }
 
 #[kafka_listener(topic = "jobs", group = "batches", batch)]

@@ -18,13 +18,13 @@ pub struct Proxies(Vec<Proxy>);
 struct Proxy {
     address: String,
     line: watch::Sender<Line>,
-    given_up: GivenUp,
+    waits: Waits,
     task: JoinHandle<()>,
 }
 
-/// What was asked on connections that a client gave up while they were silent, by the API's key; when, and how long it
-/// waited.
-type GivenUp = Arc<Mutex<Vec<(i16, Instant, Duration)>>>;
+/// What was asked on connections while they were silent, by the API's key; when, and how long it waited until the client gave
+/// its connection up, or the silence ended.
+type Waits = Arc<Mutex<Vec<(i16, Instant, Duration)>>>;
 
 /// How it is with the connections of a proxy.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,10 +44,9 @@ impl Proxies {
             let (address, broker) = pair.split_once('=').expect("KAFKA_PROXIES: address=broker,...");
             let listener = TcpListener::bind(address).await.expect("the address of a proxy");
             let line = watch::Sender::new(Line::default());
-            let given_up = GivenUp::default();
-            let task =
-                tokio::spawn(serve(listener, broker.to_owned(), line.subscribe(), Arc::clone(&given_up)));
-            proxies.push(Proxy { address: address.to_owned(), line, given_up, task });
+            let waits = Waits::default();
+            let task = tokio::spawn(serve(listener, broker.to_owned(), line.subscribe(), Arc::clone(&waits)));
+            proxies.push(Proxy { address: address.to_owned(), line, waits, task });
         }
         Some(Self(proxies))
     }
@@ -79,10 +78,10 @@ impl Proxies {
         silent(false);
     }
 
-    /// What clients gave up, of what they asked since then, because nothing was answered: the key of the API that was asked
-    /// first in the silence, and how long its connection waited for that.
-    pub fn given_up(&self, since: Instant) -> Vec<(i16, Duration)> {
-        let all = self.0.iter().flat_map(|proxy| proxy.given_up.lock().unwrap().clone());
+    /// What clients asked since then in the silence and nothing answered: the key of the API that was asked first on a connection,
+    /// and how long it waited for that, until it was given up or the silence ended.
+    pub fn waits(&self, since: Instant) -> Vec<(i16, Duration)> {
+        let all = self.0.iter().flat_map(|proxy| proxy.waits.lock().unwrap().clone());
         all.filter(|(_, asked, _)| *asked >= since).map(|(api, _, waited)| (api, waited)).collect()
     }
 }
@@ -93,13 +92,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, broker: String, line: watch::Receiver<Line>, given_up: GivenUp) {
+async fn serve(listener: TcpListener, broker: String, line: watch::Receiver<Line>, waits: Waits) {
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(carry(client, broker.clone(), line.clone(), Arc::clone(&given_up)));
+        tokio::spawn(carry(client, broker.clone(), line.clone(), Arc::clone(&waits)));
     }
 }
 
-async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line>, given_up: GivenUp) {
+async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line>, waits: Waits) {
     let cuts = line.borrow().cuts;
     let (one, other) = (line.clone(), line.clone());
     let through = async {
@@ -109,11 +108,10 @@ async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line
             return;
         }
         let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
+        let waited = |api, asked: Instant| waits.lock().unwrap().push((api, asked, asked.elapsed()));
         tokio::select! {
-            ended = pump(from_client, to_broker, one) => if let Ended::Silent(api, asked) = ended {
-                given_up.lock().unwrap().push((api, asked, asked.elapsed()));
-            },
-            _ = pump(from_broker, to_client, other) => {}
+            () = pump(from_client, to_broker, one, waited) => {}
+            () = pump(from_broker, to_client, other, |_, _| {}) => {}
         }
     };
     tokio::select! {
@@ -122,19 +120,18 @@ async fn carry(client: TcpStream, broker: String, mut line: watch::Receiver<Line
     }
 }
 
-/// Why bytes go no further.
-enum Ended {
-    Closed,
-    /// Whoever sent them had enough of the silence; this is the API that it asked first in it, and when.
-    Silent(i16, Instant),
-}
-
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) -> Ended {
+/// Carries bytes until one side ends. `waited` is told what came first into a silence, and when, once that has an end.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut line: watch::Receiver<Line>,
+    waited: impl Fn(i16, Instant),
+) {
     let (mut buffer, mut more) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let mut held = buffer[..length].to_vec();
         // What is read here begins with a request, mostly: its length, its API.
-        let (api, asked) = (api_of(&held), Instant::now());
+        let (api, asked, is_silent) = (api_of(&held), Instant::now(), line.borrow().silent);
         while line.borrow().silent {
             tokio::select! {
                 // Ended or not, it is looked at above.
@@ -143,15 +140,18 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
                     Ok(length @ 1..) => {
                         held.extend_from_slice(&more[..length]);
                     }
-                    _ => return Ended::Silent(api, asked),
+                    // Whoever sent it had enough of the silence.
+                    _ => return waited(api, asked),
                 },
             }
+        }
+        if is_silent {
+            waited(api, asked);
         }
         if to.write_all(&held).await.is_err() {
             break;
         }
     }
-    Ended::Closed
 }
 
 fn api_of(request: &[u8]) -> i16 {

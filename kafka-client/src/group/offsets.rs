@@ -22,11 +22,8 @@ use super::protocol::{by_topic, wire_name};
 use super::{CommittedOffset, Coordinator, Identity};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
-use crate::net::{Connection, Purpose, Retry};
+use crate::net::{COORDINATION_DEADLINE, Connection, Purpose, Retry};
 
-/// How long a commit waits for its answer: the broker itself gives its replicas 5 s, and within 7 s a connection that
-/// only seems to stand is to be gone.
-pub(super) const COMMIT_DEADLINE: Duration = Duration::from_millis(6500);
 /// How long some partitions wait for others.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// From here on many groups are asked for in one request (KIP-709).
@@ -236,7 +233,7 @@ pub(crate) fn commit(
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = connection.call::<OffsetCommitRequest>(COMMIT_DEADLINE, |_| request).await;
+        let answer = connection.call::<OffsetCommitRequest>(COORDINATION_DEADLINE, |_| request).await;
         let answer = answer.inspect_err(|error| coordinator.heed(error))?.body;
         Ok(committed_as(&coordinator, answer, &partitions))
     }

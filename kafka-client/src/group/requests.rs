@@ -17,11 +17,10 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use super::membership::{JoinAnswer, Joined, JoinedMember, Role};
-use super::offsets::COMMIT_DEADLINE;
 use super::{Coordinator, Identity};
 use crate::config::{Assignor, GroupConfig};
 use crate::error::{Error, Result};
-use crate::net::{Connection, Pool, Purpose, Retry};
+use crate::net::{COORDINATION_DEADLINE, Connection, Pool, Purpose, Retry};
 
 /// Its name in errors.
 pub(super) const SYNC_GROUP: &str = "SyncGroup";
@@ -29,8 +28,6 @@ pub(super) const SYNC_GROUP: &str = "SyncGroup";
 const PROTOCOL_TYPE: &str = "consumer";
 /// What a round may take longer than the coordinator waits for members.
 const ROUND_LAPSE: Duration = Duration::from_secs(5);
-/// How long a heartbeat waits for its answer: a coordinator that writes it down (Kafka 4) gives its replicas 5 s for that.
-pub(super) const BEAT_DEADLINE: Duration = COMMIT_DEADLINE;
 /// While a round is waited for, its coordinator is asked for a sign of life, so often and with this patience: together no
 /// longer than a heartbeat's.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -167,7 +164,7 @@ impl Requests {
     }
 
     fn beat_deadline(&self) -> Duration {
-        BEAT_DEADLINE.min(self.group.session_timeout)
+        COORDINATION_DEADLINE.min(self.group.session_timeout)
     }
 
     /// What is asked of the coordinator; with when that was sent. Finding it and connecting may take half of the deadline that
@@ -224,7 +221,7 @@ impl Requests {
             request.with_members(vec![member])
         };
         let connection = self.coordinator.connection(Purpose::Group).await?;
-        let answer = connection.call::<LeaveGroupRequest>(BEAT_DEADLINE, request).await?.body;
+        let answer = connection.call::<LeaveGroupRequest>(COORDINATION_DEADLINE, request).await?.body;
         let codes = answer.members.iter().map(|member| member.error_code);
         Ok([answer.error_code].into_iter().chain(codes).find_map(ResponseError::try_from_code))
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use super::frame::{FrameError, read_frame};
 use super::handshake::Versions;
@@ -44,6 +45,8 @@ struct Shared {
     seams: Seams,
     line: Mutex<Line>,
     closing: Notify,
+    /// Somebody does not wait for an answer any more.
+    left: Notify,
 }
 
 /// An answer, and the version that it and its request were written in.
@@ -72,6 +75,7 @@ impl Connection {
             line: Mutex::new(Line::new(seams.clock.now())),
             seams: seams.clone(),
             closing: Notify::new(),
+            left: Notify::new(),
         });
         let (frames, outgoing) = mpsc::unbounded_channel();
         tokio::spawn(drive(stream, outgoing, Arc::clone(&shared)));
@@ -176,8 +180,14 @@ impl Connection {
                 answer,
             })
         })?;
-        let shared = Arc::clone(&self.shared);
-        Ok(async move { shared.answer(name::<R>(), patience, answered).await })
+        let asker = Asker { shared: Arc::clone(&self.shared), is_answered: false };
+        Ok(async move {
+            // As a whole: its fields are not captured one by one.
+            let mut asker = asker;
+            let outcome = asker.shared.answer(name::<R>(), patience, answered).await;
+            asker.is_answered = outcome.is_ok();
+            outcome
+        })
     }
 
     /// Puts the request into the line, if it is answered, and out. One lock for both keeps their orders the same;
@@ -203,6 +213,20 @@ impl Connection {
 
     pub(super) fn decode<R: Request>(&self, body: Bytes, version: i16) -> Result<R::Response> {
         self.shared.decode::<R>(body, version).map(|answer| answer.body)
+    }
+}
+
+/// Who waits for an answer.
+struct Asker {
+    shared: Arc<Shared>,
+    is_answered: bool,
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.shared.left.notify_one();
+        }
     }
 }
 
@@ -298,6 +322,22 @@ impl Shared {
         self.disconnected("not needed any more")
     }
 
+    /// Until a call is overdue that nobody waits for any more: no one else would notice that the peer is half open, and what is
+    /// asked next would wait for its own time.
+    async fn silence(&self) {
+        loop {
+            let look = self.line().left_due(self.seams.clock.now());
+            tokio::select! {
+                () = self.left.notified() => {}
+                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
+                    if self.line().oldest_is_overdue(self.seams.clock.now()) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     async fn idle(&self) -> Error {
         loop {
             let now = self.seams.clock.now();
@@ -305,7 +345,7 @@ impl Shared {
             if at <= now {
                 return self.disconnected("idle");
             }
-            tokio::time::sleep_until(at).await;
+            sleep_until(at).await;
         }
     }
 }
@@ -316,6 +356,7 @@ async fn drive(stream: Box<dyn Stream>, frames: mpsc::UnboundedReceiver<Frame>, 
     let reason = tokio::select! {
         biased;
         () = shared.closing.notified() => None,
+        () = shared.silence() => None,
         reason = shared.read(&mut reader) => Some(reason),
         reason = shared.write(&mut writer, frames) => Some(reason),
         reason = shared.idle() => Some(reason),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -61,13 +62,13 @@ pub(super) async fn open(
         Err(_) => return Err(disconnected(format!("not connected within {:?}", config.connect_timeout))),
     };
     let mut connection = Connection::start(stream, address, purpose, client_id, config, seams);
-    connection.versions = negotiate(&connection, config).await.map_err(first_words)?;
+    connection.versions = negotiate(&connection, config, purpose.patience()).await.map_err(first_words)?;
     Ok(Arc::new(connection))
 }
 
 /// Asks in version 3, and again in 0 where the broker does not know it: Kafka 2.3 and older answer error 35, in the
 /// layout of version 0.
-async fn negotiate(connection: &Connection, config: &ClientConfig) -> Result<Versions> {
+async fn negotiate(connection: &Connection, config: &ClientConfig, most: Duration) -> Result<Versions> {
     let newest = wire::supported(ApiVersionsRequest::KEY).map_or(0, |range| range.max);
     let ask = async |version: i16| {
         let request = match version {
@@ -77,7 +78,7 @@ async fn negotiate(connection: &Connection, config: &ClientConfig) -> Result<Ver
             _ => ApiVersionsRequest::default(),
         };
         // A peer that accepts and says nothing is waited for as long as one that does not accept.
-        let patience = config.request_timeout.min(config.connect_timeout);
+        let patience = config.request_timeout.min(config.connect_timeout).min(most);
         connection.exchange(version, patience, &request)?.await
     };
     let answer: Bytes = ask(newest).await?;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::fake::{Asked, Fake, Reply, config, negotiating, versions};
 use super::*;
 use crate::cluster::Cluster;
+use crate::config::ClientConfig;
 use crate::error::Error;
 use crate::seams::{Seams, Tcp, Transport};
 
@@ -90,6 +91,46 @@ async fn only_the_oldest_call_that_times_out_ends_the_connection() {
     assert!(matches!(heartbeat(&connection, 4, SECOND).await, Err(Error::Disconnected { .. })));
     pool.any(Purpose::Commit).await.unwrap();
     assert_eq!(fake.connections(), 2);
+}
+
+/// Whoever asked has gone: its time counts all the same, or the next one would wait for its own.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_waits_for_ends_a_connection_that_is_silent() {
+    let fake = negotiating(|asked| match asked.read::<HeartbeatRequest>().generation_id {
+        1 => Reply::After(3 * SECOND, Box::new(beat(asked))),
+        _ => Reply::Silence,
+    });
+    let pool = pool(&fake);
+    let connection = pool.any(Purpose::Group).await.unwrap();
+    for (generation, time) in [(1, 10 * SECOND), (2, 5 * SECOND)] {
+        let dropped = tokio::time::timeout(SECOND, heartbeat(&connection, generation, time)).await;
+        assert!(dropped.is_err());
+    }
+    let begun = Instant::now();
+    let next = heartbeat(&connection, 3, 60 * SECOND).await;
+    assert!(matches!(next, Err(Error::Disconnected { .. })), "{next:?}");
+    // The first was answered; the second had been waited for for a second.
+    assert_eq!(begun.elapsed(), 4 * SECOND);
+}
+
+/// Others of the same purpose wait for the same attempt.
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_accepts_and_says_nothing_is_given_up_in_time() {
+    let fake = Fake::new(|_| Reply::Silence);
+    for (purpose, time) in [
+        (Purpose::Group, COORDINATION_DEADLINE),
+        (Purpose::Commit, COORDINATION_DEADLINE),
+        (Purpose::CommitAside(1), COORDINATION_DEADLINE),
+        (Purpose::Produce, 10 * SECOND),
+    ] {
+        let begun = Instant::now();
+        let address = Address::parse("host-1:9092").unwrap();
+        let name = StrBytes::from_static_str("test");
+        let config = ClientConfig { request_timeout: 30 * SECOND, ..config(&[]) };
+        let opened = handshake::open(&address, purpose, name, &config, &fake.seams()).await;
+        assert!(matches!(opened, Err(Error::Timeout { api: "ApiVersions", .. })), "{purpose:?}");
+        assert_eq!(begun.elapsed(), time, "{purpose:?}");
+    }
 }
 
 /// What a system has not sent yet of a connection that was given up must not be sent when the network is back.

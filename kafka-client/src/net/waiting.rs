@@ -93,7 +93,20 @@ impl Line {
 
     /// Whether the oldest call has waited too long: then the connection is broken, not slow.
     pub(super) fn oldest_is_overdue(&self, now: Instant) -> bool {
-        self.calls.front().is_some_and(|oldest| self.due(oldest.patience) <= now)
+        self.oldest_due().is_some_and(|due| due <= now)
+    }
+
+    fn oldest_due(&self) -> Option<Instant> {
+        self.calls.front().map(|oldest| self.due(oldest.patience))
+    }
+
+    /// When to look next for a call that nobody waits for any more, if there is one: when the first of them is due or, where
+    /// they are all and others stand before them, the oldest of all.
+    pub(super) fn left_due(&self, now: Instant) -> Option<Instant> {
+        let left = || self.calls.iter().filter(|call| call.answer.is_closed());
+        left().next()?;
+        let due = left().map(|call| self.due(call.patience)).filter(|due| *due > now).min();
+        due.or_else(|| self.oldest_due())
     }
 
     /// Whether the oldest call waits, and nothing has arrived, for [`SILENCE`].

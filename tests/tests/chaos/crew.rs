@@ -29,12 +29,35 @@ const SIGTERM: i32 = 15;
 const FROZEN: Duration = Duration::from_secs(8);
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How a group commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// One at a time, once a second; nothing bounds what is repeated.
+    Default,
+    /// With a bound on records partitions wait for them, whatever the strategy.
+    Bounded { strategy: &'static str },
+}
+
+impl Commits {
+    fn yaml(self) -> String {
+        match self {
+            Self::Default => String::new(),
+            Self::Bounded { strategy } => {
+                format!("commit: {{strategy: {strategy}, every: {{records: {BOUND}, time: 200ms}}}}, ")
+            }
+        }
+    }
+
+    fn bound(self) -> Option<u64> {
+        matches!(self, Self::Bounded { .. }).then_some(BOUND)
+    }
+}
+
 /// How a group works.
 pub struct Plan {
     pub name: &'static str,
     pub lane: Lane,
-    /// Of its commits; with the bound on records partitions wait for them in each.
-    pub strategy: &'static str,
+    pub commits: Commits,
     pub yaml: &'static str,
     pub properties: &'static str,
 }
@@ -116,18 +139,19 @@ impl Crew {
         {
             created.expect("a topic");
         }
-        let Plan { strategy, yaml, properties, .. } = plan;
+        let Plan { yaml, properties, .. } = plan;
+        let commits = plan.commits.yaml();
         let yaml = format!(
             "spring:\n  application: {{name: chaos}}\n  kafka:\n    bootstrap-servers: {bootstrap}\n    consumer: \
              {{auto-offset-reset: earliest}}\n    properties: {{{properties}}}\nkafka-runtime:\n  listeners:\n    survivor: \
-             {{topic: {topic}, group: {topic}, commit: {{strategy: {strategy}, every: {{records: {BOUND}, time: 200ms}}}}, \
+             {{topic: {topic}, group: {topic}, {commits}\
              retry: {{attempts: 3, backoff: {{initial: 20ms, max: 50ms}}}}{yaml}}}\n"
         );
         let stop = watch::Sender::new(false);
         let sending = tokio::spawn(send(Arc::clone(&cluster), topic.clone(), stop.subscribe()));
         let watching = tokio::spawn(watch_commits(Arc::clone(&cluster), topic.clone(), stop.subscribe()));
         let members = (0..MEMBERS).map(|index| Member::start(&yaml, index)).collect();
-        let history = History::default();
+        let history = History { bound: plan.commits.bound(), ..History::default() };
         Self { cluster, topic, plan, yaml, members, history, stop, sending, watching }
     }
 

@@ -72,6 +72,8 @@ pub struct History {
     pub logged: Option<Vec<(u64, i32, i64)>>,
     /// How many numbers were sent, from 0.
     pub sent: u64,
+    /// How many records of a partition may be repeated after each unclean end of an ownership; `None`: it is not said.
+    pub bound: Option<u64>,
 }
 
 /// What happened to a record.
@@ -134,7 +136,7 @@ impl History {
              ({} saw an older one)",
             self.sent,
             self.lives.len(),
-            unclean * BOUND,
+            self.bound.map_or_else(|| "any".to_owned(), |bound| (unclean * bound).to_string()),
             self.letters.len(),
             self.committed.len(),
             went_back(&self.committed).len()
@@ -208,12 +210,13 @@ impl History {
     }
 
     fn repeated(&self, records: &Records) -> Vec<String> {
+        let Some(bound) = self.bound else { return Vec::new() };
         let unclean = self.unclean();
         let mut repeated: BTreeMap<i32, u64> = BTreeMap::new();
         for ((partition, _), fate) in records {
             *repeated.entry(*partition).or_default() += fate.repeated;
         }
-        let most = |partition| BOUND * unclean.get(partition).copied().unwrap_or(0);
+        let most = |partition| bound * unclean.get(partition).copied().unwrap_or(0);
         let over = repeated.iter().filter(|(partition, times)| **times > most(partition));
         over.map(|(partition, times)| {
             format!("repeated: {times} of partition {partition}, most {}", most(partition))
@@ -302,6 +305,7 @@ mod tests {
             lives: vec![life(&lines, killed)],
             committed: committed.iter().map(|(at, offset)| (*at, 0, *offset)).collect(),
             sent: 3,
+            bound: Some(BOUND),
             ..History::default()
         };
         history.violations(Lane::Partition)
@@ -338,7 +342,7 @@ mod tests {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let wrong = |letters: &[(u64, i32, i64, u64)]| {
             let lives = vec![life(&lines, None)];
-            History { lives, letters: letters.to_vec(), sent: 8, ..History::default() }
+            History { lives, letters: letters.to_vec(), sent: 8, bound: Some(BOUND), ..History::default() }
                 .violations(Lane::Partition)
         };
         assert_eq!(wrong(&[]), ["lost: number 7"]);

@@ -1,7 +1,7 @@
 //! Chaos: member processes are killed, stopped and frozen past their session; brokers are killed, connections cut and
 //! silenced; records with keys keep coming, some of which fail or panic at their first attempt, and some always. At the end none is
 //! lost, each that always fails is a dead letter and no other one is, the order holds, no more is repeated than `{records: n}`
-//! allows for each unclean end of an ownership, and nothing was committed ahead of its handler, or went back.
+//! allows for each unclean end of an ownership (but in the group that commits as it is by default), and nothing was committed ahead of its handler, or went back.
 //!
 //! Six groups at once, of three members each: in order by partition and by key, each with the classic protocol and with
 //! KIP-848; one whose rebalances are cooperative; one of static members, each of which comes back as itself. `CHAOS_SECONDS=600`
@@ -28,7 +28,7 @@ use tests::Cluster;
 use tokio::time::Instant;
 
 use crate::brokers::Brokers;
-use crate::crew::{Crew, Plan};
+use crate::crew::{Commits, Crew, Plan};
 use crate::history::Lane;
 
 fn number(variable: &str) -> Option<u64> {
@@ -47,26 +47,18 @@ fn say(what: std::fmt::Arguments) {
 }
 
 const PLANS: [Plan; 6] = [
-    Plan { name: "classic", strategy: "combined", lane: Lane::Partition, yaml: "", properties: CLASSIC },
-    Plan {
-        name: "key-classic",
-        strategy: "combined",
-        lane: Lane::Key,
-        yaml: ", ordering: key, concurrency: 16",
-        properties: CLASSIC,
-    },
-    Plan { name: "kip848", strategy: "sync", lane: Lane::Partition, yaml: "", properties: KIP848 },
-    Plan {
-        name: "key-kip848",
-        strategy: "sync",
-        lane: Lane::Key,
-        yaml: ", ordering: key, concurrency: 16",
-        properties: KIP848,
-    },
-    Plan { name: "cooperative", strategy: "sync", lane: Lane::Partition, yaml: "", properties: COOPERATIVE },
-    Plan { name: "static", strategy: "combined", lane: Lane::Partition, yaml: "", properties: STATIC },
+    // As it is without a word about commits.
+    Plan { name: "classic", commits: Commits::Default, lane: Lane::Partition, yaml: "", properties: CLASSIC },
+    Plan { name: "key-classic", commits: COMBINED, lane: Lane::Key, yaml: BY_KEY, properties: CLASSIC },
+    Plan { name: "kip848", commits: SYNC, lane: Lane::Partition, yaml: "", properties: KIP848 },
+    Plan { name: "key-kip848", commits: SYNC, lane: Lane::Key, yaml: BY_KEY, properties: KIP848 },
+    Plan { name: "cooperative", commits: SYNC, lane: Lane::Partition, yaml: "", properties: COOPERATIVE },
+    Plan { name: "static", commits: COMBINED, lane: Lane::Partition, yaml: "", properties: STATIC },
 ];
 
+const COMBINED: Commits = Commits::Bounded { strategy: "combined" };
+const SYNC: Commits = Commits::Bounded { strategy: "sync" };
+const BY_KEY: &str = ", ordering: key, concurrency: 16";
 const CLASSIC: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500";
 const COOPERATIVE: &str = "session.timeout.ms: 6000, heartbeat.interval.ms: 500, \
     partition.assignment.strategy: org.apache.kafka.clients.consumer.CooperativeStickyAssignor";

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::group::driver::{Command, until};
 use crate::group::membership::{Interest, Moment};
 use crate::group::outlets::Outlets;
-use crate::group::requests::BEAT_DEADLINE;
 use crate::ids::TopicPartition;
+use crate::net::COORDINATION_DEADLINE;
 
 /// The driver of one membership.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Driver {
         let speaker = self.speaker.clone();
         match effect {
             Effect::Beat { turn, report } => {
-                let patience = BEAT_DEADLINE.min(self.machine.session());
+                let patience = COORDINATION_DEADLINE.min(self.machine.session());
                 self.tasks.beat = Some(self.report(async move {
                     let (sent, answer) = speaker.beat(report, patience).await;
                     Input::Beaten { turn, sent, answer }

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::{Answer, LEAVE_FOR_A_WHILE, Report};
 use crate::error::{Error, Result};
 use crate::group::protocol::wire_name;
-use crate::group::requests::{BEAT_DEADLINE, Requests, millis};
-use crate::net::{Connection, Purpose, Retry};
+use crate::group::requests::{Requests, millis};
+use crate::net::{COORDINATION_DEADLINE, Connection, Purpose, Retry};
 
 const HEARTBEAT: &str = "ConsumerGroupHeartbeat";
 /// DescribeConfigs' number of groups (KIP-848).
@@ -97,7 +97,8 @@ impl Speaker {
     pub(super) async fn goodbye_once(&self, member_id: &str, epoch: i32) -> Result<()> {
         let connection = self.requests.coordinator.connection(Purpose::Group).await?;
         let request = self.stamped(member_id, epoch);
-        let answer = connection.call::<ConsumerGroupHeartbeatRequest>(BEAT_DEADLINE, |_| request).await?.body;
+        let answer =
+            connection.call::<ConsumerGroupHeartbeatRequest>(COORDINATION_DEADLINE, |_| request).await?.body;
         let gone = |error: &Error| {
             // Whom the coordinator does not know is not there any more.
             matches!(
@@ -118,7 +119,8 @@ impl Speaker {
         let connection = self.requests.coordinator.connection(Purpose::Control).await?;
         let group = self.requests.coordinator.group_id();
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group]);
-        let answer = connection.call::<ConsumerGroupDescribeRequest>(BEAT_DEADLINE, |_| request).await?.body;
+        let answer =
+            connection.call::<ConsumerGroupDescribeRequest>(COORDINATION_DEADLINE, |_| request).await?.body;
         let own = self.requests.instance_id();
         for group in answer.groups {
             if let Some(code) = ResponseError::try_from_code(group.error_code) {
@@ -151,7 +153,8 @@ impl Speaker {
             .with_resource_name(self.requests.coordinator.group_id().0)
             .with_configuration_keys(Some(vec![StrBytes::from_static_str(SESSION_TIMEOUT)]));
         let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        let answer = connection.call::<DescribeConfigsRequest>(BEAT_DEADLINE, |_| request).await?.body;
+        let answer =
+            connection.call::<DescribeConfigsRequest>(COORDINATION_DEADLINE, |_| request).await?.body;
         let configs = answer.results.first().map(|result| result.configs.as_slice()).unwrap_or_default();
         let told = configs.iter().find(|config| *config.name == *SESSION_TIMEOUT);
         let millis = told.and_then(|config| config.value.as_ref()?.parse().ok());

@@ -33,7 +33,7 @@ pub struct OpenRecord {
     pub phase: OpenPhase,
     /// Since its first try began. Where a partition's records go one after the other, this is known to a second.
     pub age: Duration,
-    /// Until its next try, while it waits for that.
+    /// Until its next try, while it waits for that; `None` too where it is acknowledged by hand.
     pub next_try: Option<Duration>,
 }
 

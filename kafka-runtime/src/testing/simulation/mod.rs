@@ -21,7 +21,8 @@
 //! be a dead letter where that is allowed. Checked is: nothing is lost; the order that
 //! is promised is kept, and nobody handles what another has; no commit is ahead of handling or goes back; everything is
 //! committed at last; no more is repeated than [`Simulation::replay_bound`] says; what the listener sends on is there, in
-//! order, and once where that is promised ([`Simulation::results`]).
+//! order, and once where that is promised ([`Simulation::results`]); what went to a retry topic was handled from there, or is in the next one
+//! ([`Simulation::retry_topics`]).
 //!
 //! A seed that fails is printed with its story. `SIMULATION_SEED=7` runs that one alone; `SIMULATION_SEEDS=2000` runs so
 //! many.
@@ -34,8 +35,10 @@
 //! line      an instance's connections, which can be cut
 //! verdict   the history of a run ──▶ what is wrong with it (pure)
 //! results   the same for what the listener sent on
+//! hops      the same for its retry topics
 //! ```
 
+mod hops;
 mod line;
 mod plan;
 mod results;
@@ -88,6 +91,8 @@ pub struct Simulation {
     handlers_fail: bool,
     results: Option<Results>,
     dead_letters: Option<DeadLetters>,
+    /// In the order in which a record goes through them.
+    retry_topics: Vec<String>,
     exactly_once: bool,
     seeds: Range<u64>,
 }
@@ -142,6 +147,7 @@ impl Simulation {
             handlers_fail: true,
             results: None,
             dead_letters: None,
+            retry_topics: Vec::new(),
             exactly_once: false,
             seeds: 0..SEEDS,
         }
@@ -224,6 +230,15 @@ impl Simulation {
     #[must_use]
     pub fn dead_letters(mut self, topic: impl Into<String>, tries: u32) -> Self {
         self.dead_letters = Some(DeadLetters { topic: topic.into(), tries });
+        self
+    }
+
+    /// The listener's retry topics, in the order in which a record that fails goes through them, each after one try. What is in one of
+    /// them must have been handled from there, or be in the next one; behind the last come the dead letters. Give the
+    /// listener's [`dead_letters`](Self::dead_letters) too, and no [`order`](Self::order). **(default: none)**
+    #[must_use]
+    pub fn retry_topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.retry_topics = topics.into_iter().map(Into::into).collect();
         self
     }
 

@@ -13,11 +13,12 @@ use kafka_embedded::EmbeddedKafka;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::hops::Hop;
 use super::line::Line;
 use super::plan::{Chaos, Plan};
 use super::results::Keyed;
 use super::verdict::{History, Rules};
-use super::{SeedReport, Simulation, results};
+use super::{SeedReport, Simulation, hops, results};
 use crate::app::RunningApp;
 use crate::container::EventKind;
 use crate::testing::app::configured;
@@ -132,7 +133,8 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
     }
     // What is given up is not done: then the commits tell.
     let total = usize::try_from(simulation.records).unwrap_or(usize::MAX);
-    let total = if simulation.dead_letters.is_some() { 0 } else { total };
+    let gives_up = simulation.dead_letters.is_some() || !simulation.retry_topics.is_empty();
+    let total = if gives_up { 0 } else { total };
     if timeout(PATIENCE, stage.witness.all_done(total)).await.is_err() {
         stage.notes.tell("not everything was handled in time");
         stage.describe();
@@ -142,6 +144,10 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
         stage.notes.tell("not everything was committed in time");
         stage.describe();
     }
+    if timeout(PATIENCE, stage.retried()).await.is_err() {
+        stage.notes.tell("not everything was tried again in time");
+        stage.describe();
+    }
     stage.stop_all().await;
     // A stop commits what is left, and nothing else.
     sleep(3 * LOOK_EVERY).await;
@@ -149,19 +155,28 @@ pub(super) async fn play(simulation: &Simulation, seed: u64) -> SeedReport {
     let notes = Arc::clone(&stage.notes);
     let mut history = std::mem::take(&mut *lock(&notes.history));
     history.handlings = stage.witness.pick(|one| one.listener == simulation.listener);
-    history.dead = stage.dead_letters(&mut violations).await;
+    let dead = stage.dead_letters(&mut violations).await;
+    let hops = stage.hops(&mut violations).await;
+    let dead_letters = dead.len();
+    violations.extend(hops::violations(&stage.witness.pick(|_| true), &hops, &dead));
+    // What fails goes to the first of them.
+    history.dead = hops.into_iter().next().map_or(dead, |first| first.values);
+    let tries = match simulation.retry_topics.is_empty() {
+        true => simulation.dead_letters.as_ref().map(|letters| letters.tries),
+        false => Some(1),
+    };
     let rules = Rules {
         order: simulation.order,
         goes_back: simulation.exactly_once,
         replay_bound: simulation.replay_bound,
-        tries: simulation.dead_letters.as_ref().map(|letters| letters.tries),
+        tries,
     };
     violations.extend(history.violations(rules));
     violations.extend(history.not_committed());
     let results = stage.results(&history, &mut violations).await;
     let story = std::mem::take(&mut *lock(&notes.story));
     let (handlings, repeated) = (history.handlings.len(), history.repeated(rules));
-    SeedReport { seed, violations, story, handlings, repeated, results, dead_letters: history.dead.len() }
+    SeedReport { seed, violations, story, handlings, repeated, results, dead_letters }
 }
 
 fn partitions(simulation: &Simulation) -> Vec<TopicPartition> {
@@ -363,6 +378,29 @@ impl<'s> Stage<'s> {
         }
         let found = self.read(&letters.topic, "dead letters", violations).await.unwrap_or_default();
         found.into_iter().map(|letter| letter.value.into_bytes()).collect()
+    }
+
+    /// Waits until what is in the retry topics is committed too, one topic after the other: each may fill the next.
+    async fn retried(&self) {
+        let client = self.client("retries");
+        for topic in &self.simulation.retry_topics {
+            let Simulation { group, topic: source, partitions, .. } = self.simulation;
+            let group = format!("{group}{}", topic.strip_prefix(source.as_str()).unwrap_or_default());
+            while !hops::is_committed(&client, &group, topic, *partitions).await {
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// What is in the retry topics.
+    async fn hops(&self, violations: &mut Vec<String>) -> Vec<Hop> {
+        let mut hops = Vec::new();
+        for topic in &self.simulation.retry_topics {
+            let found = self.read(topic, "a retry topic", violations).await.unwrap_or_default();
+            let values = found.into_iter().map(|one| one.value.into_bytes()).collect();
+            hops.push(Hop { topic: topic.clone(), values });
+        }
+        hops
     }
 
     /// All of a topic of `what`.

@@ -108,19 +108,21 @@ pub(crate) async fn frozen(kind: Kind) -> Figures {
 }
 
 /// Every broker is half open: connections stand and are accepted, and nothing is answered. How long a request to the
-/// coordinator waits, at most, before its connection is given up.
+/// coordinator waits, at most: until its connection is given up, or in vain.
 pub(crate) async fn half_open(kind: Kind, proxies: &Proxies) -> Figures {
     let stage = Stage::new(kind).await?;
     let one = stage.member_at(&proxies.bootstrap(), None, "", &[])?;
     stage.settled(&[&one]).await?;
     let at = Instant::now();
     proxies.silence_all(SILENT).await;
-    let given_up = proxies.given_up(at);
-    let of_group = given_up.iter().filter(|(api, _)| COORDINATION.contains(api));
+    // What waited in vain is noted by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let waits = proxies.waits(at);
+    let of_group = waits.iter().filter(|(api, _)| COORDINATION.contains(api));
     let longest = of_group.map(|(_, waited)| *waited).max();
     drop(one);
-    let longest = longest.ok_or_else(|| format!("not within {SILENT:?}: {given_up:?}"))?;
-    Ok(vec![longest.min(SILENT).as_secs_f64()])
+    let longest = longest.ok_or_else(|| format!("the coordinator was asked nothing: {waits:?}"))?;
+    Ok(vec![longest.as_secs_f64()])
 }
 
 /// Memory of a member whose handlers, one for each partition, never return, behind 80 MB, with a prefetch of 4 MB. In MB.
@@ -213,17 +215,21 @@ pub(crate) async fn broker_killed(kinds: &[Kind]) -> Result<Vec<Figures>, Failur
     if restart.success() { Ok(figures) } else { Err("the broker did not start again".into()) }
 }
 
-/// How long after the producer got through to this partition again, the first record since then was handled.
-fn behind(stage: &Stage, one: &Process, partition: i32, since: Instant) -> Duration {
+/// How long after the producer got through to this partition again, the first record that it got through was handled. That
+/// one was made after the fault.
+fn behind(stage: &Stage, one: &Process, partition: i32, fault: Instant) -> Duration {
+    let (sent, acknowledged) = (stage.sent.lock().unwrap(), stage.acknowledged.lock().unwrap());
+    let of_partition = acknowledged.iter().filter(|(p, _, when)| *p == partition && *when > fault);
+    let mut acknowledged: Vec<(Instant, u64)> =
+        of_partition.map(|(_, number, when)| (*when, *number)).collect();
+    acknowledged.sort_unstable();
     // The end of the longest silence of acknowledgements is when it got through again.
-    let acknowledged = stage.acknowledged.lock().unwrap();
-    let of_partition = acknowledged.iter().filter(|(p, when)| *p == partition && *when > since);
-    let mut times: Vec<Instant> = of_partition.map(|(_, when)| *when).collect();
-    times.sort_unstable();
-    let gap = times.windows(2).max_by_key(|pair| pair[1] - pair[0]);
-    let Some(through) = gap.map(|pair| pair[1]) else { return LIMIT };
+    let gap = acknowledged.windows(2).max_by_key(|pair| pair[1].0 - pair[0].0);
+    let Some(through) = gap.map(|pair| pair[1].0) else { return LIMIT };
+    let made_since = |number: &u64| sent.get(number).is_some_and(|made| *made > fault);
+    let first = acknowledged.iter().find(|(when, number)| *when >= through && made_since(number));
+    let Some((_, number)) = first else { return LIMIT };
     let heard = one.heard.lock().unwrap();
-    let next =
-        heard.iter().filter(|(p, _, when)| *p == partition && *when >= through).map(|(.., when)| *when);
-    next.min().map_or(LIMIT, |next| next - through)
+    let handled = heard.iter().find(|(p, n, _)| *p == partition && n == number).map(|(.., when)| *when);
+    handled.map_or(LIMIT, |handled| handled.saturating_duration_since(through))
 }

@@ -31,6 +31,9 @@ pub(crate) enum Kind {
 /// Records as members said that they handled them: partition, number, when it was heard.
 pub(crate) type Heard = Arc<Mutex<Vec<(i32, u64, Instant)>>>;
 
+/// Records that the producer got through: partition, number, when.
+pub(crate) type Acknowledged = Arc<Mutex<Vec<(i32, u64, Instant)>>>;
+
 /// A member in a process of its own.
 pub(crate) struct Process {
     pub(crate) child: Child,
@@ -45,7 +48,7 @@ pub(crate) struct Stage {
     pub(crate) kind: Kind,
     /// When each number was sent first, and when each was acknowledged, by partition.
     pub(crate) sent: Arc<Mutex<BTreeMap<u64, Instant>>>,
-    pub(crate) acknowledged: Arc<Mutex<Vec<(i32, Instant)>>>,
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) sending: tokio::task::JoinHandle<()>,
     _sender: RunningApp,
 }
@@ -238,7 +241,7 @@ async fn send(
     template: Template,
     topic: String,
     sent: Arc<Mutex<BTreeMap<u64, Instant>>>,
-    acknowledged: Arc<Mutex<Vec<(i32, Instant)>>>,
+    acknowledged: Acknowledged,
 ) {
     let mut ticks = tokio::time::interval(EVERY);
     for number in 0u64.. {
@@ -253,7 +256,7 @@ async fn send(
                 if let Ok(record) = record
                     && template.send_record(record).await.is_ok()
                 {
-                    acknowledged.lock().unwrap().push((partition, Instant::now()));
+                    acknowledged.lock().unwrap().push((partition, number, Instant::now()));
                 }
             });
         }
