@@ -30,6 +30,12 @@ pub enum Error {
         /// The operating system's words, or what the peer did.
         reason: String,
     },
+    /// Nobody listens there: the broker's process is down.
+    #[error("connection to broker {broker}: refused, nobody listens there")]
+    Refused {
+        /// `host:port`.
+        broker: String,
+    },
     /// The peer does not speak Kafka's protocol.
     #[error("{broker} is not a Kafka broker: {reason}")]
     NotKafka {
@@ -175,7 +181,10 @@ impl Error {
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Disconnected { .. }
+            | Self::Refused { .. }
+            | Self::Timeout { .. } => true,
             Self::Broker { code, .. } | Self::Explained { code, .. } => code.is_retriable(),
             _ => false,
         }

@@ -36,6 +36,13 @@ impl Cluster {
         self.each_partition(|replicas, rules| replicas.back(id, rules));
     }
 
+    /// Tells the groups of a broker whether it coordinates them, or has died and is not given up yet.
+    pub(crate) fn coordinates(&self, id: i32, is_there: bool) {
+        for (group, _) in self.coordinated().into_iter().filter(|(_, coordinator)| *coordinator == Some(id)) {
+            self.groups.moved(&group, is_there);
+        }
+    }
+
     /// All groups, each with its coordinator.
     fn coordinated(&self) -> Vec<(StrBytes, Option<i32>)> {
         let groups = self.groups.ids().into_iter();
@@ -97,11 +104,11 @@ impl Cluster {
     }
 }
 
-/// Gives broker `id` up whenever it has been cut off for as long as its session lasts.
+/// Gives broker `id` up whenever it has been cut off, or dead, for as long as its session lasts.
 pub(crate) async fn run_session(cluster: Arc<Cluster>, id: i32, mut stopped: watch::Receiver<()>) {
     let Some(life) = cluster.brokers.watch(id) else { return };
     loop {
-        let silent = life.now().mode == Mode::CutOff && cluster.brokers.is_live(id);
+        let silent = life.now().mode != Mode::Running && cluster.brokers.is_live(id);
         tokio::select! {
             biased;
             () = life.changed() => {}

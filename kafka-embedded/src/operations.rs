@@ -40,15 +40,33 @@ impl EmbeddedKafka {
     pub async fn stop_broker(&self, id: i32) -> Result<(), Error> {
         self.set_mode(id, Mode::Stopped)?;
         self.cluster().fence(id);
+        self.close_door(id).await;
+        Ok(())
+    }
+
+    /// Kills a broker, as a process that dies: its connections end and its port refuses others, but the cluster counts on it until the
+    /// [broker's session timeout](crate::Builder::broker_session_timeout) is over. Until then nobody leads its partitions, and the
+    /// groups that it coordinates have no coordinator, though they are told that it is this one.
+    /// [`start_broker`](Self::start_broker) starts it again.
+    ///
+    /// # Errors
+    /// There is no such broker.
+    pub async fn kill_broker(&self, id: i32) -> Result<(), Error> {
+        self.set_mode(id, Mode::Stopped)?;
+        self.cluster().coordinates(id, false);
+        self.close_door(id).await;
+        Ok(())
+    }
+
+    async fn close_door(&self, id: i32) {
         let (done, closed) = oneshot::channel();
         if self.tell_door(id, Door::Close(done)) {
             // An error means that the cluster has ended.
             let _ = closed.await;
         }
-        Ok(())
     }
 
-    /// Starts a stopped broker again, at the same address. It is in sync at once, and leads only what nobody leads: see
+    /// Starts a stopped or killed broker again, at the same address. It is in sync at once, and leads only what nobody leads: see
     /// [`elect_preferred_leaders`](Self::elect_preferred_leaders).
     ///
     /// # Errors
@@ -64,6 +82,7 @@ impl EmbeddedKafka {
             return Err(Error::Bind { address: node.address(), source });
         }
         self.cluster().unfence(id);
+        self.cluster().coordinates(id, true);
         Ok(())
     }
 

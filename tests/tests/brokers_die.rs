@@ -11,6 +11,7 @@ use kafka_client::config::ProducerConfig;
 use kafka_client::consumer::GroupMetadata;
 use kafka_client::group::CommittedOffset;
 use kafka_client::producer::{Outgoing, Remedy, TransactionError, TransactionalProducer};
+use kafka_runtime::container::EventKind;
 use kafka_runtime::prelude::*;
 use tests::{Cluster, Nodes, Peer, Probe, eventually, unique};
 
@@ -221,23 +222,36 @@ async fn without_coordinator(
     nodes.restart(usize::try_from(coordinator).unwrap(), 2 * SESSION).await;
 }
 
+/// The listener `keeper` at work, on nodes that may be killed.
+struct Kept {
+    cluster: Cluster,
+    nodes: Option<Nodes>,
+    topic: String,
+    probe: Probe,
+    app: RunningApp,
+}
+
+impl Kept {
+    async fn start(protocol: &str) -> Option<Self> {
+        let cluster = Cluster::start().await;
+        let nodes = if cluster.is_apache() { Some(Nodes::at_least(3)?) } else { None };
+        let topic = unique("keeper");
+        match cluster.is_apache() {
+            true => replicated(&cluster, &[&topic]).await,
+            false => cluster.create(&topic, 3, &[]).await,
+        }
+        let probe = Probe::default();
+        let yaml = cluster.yaml(&format!("    properties: {{{protocol}}}\nsuite: {{topic: {topic}}}\n"));
+        let app = App::from_yaml(&yaml).unwrap().only(["keeper"]).state(probe.clone()).start().await.unwrap();
+        round(&app, &topic, "before").await;
+        is_handled(&probe, "before").await;
+        Some(Self { cluster, nodes, topic, probe, app })
+    }
+}
+
 async fn a_coordinator_is_away(protocol: &str) {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::start().await;
-    let nodes = if cluster.is_apache() { Nodes::at_least(3) } else { None };
-    if cluster.is_apache() && nodes.is_none() {
-        return;
-    }
-    let topic = unique("keeper");
-    match cluster.is_apache() {
-        true => replicated(&cluster, &[&topic]).await,
-        false => cluster.create(&topic, 3, &[]).await,
-    }
-    let probe = Probe::default();
-    let yaml = cluster.yaml(&format!("    properties: {{{protocol}}}\nsuite: {{topic: {topic}}}\n"));
-    let app = App::from_yaml(&yaml).unwrap().only(["keeper"]).state(probe.clone()).start().await.unwrap();
-    round(&app, &topic, "before").await;
-    is_handled(&probe, "before").await;
+    let Some(Kept { cluster, nodes, topic, probe, app }) = Kept::start(protocol).await else { return };
     app.commit_now().await;
     let group = format!("{topic}-group");
     let generation = cluster.generation(&group).await.unwrap();
@@ -259,4 +273,57 @@ async fn a_coordinator_that_is_away_for_a_session_is_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_with_the_consumer_protocol() {
     a_coordinator_is_away("group.protocol: consumer").await;
+}
+
+/// The process of a group's coordinator dies, and the cluster has not missed it yet when the session of a member has passed: that
+/// is no reason not to handle what other brokers lead.
+async fn a_coordinator_dies(protocol: &str) {
+    let _turn = TURN.lock().await;
+    let Some(Kept { cluster, nodes, topic, probe, app }) = Kept::start(protocol).await else { return };
+    let mut events = app.listeners().events();
+    let coordinator = cluster.coordinator(&format!("{topic}-group")).await.unwrap().node_id.0;
+    let described = cluster.admin().describe_topics(&[&*topic]).await.unwrap();
+    let partitions = &described[&topic.as_str().into()].partitions;
+    let others = |number: &i32| partitions[usize::try_from(*number).unwrap()].leader != Some(coordinator);
+    let living = (0..3).find(others).expect("one that another broker leads");
+    let goes_on = async {
+        tokio::time::sleep(SESSION + Duration::from_secs(1)).await;
+        let record = Record::to(&topic).partition(living).text("meanwhile");
+        app.template().send_record(record).await.unwrap();
+        eventually("it is handled", Duration::from_secs(1), || async { has_seen(&probe, "meanwhile") == 1 })
+            .await;
+    };
+    match (cluster.embedded(), &nodes) {
+        (Some(embedded), _) => {
+            embedded.kill_broker(coordinator).await.unwrap();
+            goes_on.await;
+            embedded.start_broker(coordinator).await.unwrap();
+        }
+        (None, Some(nodes)) => {
+            nodes.in_sync(&cluster, &[&topic]).await;
+            tokio::join!(nodes.restart(usize::try_from(coordinator).unwrap(), 2 * SESSION), goes_on);
+        }
+        (None, None) => unreachable!("looked at above"),
+    }
+    round(&app, &topic, "after").await;
+    is_handled(&probe, "after").await;
+    if !cluster.is_apache() {
+        let lost = async {
+            while let Some(event) = events.next().await {
+                assert!(!matches!(event.kind, EventKind::Lost(_)), "{event:?}");
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(100), lost).await;
+    }
+    app.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_coordinator_has_died_handles_what_others_lead() {
+    a_coordinator_dies("session.timeout.ms: 6000, heartbeat.interval.ms: 300").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_with_the_consumer_protocol_when_it_has_died() {
+    a_coordinator_dies("group.protocol: consumer").await;
 }

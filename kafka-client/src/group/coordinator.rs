@@ -32,6 +32,8 @@ pub(crate) struct Coordinator {
     kind: Kind,
     key: StrBytes,
     known: Mutex<Known>,
+    /// When it was last known that nobody coordinates, and nobody was told of that yet.
+    vacant: Mutex<Option<Instant>>,
 }
 
 /// What is known of it.
@@ -55,7 +57,13 @@ impl Coordinator {
     }
 
     fn of(pool: Arc<Pool>, kind: Kind, key: &str) -> Self {
-        Self { pool, kind, key: StrBytes::from_string(key.to_owned()), known: Mutex::default() }
+        Self {
+            pool,
+            kind,
+            key: StrBytes::from_string(key.to_owned()),
+            known: Mutex::default(),
+            vacant: Mutex::default(),
+        }
     }
 
     /// A connection to it. One attempt, which does not wait for a broker that was just not there: the coordinator can be another
@@ -79,11 +87,26 @@ impl Coordinator {
     }
 
     async fn open(&self, broker: Option<i32>, purpose: Purpose) -> Result<Arc<Connection>> {
-        let broker = match broker {
-            Some(broker) => broker,
-            None => self.find().await?,
-        };
-        self.pool.broker_at_once(broker, purpose).await
+        if let Some(broker) = broker {
+            return self.pool.broker_at_once(broker, purpose).await;
+        }
+        let asked = self.pool.cluster().seams().clock.now();
+        let broker = self.find().await?;
+        let opened = self.pool.broker_at_once(broker, purpose).await;
+        if matches!(opened, Err(Error::Refused { .. })) {
+            // It may have been refused in the last pause between two attempts.
+            *self.vacant() = asked.checked_sub(self.pool.cluster().config().reconnect_backoff.max);
+        }
+        opened
+    }
+
+    /// The last moment, since this was asked last, at which nobody coordinated: others said who does, and nobody listened there.
+    pub(crate) fn take_vacancy(&self) -> Option<Instant> {
+        self.vacant().take()
+    }
+
+    fn vacant(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.vacant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets it after NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE or a broken connection.

@@ -93,7 +93,12 @@ impl Driver {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Input(input) => self.take(input),
+            Message::Input(input) => {
+                if let Some(then) = self.requests.coordinator.take_vacancy() {
+                    self.take(Input::Vacant(then));
+                }
+                self.take(input);
+            }
             Message::Trouble(error) => self.complain(error),
             Message::Left(result) => {
                 self.farewell(result);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,6 +10,13 @@ use crate::seams::{Clock, SystemClock};
 
 /// What `until` is for a lease that never ends.
 const FOREVER: u64 = u64::MAX;
+
+/// Until when a lease lasts whose coordinator's process was down `then`. Whoever coordinates next counts each member's session anew,
+/// from when it has read the group's log; half a session is left for what others knew too late of it. Not beyond a second session
+/// after the last acknowledgement: what is refused here may be there for others.
+pub(super) fn lease_of_vacancy(then: Instant, acknowledged: Instant, session: Duration) -> Instant {
+    (then + session / 2).min(acknowledged + session * 2)
+}
 
 /// The moment until which this member may believe that its partitions are its own: the last acknowledged heartbeat
 /// plus the session timeout. Read before each dispatch from any thread.
@@ -113,8 +121,6 @@ impl Eq for Life {}
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -40,8 +40,8 @@ impl Failures {
     ) -> Duration {
         let code = error.code();
         let is_not_ready = matches!(code, Some(E::NotCoordinator | E::CoordinatorLoadInProgress));
-        let is_on_its_way =
-            is_not_ready || matches!(error, Error::Disconnected { .. }) || code.is_some_and(is_elsewhere);
+        let is_gone = matches!(error, Error::Disconnected { .. } | Error::Refused { .. });
+        let is_on_its_way = is_not_ready || is_gone || code.is_some_and(is_elsewhere);
         let is_soon = is_on_its_way && self.last_for(now) < SOON;
         let wait = if is_soon && is_not_ready && self.not_ready < AT_THE_DOOR {
             let shorter = Backoff { initial: retry.initial / 8, max: retry.initial / 4 };

@@ -1,6 +1,7 @@
 //! What happens on every new connection before its first call: versions are negotiated (security will stand here).
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub(super) async fn open(
     let connecting = seams.transport.connect(&address.host, address.port);
     let stream = match tokio::time::timeout(config.connect_timeout, connecting).await {
         Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            return Err(Error::Refused { broker: address.to_string() });
+        }
         Ok(Err(error)) => return Err(disconnected(error.to_string())),
         Err(_) => return Err(disconnected(format!("not connected within {:?}", config.connect_timeout))),
     };

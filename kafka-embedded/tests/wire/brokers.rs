@@ -132,6 +132,28 @@ async fn a_broker_that_is_cut_off_answers_when_it_is_reconnected() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_killed_broker_refuses_connections_and_is_missed_when_its_session_is_over() {
+    let kafka = started().await;
+    let mut peer = Peer::connect(&kafka, 1).await;
+    kafka.kill_broker(1).await.unwrap();
+    assert_eq!(peer.frame().await, None, "its connections are closed");
+    let refused = kafka.transport().connect("kafka-1.embedded", 9092).await.err();
+    assert_eq!(refused.map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionRefused));
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(kafka.leader("orders", 0), Some(1), "nobody has noticed yet");
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(kafka.leader("orders", 0), Some(2), "its session is over");
+    kafka.start_broker(1).await.unwrap();
+    assert_eq!(seen_by(&kafka, 1).await.1, [1, 2, 3]);
+
+    kafka.kill_broker(3).await.unwrap();
+    sleep(Duration::from_secs(8)).await;
+    kafka.start_broker(3).await.unwrap();
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(kafka.leader("orders", 2), Some(3), "soon enough");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waiting_fetch_hears_that_the_leader_has_moved() {
     let kafka = started().await;
     let mut peer = Peer::connect(&kafka, 1).await;

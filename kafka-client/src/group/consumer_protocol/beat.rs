@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Effect, JOIN, Known, Machine, Phase, Report};
+use crate::group::lease::lease_of_vacancy;
 use crate::group::retry::Failures;
 
 /// When the next heartbeat is due, and what the last ones brought.
@@ -66,6 +67,17 @@ impl Beat {
         self.due = sent + interval;
         self.lease = Some(sent + self.session);
         self.acknowledged.replace(sent)
+    }
+
+    /// Nobody coordinated the group then, so nobody took anything away; whether the lease is longer for that.
+    pub(super) fn vacant(&mut self, now: Instant, then: Instant) -> bool {
+        let (Some(lease), Some(acknowledged)) = (self.lease, self.acknowledged) else { return false };
+        let until = lease_of_vacancy(then, acknowledged, self.session);
+        let is_longer = lease > now && until > lease;
+        if is_longer {
+            self.lease = Some(until);
+        }
+        is_longer
     }
 
     /// The coordinator's session timeout is known: it counts from the last answer on.

@@ -72,7 +72,12 @@ impl Driver {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Input(input) => self.take(input),
+            Message::Input(input) => {
+                if let Some(then) = self.speaker.requests.coordinator.take_vacancy() {
+                    self.take(Input::Vacant(then));
+                }
+                self.take(input);
+            }
             Message::Left(result) => {
                 self.farewell(result);
                 self.take(Input::Left);

@@ -29,6 +29,8 @@ pub(super) enum Input {
     Released(Result<()>),
     /// The coordinator's session timeout for this group.
     Session(Duration),
+    /// Nobody coordinated the group then: its coordinator's process is down.
+    Vacant(Instant),
     /// The consumer is done with a revocation.
     GivenBack {
         round: u64,

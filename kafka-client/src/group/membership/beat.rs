@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Before, Effect, Identity, Machine, Moment, Phase, is_fatal};
 use crate::error::{At, Error, Result};
+use crate::group::lease::lease_of_vacancy;
 use crate::group::requests::SYNC_GROUP;
 use crate::group::retry::Failures;
 
@@ -20,11 +21,20 @@ pub(super) struct Beat {
     failures: Failures,
     /// Until when the session surely lasts.
     pub(super) lease: Option<Instant>,
+    /// When the last request was sent that the coordinator acknowledged.
+    acknowledged: Option<Instant>,
 }
 
 impl Beat {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: now, under_way: false, last_sent: None, failures: Failures::default(), lease: None }
+        Self {
+            due: now,
+            under_way: false,
+            last_sent: None,
+            failures: Failures::default(),
+            lease: None,
+            acknowledged: None,
+        }
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -58,6 +68,11 @@ impl Beat {
         self.failures = Failures::default();
     }
 
+    /// All is lost.
+    pub(super) fn forget(&mut self) {
+        (self.lease, self.acknowledged) = (None, None);
+    }
+
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         self.lease.is_some_and(|lease| lease <= now)
     }
@@ -69,8 +84,19 @@ impl Machine {
         let until = sent + self.settings.group.session_timeout;
         let until = self.beat.lease.map_or(until, |lease| lease.max(until));
         self.beat.lease = Some(until);
+        self.beat.acknowledged = self.beat.acknowledged.max(Some(sent));
         self.beat.failures = Failures::default();
         self.effects.push(Effect::Lease(until));
+    }
+
+    /// Nobody coordinated the group then, so nobody took anything away.
+    pub(super) fn vacant(&mut self, now: Instant, then: Instant) {
+        let (Some(lease), Some(acknowledged)) = (self.beat.lease, self.beat.acknowledged) else { return };
+        let until = lease_of_vacancy(then, acknowledged, self.settings.group.session_timeout);
+        if lease > now && until > lease {
+            self.beat.lease = Some(until);
+            self.effects.push(Effect::Lease(until));
+        }
     }
 
     /// Whether it sends heartbeats, or what takes their place.

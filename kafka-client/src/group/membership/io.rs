@@ -50,6 +50,8 @@ pub(in crate::group) enum Input {
         sent: Instant,
         answer: Result<Bytes>,
     },
+    /// Nobody coordinated the group then: its coordinator's process is down.
+    Vacant(Instant),
     /// The consumer is done with a revocation.
     GivenBack {
         round: u64,

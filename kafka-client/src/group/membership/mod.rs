@@ -177,6 +177,7 @@ impl Machine {
             }
             (Input::Beaten { stamp, sent, answer }, _) => self.beaten(at, &stamp, sent, answer),
             (Input::Asked { stamp, sent, answer }, Phase::Asking(_)) => self.asked(at, &stamp, sent, answer),
+            (Input::Vacant(then), _) => self.vacant(at.now, then),
             (Input::Doubt, _) => self.beat.hurry(self.settings.retry.initial),
             // Answers of attempts that are given up.
             (
@@ -268,7 +269,7 @@ impl Machine {
     fn lose(&mut self, keep_id: bool) {
         let member_id = std::mem::take(&mut self.stamp.member_id);
         self.stamp = Identity { member_id: if keep_id { member_id } else { String::new() }, generation: -1 };
-        self.beat.lease = None;
+        self.beat.forget();
         self.led = None;
         self.effects.push(Effect::LeaseEnds);
         let gone = std::mem::take(&mut self.held);

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Each seed is a run of its own: an embedded cluster in memory, instances of the application that come, go, crash and
-//! are cut off, brokers that stop and are cut off, records that are sent meanwhile, commits and fetches that fail,
+//! are cut off, brokers that stop, die and are cut off, records that are sent meanwhile, commits and fetches that fail,
 //! rebalances, handlers that are slow, fail and panic; all on one thread, in paused time, so that minutes take
 //! milliseconds. Then everything is healed, and within ten minutes (of that time) every record must have been handled, or
 //! be a dead letter where that is allowed. Checked is: nothing is lost; the order that

@@ -29,6 +29,8 @@ pub(super) enum Trouble {
     StopBroker(i32, Duration),
     /// A broker neither reads nor answers anything for a while.
     CutOffBroker(i32, Duration),
+    /// A broker dies, which the others notice late, and starts again after a while.
+    KillBroker(i32, Duration),
 }
 
 /// Whose requests fail.
@@ -77,7 +79,7 @@ fn millis(rng: &Rng, least: u64, most: Duration) -> Duration {
 fn trouble(rng: &Rng, brokers: i32) -> Trouble {
     let who = usize::try_from(rng.below(8)).unwrap_or(0);
     let broker = 1 + i32::try_from(rng.below(u64::try_from(brokers).unwrap_or(1))).unwrap_or(0);
-    match rng.below(20) {
+    match rng.below(21) {
         0..=3 => Trouble::Join,
         4 | 5 => Trouble::Leave(who),
         6 | 7 => Trouble::Crash(who),
@@ -86,6 +88,7 @@ fn trouble(rng: &Rng, brokers: i32) -> Trouble {
         11 | 12 => Trouble::Rebalance,
         13 => Trouble::StopBroker(broker, millis(rng, 500, Duration::from_secs(20))),
         14 => Trouble::CutOffBroker(broker, millis(rng, 500, Duration::from_secs(20))),
+        15 => Trouble::KillBroker(broker, millis(rng, 500, Duration::from_secs(20))),
         _ => requests(rng),
     }
 }
@@ -178,6 +181,6 @@ mod tests {
         let all: Vec<_> = (0..300).flat_map(|seed| Plan::of(&Rng::seeded(seed), 3).0).collect();
         let kinds: std::collections::HashSet<_> =
             all.iter().map(|(_, trouble)| std::mem::discriminant(trouble)).collect();
-        assert_eq!(kinds.len(), 9);
+        assert_eq!(kinds.len(), 10);
     }
 }

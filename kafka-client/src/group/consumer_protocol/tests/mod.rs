@@ -392,6 +392,27 @@ fn a_topic_without_a_name_waits_for_a_picture() {
 }
 
 #[test]
+fn who_was_told_that_nobody_coordinates_keeps_what_it_has_for_a_second_session() {
+    let mut scene = Scene::member([0]);
+    scene.pass(3 * SECOND);
+    scene.beat();
+    let acknowledged = scene.machine.beat.last_acknowledged().unwrap();
+    let session = scene.machine.session();
+    while scene.now < acknowledged + 2 * session {
+        assert!(!scene.effects.iter().any(|effect| matches!(effect, Effect::Lost(_))));
+        scene.put(Input::Vacant(scene.now));
+        scene.refuse(Err(Error::Disconnected { broker: "b:1".into(), reason: "test".into() }));
+        scene.now = scene.machine.wakes_at().unwrap();
+        scene.put(Input::Wake);
+    }
+    assert_eq!(scene.now, acknowledged + 2 * session);
+    assert!(scene.effects.iter().any(|effect| matches!(effect, Effect::Lost(lost) if *lost == t([0]))));
+    scene.effects.clear();
+    scene.put(Input::Vacant(scene.now));
+    assert!(!scene.effects.iter().any(|effect| matches!(effect, Effect::Lease(_))));
+}
+
+#[test]
 fn a_pattern_follows_the_picture() {
     let mut scene = Scene::with(Subscription::Pattern("t|u".into()), None);
     scene.put(Input::Wake);

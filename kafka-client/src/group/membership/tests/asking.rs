@@ -40,6 +40,51 @@ fn asks(scene: &mut Scene) -> Identity {
     stamp
 }
 
+/// It was said again and again that nobody coordinates the group.
+#[test]
+fn who_was_told_that_nobody_coordinates_keeps_what_it_has_for_a_second_session() {
+    let held = partitions("t", [0]);
+    let mut scene = Scene::stable(&[Assignor::Range], &held);
+    scene.beat(Ok(()));
+    let acknowledged = scene.now;
+    scene.pass(3 * SECOND);
+    while scene.now < acknowledged + 20 * SECOND {
+        scene.never(|effect| matches!(effect, Effect::Lost(_)));
+        let stamp = scene.beats();
+        scene.put(Input::Vacant(scene.now));
+        scene.put(Input::Beaten { stamp, sent: scene.now, answer: Err(disconnected()) });
+        scene.now = scene.machine.wakes_at().unwrap();
+        scene.put(Input::Wake);
+    }
+    assert_eq!((scene.now, scene.lost()), (acknowledged + 20 * SECOND, held));
+    scene.put(Input::Vacant(scene.now));
+    scene.never(|effect| matches!(effect, Effect::Lease(_) | Effect::Assigned(_)));
+}
+
+#[test]
+fn it_is_told_too_late_when_the_session_is_over_and_says_nothing_of_later() {
+    let held = partitions("t", [0]);
+    let mut scene = Scene::stable(&[Assignor::Range], &held);
+    scene.beat(Ok(()));
+    let acknowledged = scene.now;
+    let lease = |scene: &mut Scene| {
+        scene.next(|effect| match effect {
+            Effect::Lease(until) => Some(*until),
+            _ => None,
+        })
+    };
+    assert_eq!(lease(&mut scene), acknowledged + 10 * SECOND);
+    // Half a session from then on, which the session outlasts.
+    scene.put(Input::Vacant(acknowledged + 5 * SECOND));
+    scene.never(|effect| matches!(effect, Effect::Lease(_)));
+    scene.put(Input::Vacant(acknowledged + 6 * SECOND));
+    let until = lease(&mut scene);
+    assert_eq!(until, acknowledged + 11 * SECOND);
+    scene.now = until;
+    scene.put(Input::Vacant(until));
+    assert_eq!(scene.lost(), held);
+}
+
 #[test]
 fn whose_coordinator_was_away_has_the_same_again_without_a_round() {
     let (mut scene, held) = expired(Assignor::Range);

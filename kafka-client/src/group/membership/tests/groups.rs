@@ -191,7 +191,10 @@ impl Group {
     fn serve(&mut self, number: usize, effect: Effect, sent: Instant) {
         let now = self.now;
         match self.coordinator.presence(now) {
-            Presence::Away => return self.lose(number, &effect, 1),
+            Presence::Away => {
+                self.tell_of_vacancy(number);
+                return self.lose(number, &effect, 1);
+            }
             Presence::Loading => return self.put_off(number, effect, sent),
             Presence::There => {}
         }
@@ -216,6 +219,15 @@ impl Group {
             _ => Vec::new(),
         };
         self.deliver(answers);
+    }
+
+    /// Nobody coordinates, and others say so, who may know it late: up to half a session.
+    fn tell_of_vacancy(&mut self, number: usize) {
+        if self.chance(50) {
+            let late = self.rng.below(5_000);
+            let then = self.now + Duration::from_millis(late);
+            self.send(late, Travel::Answer(number, Input::Vacant(then)));
+        }
     }
 
     /// What a coordinator answers that does not know the group yet: a heartbeat with success, whoever sends it.

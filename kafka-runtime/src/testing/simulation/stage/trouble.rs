@@ -15,6 +15,7 @@ use super::{Instance, Stage, lock};
 enum Absence {
     Stopped,
     CutOff,
+    Killed,
 }
 
 impl Stage<'_> {
@@ -43,6 +44,7 @@ impl Stage<'_> {
             Trouble::Requests(kind, count, failing) => self.fail(kind, count, failing),
             Trouble::StopBroker(id, time) => self.take_away(id, time, Absence::Stopped).await,
             Trouble::CutOffBroker(id, time) => self.take_away(id, time, Absence::CutOff).await,
+            Trouble::KillBroker(id, time) => self.take_away(id, time, Absence::Killed).await,
         }
     }
 
@@ -117,6 +119,7 @@ impl Stage<'_> {
         let done = match how {
             Absence::Stopped => self.broker.stop_broker(id).await,
             Absence::CutOff => self.broker.cut_off_broker(id),
+            Absence::Killed => self.broker.kill_broker(id).await,
         };
         done.unwrap_or_else(|error| panic!("broker {id}: {error}"));
         let (broker, away, notes) =
@@ -125,7 +128,7 @@ impl Stage<'_> {
             sleep(time).await;
             notes.tell(&format!("broker {id} is back"));
             let back = match how {
-                Absence::Stopped => broker.start_broker(id).await,
+                Absence::Stopped | Absence::Killed => broker.start_broker(id).await,
                 Absence::CutOff => broker.reconnect_broker(id),
             };
             back.unwrap_or_else(|error| panic!("broker {id}: {error}"));
