@@ -228,8 +228,9 @@ fn behind(stage: &Stage, one: &Process, partition: i32, fault: Instant) -> Durat
     let Some(through) = gap.map(|pair| pair[1].0) else { return LIMIT };
     let made_since = |number: &u64| sent.get(number).is_some_and(|made| *made > fault);
     let first = acknowledged.iter().find(|(when, number)| *when >= through && made_since(number));
-    let Some((_, number)) = first else { return LIMIT };
+    let Some((_, number)) = first else { return through.elapsed() };
     let heard = one.heard.lock().unwrap();
     let handled = heard.iter().find(|(p, n, _)| *p == partition && n == number).map(|(.., when)| *when);
-    handled.map_or(LIMIT, |handled| handled.saturating_duration_since(through))
+    // Who has not handled it by now takes longer still.
+    handled.map_or_else(|| through.elapsed(), |handled| handled.saturating_duration_since(through))
 }
