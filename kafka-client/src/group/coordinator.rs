@@ -93,7 +93,8 @@ impl Coordinator {
         let asked = self.pool.cluster().seams().clock.now();
         let broker = self.find().await?;
         let opened = self.pool.broker_at_once(broker, purpose).await;
-        if matches!(opened, Err(Error::Refused { .. })) {
+        // One that still talks over another connection is there, whoever refuses.
+        if matches!(opened, Err(Error::Refused { .. })) && !self.pool.reaches(broker) {
             // It may have been refused in the last pause between two attempts.
             *self.vacant() = asked.checked_sub(self.pool.cluster().config().reconnect_backoff.max);
         }

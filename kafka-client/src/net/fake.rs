@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::config::{Backoff, ClientConfig};
 use crate::seams::{Connecting, Rng, Seams, Stream, SystemClock, Transport};
-use crate::wire;
+use crate::{watch, wire};
 
 /// A request as it reached a broker.
 #[derive(Debug)]
@@ -68,6 +68,8 @@ pub(crate) struct Fake {
     connections: AtomicUsize,
     /// Addresses where nobody listens.
     down: Mutex<Vec<String>>,
+    /// Addresses whose connections end.
+    killed: watch::Sender<Vec<String>>,
     pub(crate) log: Arc<Mutex<Vec<(String, i16)>>>,
 }
 
@@ -83,6 +85,7 @@ impl Fake {
             script: Arc::new(script),
             connections: AtomicUsize::new(0),
             down: Mutex::default(),
+            killed: watch::Sender::default(),
             log: Arc::default(),
         })
     }
@@ -93,6 +96,12 @@ impl Fake {
 
     pub(crate) fn take_down(&self, addresses: &[&str]) {
         *self.down.lock().unwrap() = addresses.iter().map(ToString::to_string).collect();
+    }
+
+    /// As [`Fake::take_down`], and all connections there end.
+    pub(crate) fn kill(&self, addresses: &[&str]) {
+        self.take_down(addresses);
+        self.killed.send_replace(addresses.iter().map(ToString::to_string).collect());
     }
 
     /// How often this API was asked.
@@ -162,13 +171,16 @@ impl Transport for Fake {
                 return Err(io::Error::from(io::ErrorKind::ConnectionRefused));
             }
             let (ours, theirs) = tokio::io::duplex(1 << 16);
-            tokio::spawn(Self::serve(
-                theirs,
-                peer,
-                connection,
-                Arc::clone(&self.script),
-                Arc::clone(&self.log),
-            ));
+            let (script, log, mut killed) =
+                (Arc::clone(&self.script), Arc::clone(&self.log), self.killed.subscribe());
+            tokio::spawn(async move {
+                let served = Self::serve(theirs, peer.clone(), connection, script, log);
+                tokio::select! {
+                    biased;
+                    _ = killed.wait_for(|killed| killed.contains(&peer)) => {}
+                    () = served => {}
+                }
+            });
             Ok(Box::new(ours) as Box<dyn Stream>)
         })
     }

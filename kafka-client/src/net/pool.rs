@@ -299,6 +299,13 @@ impl Pool {
         self.connections.ask(purpose, deadline, next_after, build).await
     }
 
+    /// Whether there is a connection to where this broker is, whatever for.
+    pub(crate) fn reaches(&self, id: i32) -> bool {
+        let Some(address) = self.connections.known.address(id) else { return false };
+        let slots = self.connections.slots();
+        slots.values().any(|slot| slot.address == address && slot.connection().is_some())
+    }
+
     /// What is open for this is not used any more: whoever asks next gets a new one, after its handshake.
     pub(crate) fn renew(&self, purpose: Purpose) {
         self.connections.slots().retain(|(_, of), slot| *of != purpose || slot.connection().is_none());

@@ -247,25 +247,41 @@ async fn a_cluster_that_is_away_is_told_of_and_waited_for() {
 /// there for others, so for a second session at most.
 #[tokio::test(start_paused = true)]
 async fn whose_coordinator_has_died_keeps_what_it_has_for_a_second_session() {
-    let dead = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let brokers = Brokers::with({
-        let dead = Arc::clone(&dead);
-        move |asked| {
-            let is_dead = asked.peer == "b1:1" && dead.load(std::sync::atomic::Ordering::SeqCst);
-            is_dead.then_some(Reply::Close)
-        }
-    });
+    let brokers = Brokers::new();
     let mut member = brokers.member(group(), &["t"]);
     assert_eq!(assigned(&mut member).await, t(0..3));
     sleep(5 * SECOND).await;
-    dead.store(true, std::sync::atomic::Ordering::SeqCst);
-    brokers.fake.take_down(&["b1:1"]);
+    brokers.fake.kill(&["b1:1"]);
     let begun = Instant::now();
     sleep(15 * SECOND).await;
     assert!(member.lease.is_valid());
     assert_eq!(lost(&mut member).await, t(0..3));
     let took = begun.elapsed();
     assert!(took > 16 * SECOND && took <= 20 * SECOND, "{took:?}");
+}
+
+/// Something on the way refuses new connections; those that are open show that it lives, and may give partitions away.
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_is_refused_and_lives_ends_the_session() {
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let brokers = Brokers::with({
+        let refuses = Arc::clone(&refuses);
+        move |asked| {
+            let ends = asked.is::<HeartbeatRequest>() && refuses.load(std::sync::atomic::Ordering::SeqCst);
+            ends.then_some(Reply::Close)
+        }
+    });
+    let (pool, coordinator) = brokers.coordinator();
+    let topics = Subscription::Topics(vec!["t".into()]);
+    let mut member = Membership::start(group(), topics, Arc::clone(&pool), coordinator);
+    assert_eq!(assigned(&mut member).await, t(0..3));
+    sleep(5 * SECOND).await;
+    pool.broker(1, Purpose::Fetch).await.unwrap();
+    refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    brokers.fake.take_down(&["b1:1"]);
+    let begun = Instant::now();
+    assert_eq!(lost(&mut member).await, t(0..3));
+    assert!(begun.elapsed() <= 10 * SECOND, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
