@@ -73,6 +73,14 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn wall_millis(&self) -> i64;
 }
 
+/// Waits for a moment; for ever, where there is none.
+pub(crate) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The clocks of the system (and tokio's paused clock where a test paused it). **(default)**
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::commit::{CommitJob, Committer, Holding};
 use super::loops::Loops;
@@ -26,6 +26,7 @@ use crate::fetch::slot::Position;
 use crate::group::{Coordinator, GroupEvent, Lease, Leave, Membership};
 use crate::ids::{TopicName, TopicPartition};
 use crate::net::Pool;
+use crate::seams::until;
 use crate::watch;
 
 /// What a handle asks for.
@@ -305,7 +306,7 @@ impl Task {
             Some(Ok(done)) = self.jobs.join_next() => Happening::Done(done),
             Some(report) = inbox.reports.recv() => Happening::Report(report),
             Ok(()) = inbox.pictures.changed() => Happening::Picture,
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Happening::Wake,
+            () = until(wake) => Happening::Wake,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::client::AbortOnDrop;
 use crate::cluster::{Cluster, ClusterMetadata, TrackAll};
 use crate::error::{Error, Result};
 use crate::ids::{TopicName, TopicPartition};
+use crate::seams::until;
 
 /// How long the leader looks for topics that are not in the picture yet. Those it does not find come with another round.
 const LOOK_UP: Duration = Duration::from_secs(10);
@@ -308,12 +309,5 @@ impl Starting {
             }
         }
         driver.farewell(Ok(()));
-    }
-}
-
-pub(super) async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -11,11 +11,19 @@ use crate::seams::{Clock, SystemClock};
 /// What `until` is for a lease that never ends.
 const FOREVER: u64 = u64::MAX;
 
-/// Until when a lease lasts whose coordinator's process was down `then`. Whoever coordinates next counts each member's session anew,
+/// Until when a lease lasts that holds `now` and whose coordinator's process was down `then`, if that is longer. Whoever coordinates next counts each member's session anew,
 /// from when it has read the group's log; half a session is left for what others knew too late of it. Not beyond a second session
 /// after the last acknowledgement: what is refused here may be there for others.
-pub(super) fn lease_of_vacancy(then: Instant, acknowledged: Instant, session: Duration) -> Instant {
-    (then + session / 2).min(acknowledged + session * 2)
+pub(super) fn lease_of_vacancy(
+    now: Instant,
+    then: Instant,
+    lease: Option<Instant>,
+    acknowledged: Option<Instant>,
+    session: Duration,
+) -> Option<Instant> {
+    let lease = lease.filter(|lease| *lease > now)?;
+    let until = (then + session / 2).min(acknowledged? + session * 2);
+    (until > lease).then_some(until)
 }
 
 /// The moment until which this member may believe that its partitions are its own: the last acknowledged heartbeat

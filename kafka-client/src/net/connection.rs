@@ -7,7 +7,6 @@ use bytes::Bytes;
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 
 use super::frame::{FrameError, read_frame};
 use super::handshake::Versions;
@@ -15,7 +14,7 @@ use super::waiting::{Line, Patience, Waiting};
 use super::{Address, Purpose};
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
-use crate::seams::{Seams, Stream};
+use crate::seams::{Seams, Stream, until};
 use crate::wire;
 
 /// A connection whose versions are negotiated. Closed when the last handle goes or the peer ends it; a call on a
@@ -329,7 +328,7 @@ impl Shared {
             let look = self.line().left_due(self.seams.clock.now());
             tokio::select! {
                 () = self.left.notified() => {}
-                () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => {
+                () = until(look) => {
                     if self.line().oldest_is_overdue(self.seams.clock.now()) {
                         return;
                     }
@@ -345,7 +344,7 @@ impl Shared {
             if at <= now {
                 return self.disconnected("idle");
             }
-            sleep_until(at).await;
+            tokio::time::sleep_until(at).await;
         }
     }
 }

@@ -169,10 +169,3 @@ async fn wait_for_all(mut inbox: mpsc::UnboundedReceiver<Job>) {
     }
     while open.next().await.is_some() {}
 }
-
-impl HandlerError {
-    /// The failure of what was to follow the handler: its acknowledgement, what it sends on.
-    pub(crate) fn into_failure(self) -> Failure {
-        Failure::Handler(self.behind_the_handler())
-    }
-}

@@ -56,10 +56,10 @@ impl HandlerError {
         self.sorted.as_deref().copied().unwrap_or_default()
     }
 
-    /// As one that no attribute names.
-    pub(crate) fn behind_the_handler(mut self) -> Self {
+    /// The failure of what was to follow the handler: its acknowledgement, what it sends on.
+    pub(crate) fn into_failure(mut self) -> Failure {
         self.sort(Sorted::behind_the_handler(self.error()));
-        self
+        Failure::Handler(self)
     }
 
     pub(super) fn sort(&mut self, sorted: Sorted) {

@@ -1,7 +1,8 @@
 //! Chaos: member processes are killed, stopped and frozen past their session; brokers are killed, connections cut and
 //! silenced; records with keys keep coming, some of which fail or panic at their first attempt, and some always. At the end none is
 //! lost, each that always fails is a dead letter and no other one is, the order holds, no more is repeated than `{records: n}`
-//! allows for each unclean end of an ownership (but in the group that commits as it is by default), and nothing was committed ahead of its handler, or went back.
+//! allows for each unclean end of an ownership (but in the group that commits as it is by default), and nothing was committed
+//! ahead of its handler, or went back.
 //!
 //! Six groups at once, of three members each: in order by partition and by key, each with the classic protocol and with
 //! KIP-848; one whose rebalances are cooperative; one of static members, each of which comes back as itself. `CHAOS_SECONDS=600`

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
 use super::{CommitJob, Committer};
 use crate::consumer::{CommitOutcome, ConsumerHandle};
@@ -23,6 +22,7 @@ use crate::fetch::Map;
 use crate::group::Answers;
 use crate::ids::TopicPartition;
 use crate::net::Purpose;
+use crate::seams::until;
 use crate::watch;
 
 /// Kafka 4 lets a commit wait 5 ms for others before it writes them down together (`group.coordinator.append.linger.ms`), and reads
@@ -92,7 +92,7 @@ impl Lanes {
             tokio::select! {
                 biased;
                 () = self.one_ends() => {}
-                () = sleep_until(time_is_up.unwrap_or_else(Instant::now)), if time_is_up.is_some() => {}
+                () = until(time_is_up) => {}
             }
         };
         let CommitJob { offsets, assignments, persistence, reply } = job;

@@ -69,17 +69,6 @@ impl Beat {
         self.acknowledged.replace(sent)
     }
 
-    /// Nobody coordinated the group then, so nobody took anything away; whether the lease is longer for that.
-    pub(super) fn vacant(&mut self, now: Instant, then: Instant) -> bool {
-        let (Some(lease), Some(acknowledged)) = (self.lease, self.acknowledged) else { return false };
-        let until = lease_of_vacancy(then, acknowledged, self.session);
-        let is_longer = lease > now && until > lease;
-        if is_longer {
-            self.lease = Some(until);
-        }
-        is_longer
-    }
-
     /// The coordinator's session timeout is known: it counts from the last answer on.
     pub(super) fn set_session(&mut self, session: Duration) {
         self.session = session;
@@ -113,6 +102,15 @@ impl Beat {
 }
 
 impl Machine {
+    /// Nobody coordinated the group then, so nobody took anything away.
+    pub(super) fn vacant(&mut self, now: Instant, then: Instant) {
+        let Beat { lease, acknowledged, session, .. } = self.beat;
+        if let Some(until) = lease_of_vacancy(now, then, lease, acknowledged, session) {
+            self.beat.lease = Some(until);
+            self.effects.push(Effect::Lease(until));
+        }
+    }
+
     /// Sends a heartbeat. One that joins, or follows one without an answer, says everything.
     pub(super) fn send(&mut self, now: Instant) {
         let epoch = match self.phase {

@@ -11,11 +11,12 @@ use super::{Effect, Input, Machine};
 use crate::client::AbortOnDrop;
 use crate::cluster::{Cluster, TrackAll};
 use crate::error::Result;
-use crate::group::driver::{Command, until};
+use crate::group::driver::Command;
 use crate::group::membership::{Interest, Moment};
 use crate::group::outlets::Outlets;
 use crate::ids::TopicPartition;
 use crate::net::COORDINATION_DEADLINE;
+use crate::seams::until;
 
 /// The driver of one membership.
 #[derive(Debug)]

@@ -168,11 +168,7 @@ impl Machine {
                 self.beat.set_session(session);
                 self.effects.extend(self.beat.lease.map(Effect::Lease));
             }
-            (Input::Vacant(then), _) => {
-                if self.beat.vacant(at.now, then) {
-                    self.effects.extend(self.beat.lease.map(Effect::Lease));
-                }
-            }
+            (Input::Vacant(then), _) => self.vacant(at.now, then),
             (Input::GivenBack { round }, _) => self.given_back(at, round),
             (Input::Doubt, _) => self.beat.hurry(self.settings.retry.initial),
             // What was begun before all was lost.

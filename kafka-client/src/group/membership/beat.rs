@@ -91,9 +91,9 @@ impl Machine {
 
     /// Nobody coordinated the group then, so nobody took anything away.
     pub(super) fn vacant(&mut self, now: Instant, then: Instant) {
-        let (Some(lease), Some(acknowledged)) = (self.beat.lease, self.beat.acknowledged) else { return };
-        let until = lease_of_vacancy(then, acknowledged, self.settings.group.session_timeout);
-        if lease > now && until > lease {
+        let Beat { lease, acknowledged, .. } = self.beat;
+        let session = self.settings.group.session_timeout;
+        if let Some(until) = lease_of_vacancy(now, then, lease, acknowledged, session) {
             self.beat.lease = Some(until);
             self.effects.push(Effect::Lease(until));
         }
