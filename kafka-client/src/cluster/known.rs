@@ -18,6 +18,10 @@ use crate::watch;
 /// `metadata.max.idle.ms`.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
+/// How long a broker that is missed is a reason to ask oftener: longer than a cluster takes to notice that it is gone
+/// (`broker.session.timeout.ms`), and not for ever where only this client cannot reach it.
+const MISSED_FOR: Duration = Duration::from_secs(60);
+
 /// What the handles and the refreshing task have in common.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -47,6 +51,8 @@ struct Wanted {
     topics: HashMap<TopicName, Tracked>,
     /// How many guards want all topics.
     all: usize,
+    /// Brokers that somebody wanted and did not reach, and since when.
+    missed: HashMap<i32, Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +141,25 @@ impl Known {
 
     pub(crate) fn refresh(&self) {
         self.demand();
+    }
+
+    /// Somebody wanted this broker and did not reach it. What it did may soon be another one's to do: until it is reached or
+    /// out of the picture, a picture gets no older than `retry.backoff.ms`.
+    pub(crate) fn missed(&self, broker: i32) {
+        let now = self.seams.clock.now();
+        self.wanted().missed.entry(broker).or_insert(now);
+    }
+
+    pub(crate) fn reached(&self, broker: i32) {
+        self.wanted().missed.remove(&broker);
+    }
+
+    /// Whether the picture names a broker that is missed, for so short a time that the cluster may not have noticed yet.
+    pub(super) fn misses_a_broker(&self) -> bool {
+        let (now, picture) = (self.seams.clock.now(), self.snapshot());
+        let mut wanted = self.wanted();
+        wanted.missed.retain(|broker, _| picture.brokers.contains_key(broker));
+        wanted.missed.values().any(|since| now.saturating_duration_since(*since) < MISSED_FOR)
     }
 
     fn demand(&self) -> u64 {

@@ -67,6 +67,7 @@ async fn pause(known: &Known, served: u64, last: Last, haste: Haste) {
         Last::Failed(before) => tokio::time::sleep(config.retry_backoff.wait(before, unit)).await,
         Last::Complete | Last::Incomplete(_) => {
             let age = match last {
+                _ if known.misses_a_broker() => config.retry_backoff.wait(0, unit),
                 Last::Incomplete(before) => config.retry_backoff.wait(before, unit),
                 _ => config.metadata_max_age,
             };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::protocol::{HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::frame::{FrameError, read_frame};
 use super::handshake::Versions;
@@ -185,6 +186,7 @@ impl Connection {
             let mut asker = asker;
             let outcome = asker.shared.answer(name::<R>(), patience, answered).await;
             asker.is_answered = outcome.is_ok();
+            asker.shared.trace(name::<R>(), version, patience.since, &outcome);
             outcome
         })
     }
@@ -237,6 +239,13 @@ fn name<R: Request>() -> &'static str {
 impl Shared {
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log of all calls, for who asks where time goes.
+    fn trace(&self, api: &'static str, version: i16, since: Instant, outcome: &Result<Bytes>) {
+        let took = self.seams.clock.now().saturating_duration_since(since);
+        let (broker, bytes) = (&self.peer, outcome.as_ref().map(Bytes::len));
+        tracing::trace!(%broker, purpose = ?self.purpose, api, version, ?took, ?bytes, "called");
     }
 
     fn disconnected(&self, reason: impl Into<String>) -> Error {

@@ -68,9 +68,15 @@ impl Connections {
             return Err(Error::Disconnected { broker: format!("broker {id}"), reason });
         };
         let opened = settled(self.attempt(Target::Broker(id), address, purpose, in_pause)).await;
-        if opened.is_err() {
-            // It may have moved.
-            self.known.refresh();
+        match &opened {
+            Ok(_) => self.known.reached(id),
+            Err(error) => {
+                if error.is_retriable() {
+                    self.known.missed(id);
+                }
+                // It may have moved.
+                self.known.refresh();
+            }
         }
         opened
     }

@@ -358,6 +358,53 @@ async fn a_broker_that_moved_is_found_at_its_new_address() {
     assert_eq!(pool.broker(1, Purpose::Fetch).await.unwrap().peer(), "new:9092");
 }
 
+/// How often the cluster is asked for a picture in the next ten seconds.
+async fn pictures_in_ten_seconds(fake: &Fake) -> usize {
+    let before = fake.count(ApiKey::Metadata);
+    tokio::time::sleep(10 * SECOND).await;
+    fake.count(ApiKey::Metadata) - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_broker_is_missed_new_pictures_are_taken_without_a_growing_pause() {
+    let known = Arc::new(Mutex::new(vec![(1, "one"), (2, "boot")]));
+    let script = Arc::clone(&known);
+    let fake = negotiating(move |asked| match asked.api_key {
+        3 => brokers(asked, &script.lock().unwrap()),
+        _ => beat(asked),
+    });
+    let pool = pool(&fake);
+    pool.cluster().refreshed().await.unwrap();
+    fake.take_down(&["one:9092"]);
+    assert!(pool.broker(1, Purpose::Fetch).await.is_err());
+    assert!((80..=130).contains(&pictures_in_ten_seconds(&fake).await), "in a back-off's distance");
+    known.lock().unwrap().remove(0);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(pictures_in_ten_seconds(&fake).await, 0, "it is known to be gone");
+
+    *known.lock().unwrap() = vec![(1, "one"), (2, "boot")];
+    pool.cluster().refreshed().await.unwrap();
+    assert!(pool.broker(1, Purpose::Fetch).await.is_err());
+    fake.take_down(&[]);
+    tokio::time::sleep(2 * SECOND).await;
+    pool.broker(1, Purpose::Fetch).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(pictures_in_ten_seconds(&fake).await, 0, "it is there again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_only_this_client_misses_is_no_haste_for_ever() {
+    let fake = negotiating(|asked| brokers(asked, &[(1, "one"), (2, "boot")]));
+    let pool = pool(&fake);
+    fake.take_down(&["one:9092"]);
+    pool.cluster().refreshed().await.unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < 70 * SECOND {
+        assert!(pool.broker(1, Purpose::Fetch).await.is_err());
+    }
+    assert!(pictures_in_ten_seconds(&fake).await <= 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_never_answered_does_not_wait() {
     let produced = Arc::new(AtomicUsize::new(0));

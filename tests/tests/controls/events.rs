@@ -1,5 +1,9 @@
 //! What listeners tell of themselves.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use kafka_runtime::container::{HealthStatus, OpenPhase};
 use tests::eventually;
 use tokio::sync::Notify;
@@ -31,9 +35,37 @@ async fn events_tell_of_assignment_commits_and_idleness() {
     app.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn callbacks_of_the_application_hear_on_although_they_panic() {
+    let stage = Stage::new().await;
+    let (of_events, of_commits) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (events, commits) = (Arc::clone(&of_events), Arc::clone(&of_commits));
+    let app = App::from_yaml(stage.yaml("")).unwrap().only(["steered"]).state(stage.probe.clone());
+    let app = app
+        .on_event(move |event| {
+            events.fetch_add(usize::from(matches!(event.kind, EventKind::Committed(_))), Relaxed);
+            panic!("a panic of the test about {}", event.listener);
+        })
+        .on_commit(move |commit| {
+            commits.fetch_add(1, Relaxed);
+            panic!("a panic of the test about {}", commit.group);
+        });
+    let app = app.start().await.unwrap();
+    for _ in 0..3 {
+        let heard = (of_events.load(Relaxed), of_commits.load(Relaxed));
+        stage.send(&app, "one", 1).await;
+        eventually("both hear of a commit", LIMIT, || async {
+            of_events.load(Relaxed) > heard.0 && of_commits.load(Relaxed) > heard.1
+        })
+        .await;
+    }
+    let report = app.stop().await.unwrap();
+    assert_eq!(report.listeners[0].counts.handled, 9, "{report:?}");
+}
+
 /// Keeps its handler from returning until it is told.
 #[derive(Clone, Default)]
-struct Door(std::sync::Arc<Notify>);
+struct Door(Arc<Notify>);
 
 #[kafka_listener(topic = "${suite.topic}", group = "${suite.topic}-held")]
 async fn held(value: String, meta: Metadata, probe: &State<Probe>, door: &State<Door>) {

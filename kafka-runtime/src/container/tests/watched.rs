@@ -1,7 +1,7 @@
 //! What is told of a partition by whoever looks at it now and then: in the log, by events, by an explanation.
 
 use super::*;
-use crate::container::fixture::{Log, headed, keyed};
+use crate::container::fixture::{Log, UNWANTED, headed, keyed};
 use crate::container::{EventKind, EventStream, OpenPhase};
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -86,6 +86,30 @@ async fn a_partition_without_records_is_idle_until_one_comes() {
             }
         }
         assert_eq!(idleness, [(0, true), (0, false)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_records_a_filter_drops_is_not_idle() {
+    for settings in both() {
+        let ordering = settings.ordering;
+        let minute = Duration::from_secs(60);
+        let settings = ListenerSettings { idle_partition_event_interval: Some(minute), ..settings };
+        let rig = Rig::new(settings, false, |_, _| Act::Return);
+        let mut events = rig.events.subscribe();
+        let partition = rig.partition(0);
+        let mut look = rig.watch(&partition);
+        for round in 0..10 {
+            partition.bytes(round, keyed(round, 1, |_| Some(UNWANTED)));
+            after(30_000).await;
+            look();
+        }
+        assert_eq!(told(&mut events).await.len(), 0, "{ordering:?}: a filter at work is work");
+        after(61_000).await;
+        look();
+        let told = told(&mut events).await;
+        assert!(matches!(told[..], [EventKind::Idle { .. }]), "{ordering:?}: {told:?}");
+        assert_eq!(rig.script.offsets(), [0; 0], "{ordering:?}: all were dropped");
     }
 }
 

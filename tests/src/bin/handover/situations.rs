@@ -184,9 +184,18 @@ pub(crate) async fn busy(kind: Kind) -> Figures {
     Ok(vec![100.0 * rate / IDEAL])
 }
 
-/// A broker is killed that leads partitions and is the coordinator of all groups, with members of all kinds at work: for each
-/// kind how long, at most, after the producer got through again the first record made since then was handled.
-pub(crate) async fn broker_killed(kinds: &[Kind]) -> Result<Vec<Figures>, Failure> {
+/// What the killed broker is beside a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Victim {
+    /// The coordinator of all groups.
+    Coordinator,
+    /// The coordinator of none.
+    Leader,
+}
+
+/// A broker is killed that leads partitions, with members of all kinds at work: for each kind how long, at most, after its
+/// acknowledgement a record was handled that was made since.
+pub(crate) async fn broker_killed(victim: Victim, kinds: &[Kind]) -> Result<Vec<Figures>, Failure> {
     let nodes = std::env::var("KAFKA_CLUSTER_DIR").map_err(|_| "no KAFKA_CLUSTER_DIR")?;
     let (mut stages, mut coordinator) = (Vec::new(), None);
     for kind in kinds {
@@ -196,7 +205,13 @@ pub(crate) async fn broker_killed(kinds: &[Kind]) -> Result<Vec<Figures>, Failur
         let all = stage.settled(&[&one]).await?.remove(0);
         stages.push((stage, one, all));
     }
-    let node = PathBuf::from(nodes).join(format!("node-{}", coordinator.ok_or("nobody to measure")?));
+    let coordinator = coordinator.ok_or("nobody to measure")?;
+    let killed = match victim {
+        Victim::Coordinator => coordinator,
+        // Three nodes, numbered from 1.
+        Victim::Leader => coordinator % 3 + 1,
+    };
+    let node = PathBuf::from(nodes).join(format!("node-{killed}"));
     let pid = std::fs::read_to_string(node.join("pid"))?;
     let at = Instant::now();
     std::process::Command::new("kill").args(["-9", pid.trim()]).status()?;
@@ -211,26 +226,39 @@ pub(crate) async fn broker_killed(kinds: &[Kind]) -> Result<Vec<Figures>, Failur
         figures.push(Ok(vec![worst.unwrap_or(LIMIT).as_secs_f64()]));
     }
     let restart = std::process::Command::new(node.join("start")).status()?;
+    if !(restart.success() && answers_again(stages[0].0.cluster.bootstrap()).await) {
+        return Err("the broker did not start again".into());
+    }
     tokio::time::sleep(Duration::from_secs(10)).await;
-    if restart.success() { Ok(figures) } else { Err("the broker did not start again".into()) }
+    Ok(figures)
 }
 
-/// How long after the producer got through to this partition again, the first record that it got through was handled. That
-/// one was made after the fault.
+/// Whether all these servers accept connections in time.
+async fn answers_again(servers: &str) -> bool {
+    let all = async {
+        for server in servers.split(',') {
+            while tokio::net::TcpStream::connect(server).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, all).await.is_ok()
+}
+
+/// How long after the producer got through with it a record of this partition that was made since the fault was handled, at
+/// most.
 fn behind(stage: &Stage, one: &Process, partition: i32, fault: Instant) -> Duration {
     let (sent, acknowledged) = (stage.sent.lock().unwrap(), stage.acknowledged.lock().unwrap());
-    let of_partition = acknowledged.iter().filter(|(p, _, when)| *p == partition && *when > fault);
-    let mut acknowledged: Vec<(Instant, u64)> =
-        of_partition.map(|(_, number, when)| (*when, *number)).collect();
-    acknowledged.sort_unstable();
-    // The end of the longest silence of acknowledgements is when it got through again.
-    let gap = acknowledged.windows(2).max_by_key(|pair| pair[1].0 - pair[0].0);
-    let Some(through) = gap.map(|pair| pair[1].0) else { return LIMIT };
+    let mut handled = BTreeMap::new();
+    for (_, number, when) in one.heard.lock().unwrap().iter().filter(|(of, ..)| *of == partition) {
+        handled.entry(*number).or_insert(*when);
+    }
     let made_since = |number: &u64| sent.get(number).is_some_and(|made| *made > fault);
-    let first = acknowledged.iter().find(|(when, number)| *when >= through && made_since(number));
-    let Some((_, number)) = first else { return through.elapsed() };
-    let heard = one.heard.lock().unwrap();
-    let handled = heard.iter().find(|(p, n, _)| *p == partition && n == number).map(|(.., when)| *when);
-    // Who has not handled it by now takes longer still.
-    handled.map_or_else(|| through.elapsed(), |handled| handled.saturating_duration_since(through))
+    let of_partition = acknowledged.iter().filter(|(of, number, _)| *of == partition && made_since(number));
+    let waits = of_partition.map(|(_, number, when)| match handled.get(number) {
+        Some(handled) => handled.saturating_duration_since(*when),
+        // Who has not handled it by now takes longer still.
+        None => when.elapsed(),
+    });
+    waits.max().unwrap_or(LIMIT)
 }
