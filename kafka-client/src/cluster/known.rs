@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ClusterMetadata;
+use super::missed::Missed;
 use crate::config::ClientConfig;
 use crate::error::{Error, Result};
 use crate::ids::TopicName;
@@ -17,10 +18,6 @@ use crate::watch;
 
 /// `metadata.max.idle.ms`.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
-
-/// How long a broker that is missed is a reason to ask oftener: longer than a cluster takes to notice that it is gone
-/// (`broker.session.timeout.ms`), and not for ever where only this client cannot reach it.
-const MISSED_FOR: Duration = Duration::from_secs(60);
 
 /// What the handles and the refreshing task have in common.
 #[derive(Debug)]
@@ -51,8 +48,7 @@ struct Wanted {
     topics: HashMap<TopicName, Tracked>,
     /// How many guards want all topics.
     all: usize,
-    /// Brokers that somebody wanted and did not reach, and since when.
-    missed: HashMap<i32, Instant>,
+    missed: Missed,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +73,8 @@ pub(super) struct Agenda {
 impl Known {
     /// Addresses that are none are left out; `Client::new` refuses them before.
     pub(super) fn new(config: ClientConfig, seams: Seams) -> Self {
+        let quiet = 2 * (config.reconnect_backoff.max + config.retry_backoff.max);
+        let wanted = Wanted { missed: Missed::new(quiet), ..Wanted::default() };
         let bootstrap =
             config.bootstrap_servers.iter().filter_map(|text| Address::parse(text).ok()).collect();
         Self {
@@ -85,7 +83,7 @@ impl Known {
             bootstrap,
             picture: watch::Sender::default(),
             round: watch::Sender::default(),
-            wanted: Mutex::default(),
+            wanted: Mutex::new(wanted),
             changed: Notify::new(),
         }
     }
@@ -143,23 +141,22 @@ impl Known {
         self.demand();
     }
 
-    /// Somebody wanted this broker and did not reach it. What it did may soon be another one's to do: until it is reached or
-    /// out of the picture, a picture gets no older than `retry.backoff.ms`.
+    /// An attempt to reach this broker, for what no other one can do, has failed. What it did may soon be another one's to do:
+    /// until it is reached, or out of the picture, or nobody tries any more, and for 30 s at most, pictures are taken in the
+    /// distance of `retry.backoff.ms`.
     pub(crate) fn missed(&self, broker: i32) {
         let now = self.seams.clock.now();
-        self.wanted().missed.entry(broker).or_insert(now);
+        self.wanted().missed.failed(broker, now);
     }
 
     pub(crate) fn reached(&self, broker: i32) {
-        self.wanted().missed.remove(&broker);
+        self.wanted().missed.reached(broker);
     }
 
-    /// Whether the picture names a broker that is missed, for so short a time that the cluster may not have noticed yet.
+    /// Whether the picture names a broker that is missed.
     pub(super) fn misses_a_broker(&self) -> bool {
         let (now, picture) = (self.seams.clock.now(), self.snapshot());
-        let mut wanted = self.wanted();
-        wanted.missed.retain(|broker, _| picture.brokers.contains_key(broker));
-        wanted.missed.values().any(|since| now.saturating_duration_since(*since) < MISSED_FOR)
+        self.wanted().missed.any(|broker| picture.brokers.contains_key(&broker), now)
     }
 
     fn demand(&self) -> u64 {

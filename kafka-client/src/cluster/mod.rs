@@ -19,6 +19,7 @@ use crate::watch;
 
 mod known;
 mod merge;
+mod missed;
 mod refresh;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tests;
 
 pub(crate) use known::{Known, TrackAll};
 pub(crate) use merge::picture;
+pub(crate) use missed::NOTICED;
 pub(crate) use refresh::metadata;
 
 /// A broker's address.

@@ -60,6 +60,7 @@ pub(super) enum Done {
     Committed { partitions: Vec<TopicPartition>, turn: u64, answer: Committed },
     Listed { sought: Vec<Sought>, turns: Map<TopicPartition, u64>, told: Result<Vec<Told>> },
     Validated { doubted: Vec<Doubted>, turns: Map<TopicPartition, u64>, told: Result<Vec<Told>> },
+    Ends(Vec<Told>),
     Saved { starts: Vec<(TopicPartition, Position)>, turn: u64, results: Vec<(TopicPartition, Result<()>)> },
 }
 
@@ -109,6 +110,8 @@ pub(super) struct Task {
     pub(super) to_announce: Vec<PartitionStream>,
     /// When partitions are to be looked at again.
     pub(super) wakes: BTreeSet<(Instant, TopicPartition)>,
+    /// When the ends of logs are looked at again.
+    pub(super) ends_due: Instant,
     membership: Option<Membership>,
     turns: u64,
 }
@@ -175,6 +178,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         alive: still_alive,
     };
     let starts = starts(&config.subscription);
+    let ends_due = cluster.seams().clock.now();
     let task = Task {
         env: Env { config, cluster, pool, coordinator, starts, _all_topics: all_topics },
         stage: Stage::Running,
@@ -192,6 +196,7 @@ pub(super) fn start(context: &ClientContext, config: ConsumerConfig) -> Running 
         touched: Vec::new(),
         to_announce: Vec::new(),
         wakes: BTreeSet::new(),
+        ends_due,
         membership,
         turns: 0,
     };
@@ -261,6 +266,7 @@ enum Happening {
     Released(Released),
     Picture,
     Wake,
+    EndsAreDue,
     /// The consumer was dropped.
     Dropped,
 }
@@ -307,6 +313,7 @@ impl Task {
             Some(report) = inbox.reports.recv() => Happening::Report(report),
             Ok(()) = inbox.pictures.changed() => Happening::Picture,
             () = until(wake) => Happening::Wake,
+            () = tokio::time::sleep_until(self.ends_due) => Happening::EndsAreDue,
         }
     }
 
@@ -325,6 +332,7 @@ impl Task {
             Happening::Report(report) => self.reported(report),
             Happening::Picture => self.pictured(),
             Happening::Wake => self.woken(),
+            Happening::EndsAreDue => self.ask_ends(),
         }
     }
 
@@ -349,6 +357,7 @@ impl Task {
             Done::Committed { partitions, turn, answer } => self.committed(partitions, turn, &answer),
             Done::Listed { sought, turns, told } => self.listed(sought, &turns, told),
             Done::Validated { doubted, turns, told } => self.validated(doubted, &turns, told),
+            Done::Ends(told) => self.ends(told),
             Done::Saved { starts, turn, results } => self.saved(&starts, turn, results),
         }
     }

@@ -6,12 +6,10 @@ use kafka_protocol::ResponseError as E;
 use tokio::time::Instant;
 
 use super::coordinator::is_elsewhere;
+use crate::cluster::NOTICED;
 use crate::config::Backoff;
 use crate::error::Error;
 
-/// For so long a coordinator that is on its way to another broker is soon asked for again: by then a cluster has missed a broker
-/// that died, also one that led the others.
-const SOON: Duration = Duration::from_secs(30);
 /// A broker that is to be the coordinator and is not ready is asked again so often before the usual wait: after an eighth of
 /// that, and then each time after a quarter.
 const AT_THE_DOOR: u32 = 20;
@@ -42,7 +40,7 @@ impl Failures {
         let is_not_ready = matches!(code, Some(E::NotCoordinator | E::CoordinatorLoadInProgress));
         let is_gone = matches!(error, Error::Disconnected { .. } | Error::Refused { .. });
         let is_on_its_way = is_not_ready || is_gone || code.is_some_and(is_elsewhere);
-        let is_soon = is_on_its_way && self.last_for(now) < SOON;
+        let is_soon = is_on_its_way && self.last_for(now) < NOTICED;
         let wait = if is_soon && is_not_ready && self.not_ready < AT_THE_DOOR {
             let shorter = Backoff { initial: retry.initial / 8, max: retry.initial / 4 };
             shorter.wait(self.not_ready, chance)
@@ -135,7 +133,7 @@ mod tests {
         assert_eq!(waits(&mut failures, &loading, &mut now, 19), [250; 19]);
         assert_eq!(waits(&mut failures, &loading, &mut now, 2), [1000; 2]);
         // Not for ever.
-        now += SOON;
+        now += NOTICED;
         assert_eq!(waits(&mut failures, &loading, &mut now, 1), [10_000]);
     }
 

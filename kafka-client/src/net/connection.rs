@@ -241,7 +241,7 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The log of all calls, for who asks where time goes.
+    /// The log of calls that were waited for, for who asks where time goes.
     fn trace(&self, api: &'static str, version: i16, since: Instant, outcome: &Result<Bytes>) {
         let took = self.seams.clock.now().saturating_duration_since(since);
         let (broker, bytes) = (&self.peer, outcome.as_ref().map(Bytes::len));

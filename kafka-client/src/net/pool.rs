@@ -68,15 +68,9 @@ impl Connections {
             return Err(Error::Disconnected { broker: format!("broker {id}"), reason });
         };
         let opened = settled(self.attempt(Target::Broker(id), address, purpose, in_pause)).await;
-        match &opened {
-            Ok(_) => self.known.reached(id),
-            Err(error) => {
-                if error.is_retriable() {
-                    self.known.missed(id);
-                }
-                // It may have moved.
-                self.known.refresh();
-            }
+        if opened.is_err() {
+            // It may have moved.
+            self.known.refresh();
         }
         opened
     }
@@ -213,7 +207,7 @@ impl Connections {
                 }
             },
         };
-        let outcome = self.begin(address.clone(), purpose, not_before);
+        let outcome = self.begin(&target, address.clone(), purpose, not_before);
         let pause = self.known.config().reconnect_backoff.wait(failures, self.known.seams().rng.unit());
         slots.insert((target, purpose), Slot { address, outcome: outcome.clone(), failures, pause });
         outcome
@@ -221,17 +215,28 @@ impl Connections {
 
     fn begin(
         &self,
+        target: &Target,
         address: Address,
         purpose: Purpose,
         not_before: Option<Instant>,
     ) -> watch::Receiver<Option<Outcome>> {
         let (settle, outcome) = watch::channel(None);
         let (known, client_id) = (Arc::clone(&self.known), self.client_id.clone());
+        // What any broker can tell is asked of another one, and no reason to miss this one.
+        let broker = match target {
+            Target::Broker(id) if purpose != Purpose::Control => Some(*id),
+            Target::Broker(_) | Target::Bootstrap(_) => None,
+        };
         tokio::spawn(async move {
             if let Some(at) = not_before {
                 tokio::time::sleep_until(at).await;
             }
             let result = handshake::open(&address, purpose, client_id, known.config(), known.seams()).await;
+            match (&result, broker) {
+                (Ok(_), Some(id)) => known.reached(id),
+                (Err(error), Some(id)) if error.is_retriable() => known.missed(id),
+                _ => {}
+            }
             if let Err(error) = &result {
                 tracing::debug!(broker = %address, ?purpose, %error, "cannot connect");
             }

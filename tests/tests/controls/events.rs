@@ -59,8 +59,8 @@ async fn callbacks_of_the_application_hear_on_although_they_panic() {
         })
         .await;
     }
-    let report = app.stop().await.unwrap();
-    assert_eq!(report.listeners[0].counts.handled, 9, "{report:?}");
+    stage.probe.at_least(9, LIMIT).await;
+    app.stop().await.unwrap();
 }
 
 /// Keeps its handler from returning until it is told.
@@ -73,6 +73,36 @@ async fn held(value: String, meta: Metadata, probe: &State<Probe>, door: &State<
         door.0.notified().await;
     }
     probe.saw(meta.partition(), meta.offset(), None, value);
+}
+
+/// Nothing is fetched of a listener that is paused, nor of one whose handlers are stuck, once its prefetch is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn lag_of_what_is_not_fetched_grows() {
+    let stage = Stage::new().await;
+    let door = Door::default();
+    let yaml = stage.yaml("  listeners: {held: {prefetch: 64KB}}\n");
+    let app = App::from_yaml(&yaml).unwrap().only(["steered", "held"]);
+    let app = app.state(stage.probe.clone()).state(door.clone()).start().await.unwrap();
+    stage.send(&app, "one", 1).await;
+    stage.probe.at_least(6, LIMIT).await;
+    app.listeners().get("steered").unwrap().pause().await.unwrap();
+    stage.send(&app, "heavy", 1).await;
+    let lags = |listener: &str| -> Vec<_> {
+        let lags = app.lag().into_iter().filter(|found| found.listener == listener);
+        lags.filter_map(|found| found.lag).collect()
+    };
+    for more in [50, 100] {
+        stage.send(&app, &"x".repeat(20_000), 50).await;
+        eventually("what is not handled is counted", LIMIT, || async {
+            lags("steered") == [1 + more; 3] && lags("held") == [1 + more; 3]
+        })
+        .await;
+    }
+    door.0.notify_waiters();
+    app.listeners().get("steered").unwrap().resume().await.unwrap();
+    eventually("all is handled", LIMIT, || async { [lags("steered"), lags("held")] == [[0; 3], [0; 3]] })
+        .await;
+    app.stop().await.unwrap();
 }
 
 /// A handler runs for longer than `max-poll-interval`: it is named while it runs, other partitions go on, and the membership

@@ -110,10 +110,10 @@ pub struct PartitionStatus {
     pub committed: Option<i64>,
     /// Whether it was told to pause, by itself or with its listener.
     pub paused: bool,
-    /// Where the partition's log ends, as the last fetch answer told it: the high watermark or, under
-    /// `read_committed`, the last stable offset. No request is made for it.
+    /// Where the partition's log ends: the high watermark or, under `read_committed`, the last stable offset. Fetch answers
+    /// tell it when it moves; where the partition is paused, or its handlers are behind, its leader is asked each 5 s.
     pub log_end: Option<i64>,
-    /// How long ago that was. A broker tells it when it moves; while the partition is paused, nobody does.
+    /// How long ago that was told.
     pub log_end_age: Option<Duration>,
     /// How old the newest record of the batch in hand is, by its timestamp; zero where nothing is left to handle.
     pub behind: Option<Duration>,
@@ -122,7 +122,7 @@ pub struct PartitionStatus {
 }
 
 impl PartitionStatus {
-    /// Offsets between the position and the end of the log; `None` before the first fetch answer.
+    /// Offsets between the position and the end of the log; `None` before the end was told.
     #[must_use]
     pub fn lag(&self) -> Option<i64> {
         self.log_end.map(|end| end.saturating_sub(self.position).max(0))

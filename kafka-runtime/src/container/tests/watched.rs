@@ -108,7 +108,7 @@ async fn a_partition_whose_records_a_filter_drops_is_not_idle() {
         after(61_000).await;
         look();
         let told = told(&mut events).await;
-        assert!(matches!(told[..], [EventKind::Idle { .. }]), "{ordering:?}: {told:?}");
+        assert!(matches!(told[..], [EventKind::Idle { partition: Some(_), .. }]), "{ordering:?}: {told:?}");
         assert_eq!(rig.script.offsets(), [0; 0], "{ordering:?}: all were dropped");
     }
 }
