@@ -174,7 +174,7 @@ async fn topics_are_created_when_the_broker_does_that() {
     assert_eq!(producer.send(record(topic, None, b"x")).await.unwrap().offset, 0);
     let bad = Outgoing { topic: "no/such/name".into(), ..record(topic, None, b"x") };
     let refused = producer.send(bad).await.unwrap_err();
-    assert!(matches!(refused, SendError::TopicUnavailable { .. }), "{refused}");
+    assert!(matches!(refused, SendError::Refused { .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -124,8 +124,9 @@ async fn no_such_topic() {
         }
     }
     let error = app.template().send("no topic's name!", "k", &1).await.unwrap_err();
-    let SendError::TopicUnavailable { source, .. } = send_error(&error) else { panic!("{error}") };
+    let SendError::Refused { source, .. } = send_error(&error) else { panic!("{error}") };
     assert_eq!(source.code(), Some(ResponseError::InvalidTopicException));
+    assert!(!send_error(&error).may_be_written());
     names(&error, "no topic's name!", None, "k");
     app.stop().await.unwrap();
 }

@@ -1,5 +1,5 @@
 //! Brokers are killed, one after the other, while we produce: what the Java client then reads is each record once, and
-//! of each transaction all or nothing (on Apache Kafka alone: embedded brokers do not die). And a group's coordinator is away.
+//! of each transaction all or nothing (Apache Kafka's; embedded ones die where a test says so). And a group's coordinator is away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

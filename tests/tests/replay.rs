@@ -89,6 +89,24 @@ async fn what_has_no_origin_stays_unless_it_is_told_where_to() {
     app.stop().await.unwrap();
 }
 
+/// What a dead letter could take is not too large for the way back, whatever `max-request-size` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_of_two_megabytes_goes_back() {
+    let cluster = Cluster::start().await;
+    let large = [("max.message.bytes", "4000000")];
+    let (letters, home) =
+        (cluster.topic_with("large", 1, &large).await, cluster.topic_with("home", 1, &large).await);
+    let generous = cluster.yaml("    producer: {properties: {max.request.size: 4000000}}\n");
+    let sender = App::from_yaml(generous).unwrap().only([]).start().await.unwrap();
+    sender.template().send_text(&letters, "k", &"x".repeat(2_000_000)).await.unwrap();
+    sender.stop().await.unwrap();
+    let app = app(&cluster).await;
+    assert_eq!(app.replay(Replay::of(&letters).to_topic(&home)).await.unwrap().sent, 1);
+    let back = app.template().receive(&home, 0, ..).await.unwrap();
+    assert_eq!(back[0].value().map(<[u8]>::len), Some(2_000_000));
+    app.stop().await.unwrap();
+}
+
 /// Whoever only counts does not get into the way of a replay that runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_fences_nobody() {

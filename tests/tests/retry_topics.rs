@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kafka_client::{TopicName, TopicPartition};
+use kafka_runtime::container::ListenerState;
 use kafka_runtime::prelude::*;
 use tests::{Cluster, Probe, eventually};
 
@@ -107,6 +108,37 @@ async fn those_behind_go_on_and_each_try_waits_in_its_topic() {
     let summary = app.stop().await.unwrap();
     let main = summary.listeners.iter().find(|listener| listener.id == "later").unwrap();
     assert_eq!((main.counts.handled, main.counts.retried_later), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ordered_of_a_listener_reaches_its_retry_topics() {
+    let cluster = Cluster::start().await;
+    let topic = cluster.topic("ordered", 1).await;
+    let yaml = format!(
+        "suite: {{topic: {topic}}}\nkafka-runtime: {{listeners: {{later: {{auto-startup: false}}}}}}\n"
+    );
+    let (app, probe) = start(&cluster.yaml(&yaml), "later").await;
+    let states = || -> Vec<_> { app.status().iter().map(|listener| listener.state.clone()).collect() };
+    assert_eq!(states(), [const { ListenerState::NotStarted }; 3]);
+    let later = app.listeners().get("later").unwrap();
+    later.start().await.unwrap();
+    assert_eq!(states(), [const { ListenerState::Running }; 3]);
+    send(&app, &topic, 0, 1).await;
+    probe.at_least(2, LIMIT).await;
+    send(&app, &topic, 0, 2).await;
+    probe.at_least(3, LIMIT).await;
+    later.pause().await.unwrap();
+    let before = probe.len();
+    // Its next try is due by now.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(probe.len(), before);
+    later.resume().await.unwrap();
+    probe.at_least(5, LIMIT).await;
+    later.stop().await.unwrap();
+    assert_eq!(states(), [const { ListenerState::Stopped }; 3]);
+    app.listeners().get("later-retry-300").unwrap().start().await.unwrap();
+    assert_eq!(states().iter().filter(|state| **state == ListenerState::Running).count(), 1);
+    app.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
+use kafka_embedded::{Api, EmbeddedKafka};
 use kafka_runtime::prelude::*;
 use kafka_runtime::template::{Choice, ChoosePartition, OutgoingRecord, SendError, partition_for_key};
 use tests::{Cluster, Peer, PeerKind, Probe, bytes_of};
@@ -173,6 +174,38 @@ async fn partitioners_are_chosen_by_name() {
     assert_eq!(spread(&cluster, "default", same).await.len(), 1);
     let mine = spread(&cluster, "mine", |n| format!("{}{n}", if n % 4 == 0 { "last" } else { "k" })).await;
     assert_eq!(mine[&3], 10, "{mine:?}");
+}
+
+/// Which part of 12,000 records without a key goes to the first of three partitions, whose leader answers late.
+async fn share_of_the_slow_one(adaptive: bool) -> f64 {
+    let kafka = EmbeddedKafka::builder().brokers(3).topic("around", 3).start().await.unwrap();
+    kafka.faults().on(Api::Produce).topic("around").partition(0).delay_answer(Duration::from_millis(100));
+    let yaml = format!(
+        "spring.kafka:\n  bootstrap-servers: {}\n  producer: {{batch-size: 1KB, properties: {{partitioner.adaptive.partitioning.enable: {adaptive}}}}}\n",
+        kafka.bootstrap_servers()
+    );
+    let app = App::from_yaml(yaml).unwrap().only([]).start().await.unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..60 {
+        for _ in 0..200 {
+            let record = Record::to("around").text("x".repeat(100));
+            sent.push(app.template().enqueue_record(record).await.unwrap());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (all, mut slow) = (sent.len(), 0);
+    for receipt in sent {
+        slow += usize::from(receipt.await.unwrap().partition.partition == 0);
+    }
+    app.stop().await.unwrap();
+    slow as f64 / all as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_key_goes_around_a_slow_partition() {
+    let (adaptive, even) = (share_of_the_slow_one(true).await, share_of_the_slow_one(false).await);
+    assert!(adaptive < 0.15, "{adaptive} where a third would be even");
+    assert!(even > 0.25, "{even} without `partitioner.adaptive.partitioning.enable`");
 }
 
 #[tokio::test(flavor = "multi_thread")]

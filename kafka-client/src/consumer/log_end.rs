@@ -1,5 +1,5 @@
 //! Where a partition's log ends: what lag is counted from. Fetch answers tell it of what is fetched; of what is not, because
-//! it is paused or its reader is behind, leaders are asked now and then.
+//! it is paused, or has stopped, or its reader is behind, leaders are asked now and then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::fetch::reset::Target;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// The end of a partition's log: the high watermark or, under `read_committed`, the last stable offset. Fetch answers tell it
-/// when it moves, without a request for it. Where the partition is paused, or records of it wait for their reader, its leader is
-/// asked each 5 s.
+/// when it moves, without a request for it. Where the partition is paused, is not read any more, or records of it wait for their
+/// reader, its leader is asked each 5 s.
 #[derive(Debug, Default)]
 pub struct LogEnd(Mutex<Option<(i64, Instant)>>);
 
@@ -51,7 +51,11 @@ impl Task {
         let picture = self.env.cluster.snapshot();
         let mut questions: Map<i32, Vec<Sought>> = Map::default();
         for (partition, held) in &self.partitions {
-            let is_behind = held.paused || held.slot.has_items();
+            // Its reader is behind, or has gone, or it cannot be read on.
+            let is_behind = held.paused
+                || held.slot.has_items()
+                || held.slot.is_over()
+                || held.tracker.placed_with().is_none();
             let is_old = held.slot.log_end().age().is_none_or(|age| age >= EVERY / 2);
             if let Some((broker, leader_epoch)) = picture.leader(*partition).filter(|_| is_behind && is_old) {
                 let sought = Sought { partition: *partition, leader_epoch, target: Target::Latest };

@@ -273,6 +273,11 @@ impl Slot {
         Poll::Pending
     }
 
+    /// Whether nobody reads it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state().over
+    }
+
     /// Whether something waits for the reader.
     pub(crate) fn has_items(&self) -> bool {
         !self.state().items.is_empty()

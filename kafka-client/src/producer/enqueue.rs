@@ -182,9 +182,10 @@ impl Handle {
         match picture.topics.get(&topic).and_then(|known| known.error) {
             Some(code) if !code.is_retriable() => {
                 let at = crate::error::At::Topic(topic);
-                Err(SendError::TopicUnavailable {
+                Err(SendError::Refused {
                     record: Unsent::of(record),
                     source: Error::Broker { api: "Metadata", code, at },
+                    doubtful: false,
                 })
             }
             _ => Ok(()),

@@ -77,7 +77,7 @@ pub enum SendError {
         /// Whether it may have been written all the same; see [`SendError::may_be_written`].
         doubtful: bool,
     },
-    /// The broker refused it for good.
+    /// The broker refused it for good; or its topic (no permission, a name that is none), before it was sent.
     #[error("{record} was refused{}: {source}", doubt(*.doubtful))]
     Refused {
         /// The record.
@@ -99,9 +99,8 @@ pub enum SendError {
         /// Whether it may have been written all the same; see [`SendError::may_be_written`].
         doubtful: bool,
     },
-    /// Nothing is known of the topic's partitions: no broker answers, or the topic is refused (a name that is none,
-    /// no permission).
-    #[error("{record}: the topic cannot be sent to: {source}")]
+    /// Nothing is known of the topic's partitions, since no broker answers.
+    #[error("{record}: the topic is not known: {source}")]
     TopicUnavailable {
         /// The record.
         record: Unsent,

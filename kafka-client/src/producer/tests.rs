@@ -300,7 +300,7 @@ async fn what_cannot_be_sent_is_said_before() {
     assert!(matches!(unknown, SendError::UnknownTopic { .. }), "{unknown}");
     assert_eq!(begun.elapsed(), 10 * SECOND, "max.block.ms");
     let secret = send(Outgoing { topic: "secret".into(), ..orders(None, b"x") }).await;
-    let SendError::TopicUnavailable { source, .. } = &secret else { panic!("{secret}") };
+    let SendError::Refused { source, doubtful: false, .. } = &secret else { panic!("{secret}") };
     assert_eq!(source.code(), Some(ResponseError::TopicAuthorizationFailed));
     let beyond = send(orders(Some(7), b"x")).await;
     assert!(matches!(beyond, SendError::UnknownPartition { partition: 7, count: 3, .. }), "{beyond}");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use kafka_client::TopicPartition;
 use kafka_client::config::StartAt;
@@ -46,6 +46,8 @@ struct Inner {
 pub(super) struct Entry {
     pub(super) board: Arc<Board>,
     pub(super) demands: mpsc::UnboundedSender<Demand>,
+    /// Of a retry topic's: whose retries they are.
+    pub(super) retries_of: Option<&'static str>,
 }
 
 impl fmt::Debug for Listeners {
@@ -94,7 +96,13 @@ impl Listeners {
     pub fn get(&self, id: &str) -> Result<ListenerHandle, ListenerError> {
         let found = self.entries().find(|(known, _)| *known == id);
         let (id, entry) = found.ok_or_else(|| ListenerError::Unknown { id: id.into(), known: self.ids() })?;
-        Ok(ListenerHandle { id, entry: entry.clone() })
+        let retries = self.entries().filter(|(_, entry)| entry.retries_of == Some(id));
+        let retries = retries.map(|(id, entry)| Self::handle(id, entry, Vec::new())).collect();
+        Ok(Self::handle(id, entry, retries))
+    }
+
+    fn handle(id: &'static str, entry: &Entry, retries: Vec<ListenerHandle>) -> ListenerHandle {
+        ListenerHandle { id, entry: entry.clone(), retries }
     }
 
     /// What each of them is doing, by id.
@@ -109,8 +117,8 @@ impl Listeners {
         Health::of(&self.status())
     }
 
-    /// How far each partition that this process holds is behind its log. Asks nobody: the ends of the logs come with
-    /// the fetches.
+    /// How far each partition that this process holds is behind its log. Waits for nobody: the ends of the logs come with
+    /// the fetches, and are asked for in the background, each 5 s, where nothing is fetched.
     #[must_use]
     pub fn lag(&self) -> Vec<PartitionLag> {
         self.status().iter().flat_map(PartitionLag::of).collect()
@@ -125,11 +133,16 @@ impl Listeners {
 
 /// One listener. Orders are given when the method is called, not when its answer is awaited: the answer may be dropped.
 ///
+/// With retry topics, [`start`](Self::start), [`stop`](Self::stop), [`pause`](Self::pause) and [`resume`](Self::resume) are
+/// orders to the listeners of those as well; each of them has a handle of its own, too (`bill-retry-1000`).
+///
 /// In a handler of the listener itself, do not wait for [`stop`](Self::stop): it waits for that handler.
 #[derive(Debug, Clone)]
 pub struct ListenerHandle {
     id: &'static str,
     entry: Entry,
+    /// Of its retry topics.
+    retries: Vec<ListenerHandle>,
 }
 
 impl ListenerHandle {
@@ -154,27 +167,27 @@ impl ListenerHandle {
     /// Starts it, if it does not run: one that was stopped, has failed, or has `auto-startup: false`. Returns when its
     /// members are under way; partitions come later.
     pub fn start(&self) -> Answer<()> {
-        self.demand(Demand::Start)
+        self.demand_of_all(&Demand::Start)
     }
 
     /// Stops it as the application does: handlers in hand finish, offsets are committed, the group is left (not by a
     /// static member: its partitions stay its own until its session ends). Returns when that is done, at most
     /// `shutdown-timeout` later.
     pub fn stop(&self) -> Answer<()> {
-        self.demand(Demand::Stop)
+        self.demand_of_all(&Demand::Stop)
     }
 
     /// Hands out no further records. Those in hand are finished; partitions, and the membership, are kept; nothing is
     /// fetched, what was fetched before (two chunks of a partition at most) waits. From when this has returned no handler
     /// is called. A pause lasts until it is resumed: over rebalances, and over a stop and a start.
     pub fn pause(&self) -> Answer<()> {
-        self.demand(|reply| Demand::Pause { partition: None, paused: true, reply })
+        self.demand_of_all(&|reply| Demand::Pause { partition: None, paused: true, reply })
     }
 
     /// Goes on after [`pause`](Self::pause), and starts partitions again that have stopped, at the record that stopped
     /// them. Partitions that were paused by themselves stay so.
     pub fn resume(&self) -> Answer<()> {
-        self.demand(|reply| Demand::Pause { partition: None, paused: false, reply })
+        self.demand_of_all(&|reply| Demand::Pause { partition: None, paused: false, reply })
     }
 
     /// Pauses one partition, whether it is held now or comes later.
@@ -226,7 +239,12 @@ impl ListenerHandle {
         let (reply, answer) = oneshot::channel();
         // Where the application has ended, the answer says so.
         let _ = self.entry.demands.send(demand(reply));
-        Answer { id: self.id, answer }
+        Answer { id: self.id, answer, of_retries: Vec::new(), failed: None }
+    }
+
+    fn demand_of_all(&self, demand: &dyn Fn(Reply<()>) -> Demand) -> Answer<()> {
+        let of_retries = self.retries.iter().map(|retries| retries.demand(demand)).collect();
+        Answer { of_retries, ..self.demand(demand) }
     }
 }
 
@@ -238,13 +256,23 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ListenerError>>;
 pub struct Answer<T> {
     id: &'static str,
     answer: oneshot::Receiver<Result<T, ListenerError>>,
+    /// Those that the listeners of its retry topics have not given yet.
+    of_retries: Vec<Answer<()>>,
+    /// What one of those came to.
+    failed: Option<ListenerError>,
 }
 
 impl<T> Future for Answer<T> {
     type Output = Result<T, ListenerError>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        while let Some(next) = self.of_retries.last_mut() {
+            let answered = ready!(Pin::new(next).poll(context));
+            self.of_retries.pop();
+            self.failed = answered.err().or(self.failed.take());
+        }
         let ended = Err(ListenerError::Ended { id: self.id });
-        Pin::new(&mut self.answer).poll(context).map(|answered| answered.unwrap_or(ended))
+        let answered = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or(ended);
+        Poll::Ready(self.failed.take().map_or(answered, Err))
     }
 }
 

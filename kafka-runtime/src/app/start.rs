@@ -97,7 +97,8 @@ pub(super) async fn start(mut app: App) -> Result<RunningApp> {
         let board = Arc::new(Board::new(descriptor.id, state));
         let (demands, inbox) = mpsc::unbounded_channel();
         let clients = clients.of(&settings).map_err(|source| error(descriptor.id, source))?;
-        entries.insert(descriptor.id, Entry { board: Arc::clone(&board), demands });
+        let retries_of = settings.hop.as_deref().and_then(|suffix| descriptor.id.strip_suffix(suffix));
+        entries.insert(descriptor.id, Entry { board: Arc::clone(&board), demands, retries_of });
         let check = settings.pause_when.as_ref().and_then(|pause| app.checks.get(&pause.check).cloned());
         let crew = Crew {
             check,

@@ -329,6 +329,25 @@ async fn a_new_position_begins_a_new_epoch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_position_that_was_moved_is_committed_though_nothing_was_handled_there() {
+    for (before, to) in [(10, 2), (1_500, 2), (1_500, 0)] {
+        for in_time in [true, false] {
+            let rig = Rig::new(settings(), false, |_, _| Act::Return);
+            let partition = rig.partition(0);
+            partition.comes(0, 5);
+            after(before).await;
+            let start = Start { offset: to, committed: None, epoch: 2 };
+            partition.items.send(StreamItem::Moved(start)).unwrap();
+            after(if in_time { 10 } else { 2_500 }).await;
+            if in_time {
+                rig.give_back(partition).await;
+            }
+            assert_eq!(rig.coordinator.offsets().last(), Some(&to), "{before} {in_time}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_stop_left_undone_is_forgotten_when_the_listener_starts_again() {
     let rig = Rig::new(settings(), false, |_, _| Act::Wait(Duration::from_secs(60)));
     let partition = rig.partition(0);

@@ -11,5 +11,8 @@ pub(crate) mod headers;
 mod letter;
 pub(crate) mod replay;
 
+/// A broker decides what is too large, not this client: the record was in Kafka before.
+pub(crate) const LARGEST: usize = 64 * 1024 * 1024;
+
 pub use self::letter::{DeadLetter, FailureKind, Origin};
 pub use self::replay::{Replay, ReplayError, Replayed};

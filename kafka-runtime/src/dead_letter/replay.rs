@@ -15,6 +15,7 @@ use kafka_client::producer::{Outgoing, SendError, TransactionError, Transactiona
 use kafka_client::{Client, Error, TopicName, TopicPartition};
 use tracing::info;
 
+use super::LARGEST;
 use super::done::Done;
 use super::headers::{self, Written};
 use super::letter::{Facts, Origin};
@@ -240,6 +241,9 @@ pub(crate) async fn run(
         idempotence: true,
         retries: settings.producer.retries.max(1),
         max_in_flight: settings.producer.max_in_flight.clamp(1, 5),
+        // What was written as a dead letter goes back, too.
+        max_request_size: settings.producer.max_request_size.max(LARGEST),
+        buffer_memory: settings.producer.buffer_memory.max(LARGEST),
         ..settings.producer.clone()
     };
     let producer = client.transactional_producer(config, &group).map_err(failed)?;

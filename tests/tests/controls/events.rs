@@ -75,18 +75,22 @@ async fn held(value: String, meta: Metadata, probe: &State<Probe>, door: &State<
     probe.saw(meta.partition(), meta.offset(), None, value);
 }
 
-/// Nothing is fetched of a listener that is paused, nor of one whose handlers are stuck, once its prefetch is full.
+/// Nothing is fetched of a listener that is paused, nor of partitions that have stopped, nor of a listener whose handlers are
+/// stuck, once its prefetch is full.
 #[tokio::test(flavor = "multi_thread")]
 async fn lag_of_what_is_not_fetched_grows() {
     let stage = Stage::new().await;
     let door = Door::default();
     let yaml = stage.yaml("  listeners: {held: {prefetch: 64KB}}\n");
-    let app = App::from_yaml(&yaml).unwrap().only(["steered", "held"]);
-    let app = app.state(stage.probe.clone()).state(door.clone()).start().await.unwrap();
+    let app = App::from_yaml(&yaml).unwrap().only(["steered", "held", "poisoned"]);
+    let app = app.state(stage.probe.clone()).state(stage.bank.clone()).state(door.clone());
+    let app = app.start().await.unwrap();
     stage.send(&app, "one", 1).await;
-    stage.probe.at_least(6, LIMIT).await;
+    stage.probe.at_least(9, LIMIT).await;
     app.listeners().get("steered").unwrap().pause().await.unwrap();
     stage.send(&app, "heavy", 1).await;
+    stage.probe.at_least(12, LIMIT).await;
+    stage.send(&app, "poison", 1).await;
     let lags = |listener: &str| -> Vec<_> {
         let lags = app.lag().into_iter().filter(|found| found.listener == listener);
         lags.filter_map(|found| found.lag).collect()
@@ -94,14 +98,20 @@ async fn lag_of_what_is_not_fetched_grows() {
     for more in [50, 100] {
         stage.send(&app, &"x".repeat(20_000), 50).await;
         eventually("what is not handled is counted", LIMIT, || async {
-            lags("steered") == [1 + more; 3] && lags("held") == [1 + more; 3]
+            let all = [lags("steered"), lags("held"), lags("poisoned")];
+            all == [[2 + more; 3], [2 + more; 3], [1 + more; 3]]
         })
         .await;
     }
     door.0.notify_waiters();
-    app.listeners().get("steered").unwrap().resume().await.unwrap();
-    eventually("all is handled", LIMIT, || async { [lags("steered"), lags("held")] == [[0; 3], [0; 3]] })
-        .await;
+    stage.bank.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    for listener in ["steered", "poisoned"] {
+        app.listeners().get(listener).unwrap().resume().await.unwrap();
+    }
+    eventually("all is handled", LIMIT, || async {
+        ["steered", "held", "poisoned"].iter().all(|listener| lags(listener) == [0; 3])
+    })
+    .await;
     app.stop().await.unwrap();
 }
 

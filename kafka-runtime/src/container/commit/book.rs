@@ -250,7 +250,7 @@ impl<W> Entry<W> {
     /// Whether there is anything to say at all: a partition where nothing was handled since it started, and that has
     /// no committed offset, is not committed by the ticker.
     fn has_moved(&self, safe: &Safe) -> bool {
-        self.sent.is_some() || safe.offset != self.shared.start() || safe.covered > 0
+        self.sent.is_some() || self.shared.has_moved(safe.offset) || safe.covered > 0
     }
 }
 

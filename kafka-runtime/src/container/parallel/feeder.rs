@@ -121,8 +121,7 @@ impl<S: Source> Feeder<S> {
             info!(listener, %partition, offset = start.offset, records, "finished ahead of the committed offset by the last owner: not handled again");
         }
         desk.begin(remembered, life.clone());
-        let waiter = work.onward.is_some().then(Waiter::default);
-        let site = Arc::new(Site { shared, desk, waiter });
+        let site = Arc::new(Site { shared, desk, waiter: Waiter::default() });
         let work_bytes = work.settings.consumer.fetch.prefetch_bytes / PARTS;
         let commits = Commits::new(committer, Arc::clone(&site), &work.settings);
         commits.of_start(start, work.settings.consumer.auto_offset_reset);

@@ -55,6 +55,6 @@ fn window(concurrency: usize) -> usize {
 pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
     pub(crate) desk: Arc<Desk>,
-    /// Waits for what has gone on, where handlers' values do.
-    pub(super) waiter: Option<Waiter>,
+    /// Waits for what is up to brokers: what handlers return, dead letters.
+    pub(super) waiter: Waiter,
 }

@@ -20,7 +20,7 @@ use crate::container::recovery::{Failed, Resolution};
 use crate::container::shared::Counts;
 use crate::container::status::EventKind;
 use crate::container::work::ListenerWork;
-use crate::listener::{Delivery, Failure, Handler, Outbox, Prepared};
+use crate::listener::{Delivery, Failure, Handler, HandlerError, Outbox, Prepared};
 use crate::template::Pending;
 
 /// Records of one partition before the next partition has its turn.
@@ -70,8 +70,8 @@ async fn leave(work: &ListenerWork, site: &Site) -> Option<Option<Pass>> {
 /// What a record comes to.
 enum Next {
     Handled,
-    /// What its handler returned is on its way; the record is open until that has arrived.
-    Sent(Vec<Pending>),
+    /// It is up to brokers, and open until they have answered; its worker goes on meanwhile.
+    Open(Open),
     /// Done without its handler.
     Settled,
     /// After that time; with the record and its failure.
@@ -79,6 +79,14 @@ enum Next {
     /// The circuit is open: as if it had not been tried.
     Again,
     Stop(String),
+}
+
+/// What brokers have to answer.
+enum Open {
+    /// What its handler returned is on its way.
+    Sent(Vec<Pending>),
+    /// It has failed, and is to be written to another topic.
+    Failed(Failure),
 }
 
 /// One record; dropped at its await point when the partition is gone.
@@ -94,18 +102,14 @@ async fn handle<H: Handler>(
         next = call::<H>(prepared, work, site, &ticket, &mut pass) => next,
         () = site.desk.aborted() => return,
     };
-    match (next, &site.waiter) {
-        (Next::Sent(arrivals), Some(waiter)) => {
-            let (work, site, offset) = (Arc::clone(work), Arc::clone(site), ticket.taken.offset);
-            waiter.watch(async move {
-                let concluded = pin!(conclude(&work, &site, ticket, pass, arrivals));
-                visibly(&work, &site, offset, concluded).await;
-                // The next record of its key, or one that the bound held up.
-                work.pool.offer(&work, &site);
-            });
-        }
-        (next, _) => settle(site, &ticket, next),
-    }
+    let Next::Open(open) = next else { return settle(site, &ticket, next) };
+    let (work, waiting, offset) = (Arc::clone(work), Arc::clone(site), ticket.taken.offset);
+    site.waiter.watch(async move {
+        let concluded = pin!(conclude(&work, &waiting, ticket, pass, open));
+        visibly(&work, &waiting, offset, concluded).await;
+        // The next record of its key, or one that the bound held up.
+        work.pool.offer(&work, &waiting);
+    });
 }
 
 /// Calls the handler, and hands over what it returns.
@@ -144,8 +148,14 @@ async fn call<H: Handler>(
             went_well(work, pass.as_mut());
             Next::Handled
         }
-        Ok(arrivals) => Next::Sent(arrivals),
-        Err(failure) => resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await,
+        Ok(arrivals) => Next::Open(Open::Sent(arrivals)),
+        Err(failure) => {
+            let since = ticket.failed.unwrap_or_else(Instant::now);
+            match work.recovery.is_to_be_written(&failure, ticket.taken.attempt, since) {
+                true => Next::Open(Open::Failed(failure)),
+                false => resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await,
+            }
+        }
     }
 }
 
@@ -158,25 +168,22 @@ fn delivery<'r>(work: &ListenerWork, site: &Site, ticket: &'r Ticket) -> Result<
     Ok(Delivery { record, batch, partition, listener: work.id, attempt, acks: None, outbox: None, tx: None })
 }
 
-/// Waits for what the handler returned to arrive; its worker is at other records.
-async fn conclude(
-    work: &ListenerWork,
-    site: &Site,
-    ticket: Ticket,
-    mut pass: Option<Pass>,
-    arrivals: Vec<Pending>,
-) {
+/// Waits for what brokers say of the record; its worker is at other records.
+async fn conclude(work: &ListenerWork, site: &Site, ticket: Ticket, mut pass: Option<Pass>, open: Open) {
     let concluded = async {
-        match (arrived(arrivals).await, delivery(work, site, &ticket)) {
-            (Ok(()), _) => {
+        let failure = match open {
+            Open::Sent(arrivals) => arrived(arrivals).await.err().map(HandlerError::into_failure),
+            Open::Failed(failure) => Some(failure),
+        };
+        match (failure, delivery(work, site, &ticket)) {
+            (None, _) => {
                 went_well(work, pass.as_mut());
                 Next::Handled
             }
-            (Err(error), Ok(delivery)) => {
-                let failure = error.into_failure();
+            (Some(failure), Ok(delivery)) => {
                 resolve(work, site, delivery, &failure, (ticket.failed, pass.as_mut())).await
             }
-            (Err(_), Err(next)) => next,
+            (Some(_), Err(next)) => next,
         }
     };
     let next = tokio::select! {
@@ -205,7 +212,7 @@ fn settle(site: &Site, ticket: &Ticket, next: Next) {
     let offset = ticket.taken.offset;
     let handled = u64::from(matches!(next, Next::Handled));
     let told = match next {
-        Next::Handled | Next::Settled | Next::Sent(_) => {
+        Next::Handled | Next::Settled | Next::Open(_) => {
             let told = site.desk.finish(offset);
             site.shared.add(Counts { handled, ..Counts::default() });
             if ticket.taken.attempt > 1 && site.desk.is_calm() {

@@ -24,7 +24,8 @@ pub(super) fn wait_after(retry: &Retry, tried: Tried, unit: f64) -> Option<Durat
     let exponent = i32::try_from(tried.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let longest = retry.max.as_secs_f64();
     let wait = (retry.initial.as_secs_f64() * multiplier.powi(exponent)).min(longest);
-    let wait = Duration::from_secs_f64((wait * (1.0 - jitter + 2.0 * jitter * unit)).min(longest));
+    let (least, most) = (wait * (1.0 - jitter), (wait * (1.0 + jitter)).min(longest));
+    let wait = Duration::from_secs_f64((least + (most - least) * unit).min(longest));
     let in_time = retry.max_elapsed.is_none_or(|most| tried.elapsed.saturating_add(wait) <= most);
     in_time.then_some(wait)
 }
@@ -45,12 +46,21 @@ mod tests {
             attempts: 5,
             initial: Duration::from_millis(100),
             max: Duration::from_millis(300),
+            jitter: 0.0,
             ..Retry::default()
         };
         let waits: Vec<_> = (1..=5).map(|attempt| wait_after(&retry, after(attempt), 0.5)).collect();
         let millis = |millis| Some(Duration::from_millis(millis));
         assert_eq!(waits, [millis(100), millis(200), millis(300), millis(300), None]);
         assert_eq!(wait_after(&Retry { attempts: 0, ..retry }, after(1), 0.5), None);
+    }
+
+    #[test]
+    fn the_longest_wait_is_spread_too() {
+        let second = Duration::from_secs(1);
+        let retry = Retry { initial: second, max: second, multiplier: 1.0, ..Retry::default() };
+        let waits = [0.0, 0.5, 0.999].map(|unit| wait_after(&retry, after(1), unit).unwrap().as_millis());
+        assert_eq!(waits, [800, 900, 999]);
     }
 
     #[test]
@@ -67,7 +77,7 @@ mod tests {
         let retry = Retry::default();
         let waits: Vec<_> = (1..10).map(|attempt| wait_after(&retry, after(attempt), 0.5).unwrap()).collect();
         let seconds: Vec<_> = waits.iter().map(|wait| (wait.as_secs_f64() * 10.0).round() / 10.0).collect();
-        assert_eq!(seconds, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]);
+        assert_eq!(seconds, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 9.0, 9.0]);
         assert_eq!(wait_after(&retry, after(10), 0.5), None);
     }
 

@@ -259,6 +259,16 @@ impl Recovery {
         matches!(self.policy.decide(failure, tried, 0.0), Decision::Exhausted(_))
     }
 
+    /// Whether it is another topic's now: [`Recovery::resolve`] would wait for brokers.
+    pub(crate) fn is_to_be_written(&self, failure: &Failure, attempt: u32, since: Instant) -> bool {
+        let tried = Tried { attempt, elapsed: since.elapsed() };
+        match self.policy.decide(failure, tried, 0.0) {
+            Decision::Retry(_) => false,
+            Decision::Exhausted(OnExhausted::DeadLetter) => true,
+            Decision::Exhausted(_) => self.hops.is_some() && self.policy.may_pass(failure),
+        }
+    }
+
     /// Writes the dead letter and waits until it is acknowledged; until then nothing moves.
     async fn dead_letter(
         &self,

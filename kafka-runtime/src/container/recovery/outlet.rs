@@ -15,13 +15,12 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::config::{AdminSettings, DeadLetters, TemplateSettings};
+use crate::dead_letter::LARGEST;
 use crate::dead_letter::headers::Written;
 use crate::template::Tx;
 
 /// How soon a cluster is asked again that could not answer, or does not show yet what was created.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-/// A broker decides what is too large, not this client: the record was in Kafka before.
-const LARGEST: usize = 64 * 1024 * 1024;
 
 /// A record on its way out.
 #[derive(Debug)]

@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     epoch: AtomicU64,
     /// Where the epoch began.
     start: AtomicI64,
+    /// Where the first epoch began.
+    origin: i64,
     committed: AtomicI64,
     /// Of the newest record of the batch in hand, as its producer or broker stamped it; -1 before the first.
     timestamp: AtomicI64,
@@ -92,6 +94,7 @@ impl Shared {
             leader_epoch: AtomicI32::new(-1),
             epoch: AtomicU64::new(epoch),
             start: AtomicI64::new(offset),
+            origin: offset,
             committed: AtomicI64::new(committed),
             timestamp: AtomicI64::new(-1),
             counters: Counters::default(),
@@ -299,9 +302,16 @@ impl Shared {
 
     /// Whether something was handled that is not confirmed.
     pub(crate) fn is_behind(&self) -> bool {
-        let (safe, committed) = (self.safe().offset, self.committed());
-        let is_behind = safe != committed && (committed >= 0 || safe != self.start());
-        is_behind || self.desk.as_ref().is_some_and(|desk| desk.is_behind())
+        self.has_moved(self.safe().offset) || self.desk.as_ref().is_some_and(|desk| desk.is_behind())
+    }
+
+    /// Whether this is another offset than the one at which the next owner would begin as it is; it is that also when a seek,
+    /// and no record, led there.
+    pub(crate) fn has_moved(&self, offset: i64) -> bool {
+        match self.committed() {
+            committed @ 0.. => offset != committed,
+            _ => offset != self.origin,
+        }
     }
 
     pub(crate) fn set_committed(&self, sent: &Safe) {

@@ -111,7 +111,7 @@ pub struct PartitionStatus {
     /// Whether it was told to pause, by itself or with its listener.
     pub paused: bool,
     /// Where the partition's log ends: the high watermark or, under `read_committed`, the last stable offset. Fetch answers
-    /// tell it when it moves; where the partition is paused, or its handlers are behind, its leader is asked each 5 s.
+    /// tell it when it moves; where the partition is paused or stopped, or its handlers are behind, its leader is asked each 5 s.
     pub log_end: Option<i64>,
     /// How long ago that was told.
     pub log_end_age: Option<Duration>,

@@ -5,7 +5,7 @@
 //! ```text
 //! cargo build --release -p tests --bins
 //! export KAFKA_JVM_PERFORMANCE_OPTS="-XX:+UseG1GC -XX:TieredStopAtLevel=1"
-//! scripts/with-kafka -n 3 target/release/handover > docs/figures.md
+//! scripts/with-kafka -n 3 -s broker.session.timeout.ms=6000 target/release/handover > figures.md
 //! ```
 //!
 //! The nodes run with Java's quick compiler, as in the suite: on a machine with few cores the thorough one, in three processes

@@ -117,6 +117,29 @@ async fn only_the_key_of_a_failed_record_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_dead_letter_holds_up_its_key_and_no_worker() {
+    let settings = ListenerSettings {
+        on_exhausted: OnExhausted::DeadLetter,
+        retry: Retry { attempts: 1, ..Retry::default() },
+        ..by_key(1)
+    };
+    let rig =
+        Rig::new(settings, false, |offset, _| if offset == 2 { Act::Fail("no bank") } else { Act::Return });
+    rig.postbox.take(Duration::from_secs(60));
+    let partition = rig.partition(0);
+    fill(&partition, 50, |offset| Some(offset % 5));
+    after(1_000).await;
+    let handled =
+        |wanted: fn(i64) -> bool| rig.script.offsets().into_iter().filter(|offset| wanted(*offset)).count();
+    assert_eq!((handled(|offset| offset % 5 == 2), handled(|offset| offset % 5 != 2)), (1, 40));
+    assert_eq!(partition.shared.position(), 2, "its offset waits for the letter");
+    after(60_000).await;
+    assert_eq!((rig.script.offsets().len(), rig.postbox.posted().len()), (50, 1));
+    after(1_100).await;
+    assert_eq!(partition.shared.committed(), 50);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_finished_beyond_a_parked_record_is_not_handled_again() {
     let coordinator = Coordinator::default();
     let rig = Rig::with(coordinator.clone(), by_key(4), false, |offset, _| match offset {
