@@ -231,14 +231,22 @@ struct Kept {
     app: RunningApp,
 }
 
+/// How many brokers of Apache Kafka have each partition.
+#[derive(Clone, Copy)]
+enum Replicas {
+    Three,
+    /// What its leader has been sent can be read at once, whoever else has died.
+    One,
+}
+
 impl Kept {
-    async fn start(protocol: &str) -> Option<Self> {
+    async fn start(protocol: &str, replicas: Replicas) -> Option<Self> {
         let cluster = Cluster::start().await;
         let nodes = if cluster.is_apache() { Some(Nodes::at_least(3)?) } else { None };
         let topic = unique("keeper");
-        match cluster.is_apache() {
-            true => replicated(&cluster, &[&topic]).await,
-            false => cluster.create(&topic, 3, &[]).await,
+        match replicas {
+            Replicas::Three if cluster.is_apache() => replicated(&cluster, &[&topic]).await,
+            Replicas::Three | Replicas::One => cluster.create(&topic, 3, &[]).await,
         }
         let probe = Probe::default();
         let yaml = cluster.yaml(&format!("    properties: {{{protocol}}}\nsuite: {{topic: {topic}}}\n"));
@@ -251,7 +259,8 @@ impl Kept {
 
 async fn a_coordinator_is_away(protocol: &str) {
     let _turn = TURN.lock().await;
-    let Some(Kept { cluster, nodes, topic, probe, app }) = Kept::start(protocol).await else { return };
+    let Some(kept) = Kept::start(protocol, Replicas::Three).await else { return };
+    let Kept { cluster, nodes, topic, probe, app } = kept;
     app.commit_now().await;
     let group = format!("{topic}-group");
     let generation = cluster.generation(&group).await.unwrap();
@@ -279,7 +288,8 @@ async fn the_same_with_the_consumer_protocol() {
 /// is no reason not to handle what other brokers lead.
 async fn a_coordinator_dies(protocol: &str) {
     let _turn = TURN.lock().await;
-    let Some(Kept { cluster, nodes, topic, probe, app }) = Kept::start(protocol).await else { return };
+    let Some(kept) = Kept::start(protocol, Replicas::One).await else { return };
+    let Kept { cluster, nodes, topic, probe, app } = kept;
     let mut events = app.listeners().events();
     let coordinator = cluster.coordinator(&format!("{topic}-group")).await.unwrap().node_id.0;
     let described = cluster.admin().describe_topics(&[&*topic]).await.unwrap();
@@ -300,7 +310,7 @@ async fn a_coordinator_dies(protocol: &str) {
             embedded.start_broker(coordinator).await.unwrap();
         }
         (None, Some(nodes)) => {
-            nodes.in_sync(&cluster, &[&topic]).await;
+            nodes.in_sync(&cluster, &[]).await;
             tokio::join!(nodes.restart(usize::try_from(coordinator).unwrap(), 2 * SESSION), goes_on);
         }
         (None, None) => unreachable!("looked at above"),
