@@ -8,14 +8,13 @@
 
 use std::collections::HashMap;
 
-use kafka_client::config::{Acks, ProducerConfig, StartAt};
+use kafka_client::config::StartAt;
 use kafka_client::consumer::GroupMetadata;
 use kafka_client::group::CommittedOffset;
 use kafka_client::producer::{Outgoing, SendError, TransactionError, TransactionalProducer};
 use kafka_client::{Client, Error, TopicName, TopicPartition};
 use tracing::info;
 
-use super::LARGEST;
 use super::done::Done;
 use super::headers::{self, Written};
 use super::letter::{Facts, Origin};
@@ -236,16 +235,7 @@ pub(crate) async fn run(
 ) -> Result<Replayed, ReplayError> {
     let failed = |source| ReplayError::Client { topic: replay.topic.clone(), source };
     let group = replay.group.clone().unwrap_or_else(|| format!("{}-replay", replay.topic));
-    let config = ProducerConfig {
-        acks: Acks::All,
-        idempotence: true,
-        retries: settings.producer.retries.max(1),
-        max_in_flight: settings.producer.max_in_flight.clamp(1, 5),
-        // What was written as a dead letter goes back, too.
-        max_request_size: settings.producer.max_request_size.max(LARGEST),
-        buffer_memory: settings.producer.buffer_memory.max(LARGEST),
-        ..settings.producer.clone()
-    };
+    let config = super::careful(&settings.producer);
     let producer = client.transactional_producer(config, &group).map_err(failed)?;
     if !replay.dry_run {
         // Before anything is read: what an earlier run left open is aborted by that, and one that still runs is fenced.

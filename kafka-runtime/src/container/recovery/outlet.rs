@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use kafka_client::admin::{Admin, NewTopic};
-use kafka_client::config::{Acks, ProducerConfig};
+use kafka_client::config::ProducerConfig;
 use kafka_client::producer::{Outgoing, Producer, RecordMetadata, SendError};
 use kafka_client::{Client, Error, ResponseError, TopicName, TopicPartition};
 use tokio::time::Instant;
 use tracing::info;
 
 use crate::config::{AdminSettings, DeadLetters, TemplateSettings};
-use crate::dead_letter::LARGEST;
+use crate::dead_letter::careful;
 use crate::dead_letter::headers::Written;
 use crate::template::Tx;
 
@@ -88,16 +88,7 @@ impl Publisher {
         settings: &AdminSettings,
     ) -> Self {
         let patience = settings.operation_timeout;
-        let config = ProducerConfig {
-            acks: Acks::All,
-            idempotence: true,
-            retries: template.producer.retries.max(1),
-            max_in_flight: template.producer.max_in_flight.clamp(1, 5),
-            linger: Duration::ZERO,
-            max_request_size: template.producer.max_request_size.max(LARGEST),
-            buffer_memory: template.producer.buffer_memory.max(LARGEST),
-            ..template.producer.clone()
-        };
+        let config = ProducerConfig { linger: Duration::ZERO, ..careful(&template.producer) };
         Self { client, config, admin, patience, producer: OnceLock::new(), topics: Mutex::default() }
     }
 
